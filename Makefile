@@ -1,0 +1,33 @@
+# Stillwater: `make help` lists the targets.
+PY := .venv/bin/python
+SETUP := .venv/.stamp
+export PYTHONDONTWRITEBYTECODE := 1
+ROLES ?= all
+ROLE ?= nurse
+
+.PHONY: help setup up down run token test test-unit lint docs migrate
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(SETUP): requirements-dev.txt
+	@bash deploy/local/setup.sh
+	@touch $(SETUP)
+
+setup: $(SETUP) ## the virtual environment, hash-checked
+up: $(SETUP) ## start the embedded stack; ROLES=split for api and worker apart
+	@$(PY) -m deploy.local up --roles $(ROLES)
+down: $(SETUP) ## stop it all
+	@$(PY) -m deploy.local down
+run: up ## the stack, then a clinic day through the public APIs
+	@$(PY) -m deploy.local.clinic_day
+token: $(SETUP) ## a bearer token: ROLE=nurse CLINIC=... [PATIENT=...]
+	@$(PY) -m deploy.local token --role $(ROLE) $(if $(CLINIC),--clinic $(CLINIC)) $(if $(PATIENT),--patient $(PATIENT))
+lint: $(SETUP) ## ruff, mypy --strict, import-linter
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
+test-unit: $(SETUP) ## seconds; no store, no broker
+	@$(PY) -m pytest tests/unit tests/contract
+test: lint ## every tier, on real MongoDB and Kafka
+	@$(PY) -m pytest
+docs: $(SETUP) ## OpenAPI and the event catalogue, generated
+	@$(PY) -m docs.generate
+migrate: up ## indexes and topics (part of `make up`)

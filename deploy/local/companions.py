@@ -1,0 +1,136 @@
+"""One small process beside the services: an OIDC issuer, sinks for e-mail, SMS, pager and webhooks, an OTLP receiver."""
+
+import asyncio
+import email
+import email.policy
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jwt
+import uvicorn
+from aiosmtpd.smtp import SMTP
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from fastapi import FastAPI, HTTPException, Request, Response
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+TOKEN_SECONDS = 8 * 3600
+KID = "local-1"
+KEEP = 50_000
+
+
+class Sinks:
+    """What arrived, newest last; `seen` repeats are kept: they show a retry with the same id."""
+
+    def __init__(self) -> None:
+        self.messages: list[dict[str, Any]] = []
+        self.spans: list[dict[str, Any]] = []
+
+    def add(self, kind: str, **fields: Any) -> None:
+        self.messages.append({"no": len(self.messages) + 1, "kind": kind, "at": datetime.now(UTC).isoformat(), **fields})
+
+    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
+        message = email.message_from_bytes(envelope.content, policy=email.policy.default)
+        parts = [
+            {"type": part.get_content_type(), "filename": part.get_filename(), "text": str(part.get_content())}
+            for part in message.walk()
+            if part.get_content_maintype() == "text"
+        ]
+        self.add("email", to=list(envelope.rcpt_tos), subject=message["subject"], message_id=message["message-id"], parts=parts)
+        return "250 accepted"
+
+
+def signing_key(path: Path) -> rsa.RSAPrivateKey:
+    """The issuer's key, made once per stack."""
+    if not path.exists():
+        made = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        encoding = serialization.Encoding.PEM
+        path.write_bytes(made.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+        path.chmod(0o600)
+    key = serialization.load_pem_private_key(path.read_bytes(), None)
+    assert isinstance(key, rsa.RSAPrivateKey)  # noqa: S101 - we wrote it
+    return key
+
+
+def make_token(key: rsa.RSAPrivateKey, issuer: str, role: str, clinic: str, subject: str, patient_id: str | None = None) -> str:
+    now = int(time.time())
+    claims: dict[str, Any] = {"iss": issuer, "aud": "stillwater", "sub": subject, "iat": now, "exp": now + TOKEN_SECONDS}
+    claims |= {"roles": [role], "clinics": [clinic]} | ({"patient_id": patient_id} if patient_id else {})
+    return jwt.encode(claims, key, algorithm="RS256", headers={"kid": KID})
+
+
+def create(issuer: str, key: rsa.RSAPrivateKey, sinks: Sinks) -> FastAPI:
+    app = FastAPI(title="Stillwater local companions")
+
+    @app.get("/.well-known/openid-configuration")
+    async def discovery() -> dict[str, Any]:
+        return {"issuer": issuer, "jwks_uri": f"{issuer}/jwks", "token_endpoint": f"{issuer}/token"}
+
+    @app.get("/jwks")
+    async def jwks() -> dict[str, Any]:
+        row = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
+        return {"keys": [{**row, "kid": KID, "use": "sig", "alg": "RS256"}]}
+
+    @app.post("/token")
+    async def token(role: str, clinic: str, subject: str, patient_id: str | None = None) -> dict[str, Any]:
+        made = make_token(key, issuer, role, clinic, subject, patient_id)
+        return {"access_token": made, "token_type": "Bearer", "expires_in": TOKEN_SECONDS}
+
+    @app.post("/sink/{kind}")
+    async def receive(kind: str, request: Request) -> dict[str, str]:
+        if kind not in {"sms", "pager", "webhook"}:
+            raise HTTPException(404)
+        sinks.add(kind, idempotency_key=request.headers.get("idempotency-key"), body=await request.json())
+        return {"status": "accepted"}
+
+    @app.get("/messages")
+    async def messages(kind: str | None = None, since: int = 0) -> list[dict[str, Any]]:
+        return [row for row in sinks.messages[since:] if kind in (None, row["kind"])]
+
+    @app.post("/v1/traces")
+    async def traces(request: Request) -> Response:
+        batch = ExportTraceServiceRequest.FromString(await request.body())
+        for resource in batch.resource_spans:
+            service = next((a.value.string_value for a in resource.resource.attributes if a.key == "service.name"), "")
+            for scope in resource.scope_spans:
+                sinks.spans += [_span(service, span) for span in scope.spans]
+        del sinks.spans[:-KEEP]
+        return Response(media_type="application/x-protobuf")
+
+    @app.get("/spans")
+    async def spans(trace_id: str | None = None) -> list[dict[str, Any]]:
+        return [row for row in sinks.spans if trace_id in (None, row["trace_id"])]
+
+    return app
+
+
+def _span(service: str, span: Any) -> dict[str, Any]:
+    attributes = {a.key: a.value.string_value or a.value.int_value for a in span.attributes}
+    return {
+        "service": service,
+        "name": span.name,
+        "trace_id": span.trace_id.hex(),
+        "span_id": span.span_id.hex(),
+        "parent_id": span.parent_span_id.hex(),
+        "start_ns": span.start_time_unix_nano,
+        "end_ns": span.end_time_unix_nano,
+        "attributes": attributes,
+    }
+
+
+async def serve(home: Path, port: int, smtp_port: int) -> None:
+    sinks = Sinks()
+    loop = asyncio.get_running_loop()
+    await loop.create_server(lambda: SMTP(sinks, hostname="localhost"), "127.0.0.1", smtp_port)
+    app = create(f"http://127.0.0.1:{port}", signing_key(home / "issuer.pem"), sinks)
+    config = uvicorn.Config(app, "127.0.0.1", port, log_config=None, access_log=False, lifespan="off")
+    await uvicorn.Server(config).serve()
+
+
+if __name__ == "__main__":
+    os.umask(0o077)
+    asyncio.run(serve(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))

@@ -1,0 +1,109 @@
+"""A real Apache Kafka in KRaft mode: SCRAM for the services with ACLs, a plain listener for the operator on loopback."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.protocol.admin import CreateAclsRequest
+
+from deploy.local import processes
+from deploy.local.processes import StackError
+from shared.messaging.topics import SERVICES, TOPICS, group_for
+
+POM = Path(__file__).parent / "kafka" / "pom.xml"
+_TOPIC, _GROUP, _LITERAL, _ALLOW = 2, 3, 3, 3
+_READ, _WRITE, _DESCRIBE = 3, 4, 8
+
+
+def jars(cache: Path) -> str:
+    """The class path: KAFKA_HOME's, else the jars that Maven fetched."""
+    home = os.environ.get("KAFKA_HOME")
+    if home:
+        return f"{home}/libs/*"
+    libs = cache / "kafka" / "libs"
+    if not list(libs.glob("kafka_2.13-*.jar")):
+        _need("mvn", "maven")
+        command = ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={libs}"]
+        if subprocess.run(command, check=False).returncode:  # noqa: S603 - our own fixed command
+            raise StackError("Maven could not fetch Apache Kafka. Check its network settings, or set KAFKA_HOME.")
+    return f"{libs}/*"
+
+
+def _need(program: str, package: str) -> None:
+    if shutil.which(program):
+        return
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        subprocess.run(["apt-get", "update", "-q"], check=False)  # noqa: S607
+        subprocess.run(["apt-get", "install", "-y", "-q", package], check=False)  # noqa: S603, S607
+    if not shutil.which(program):
+        raise StackError(f"{program} is missing. Install it (Debian: apt install {package}) and try again.")
+
+
+def start(home: Path, cache: Path, ports: Mapping[str, int], passwords: Mapping[str, str]) -> None:
+    """Format on the first start, then run; returns when the operator's listener answers."""
+    _need("java", "openjdk-17-jre-headless")
+    classpath, properties = jars(cache), home / "kafka.properties"
+    properties.write_text(_properties(home / "data" / "kafka", ports))
+    if not (home / "data" / "kafka" / "meta.properties").exists():
+        _format(classpath, properties, passwords)
+    flags = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=WARN"]
+    processes.start(home, "kafka", ["java", *flags, "-cp", classpath, "kafka.Kafka", str(properties)])
+    processes.wait_for_port(ports["operator"], home, "kafka", 40)
+
+
+def _format(classpath: str, properties: Path, passwords: Mapping[str, str]) -> None:
+    command = ["java", "-cp", classpath, "kafka.tools.StorageTool", "format", "-t", "c3RpbGx3YXRlci1sb2NhbA", "-c", str(properties)]
+    for user, password in passwords.items():
+        command += ["--add-scram", f"SCRAM-SHA-256=[name={user},password={password}]"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 - our own fixed command
+    if done.returncode:
+        raise StackError(f"Kafka's storage could not be formatted: {done.stderr.strip()[-300:]}")
+
+
+def _properties(data: Path, ports: Mapping[str, int]) -> str:
+    operator, services = f"OPERATOR://127.0.0.1:{ports['operator']}", f"SERVICES://127.0.0.1:{ports['services']}"
+    return f"""process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{ports["controller"]}
+listeners={operator},{services},CONTROLLER://127.0.0.1:{ports["controller"]}
+advertised.listeners={operator},{services}
+listener.security.protocol.map=OPERATOR:PLAINTEXT,SERVICES:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=OPERATOR
+controller.listener.names=CONTROLLER
+sasl.enabled.mechanisms=SCRAM-SHA-256
+listener.name.services.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+group.initial.rebalance.delay.ms=0
+log.dirs={data}
+"""
+
+
+async def grant(bootstrap_servers: str) -> None:
+    """Each service may write its own topics, read those it consumes, and use its own groups; nothing else."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    await admin.start()
+    try:
+        for topic in TOPICS:
+            await _allow(admin, _TOPIC, topic.name, topic.producer, _WRITE)
+            for reader in topic.readers:
+                await _allow(admin, _TOPIC, topic.name, reader, _READ)
+        for service in SERVICES:
+            for lane in ("bulk", "alarm"):
+                await _allow(admin, _GROUP, group_for(service, lane), service, _READ)
+    finally:
+        await admin.close()
+
+
+async def _allow(admin: AIOKafkaAdminClient, kind: int, name: str, service: str, operation: int) -> None:
+    for allowed in (operation, _DESCRIBE):
+        request = CreateAclsRequest(kind, name, _LITERAL, f"User:{service}", "*", allowed, _ALLOW)
+        await admin._send_request(request)  # noqa: SLF001 - aiokafka has the request but no public method yet

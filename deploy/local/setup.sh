@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Makes .venv from the hash-pinned lock. Says what is missing instead of failing somewhere later.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+for python in python3.11 python3.12 python3; do
+  command -v "$python" >/dev/null && "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' && break
+  python=""
+done
+[ -n "$python" ] || { echo "Python 3.11 or later is missing. Install it (Debian: apt install python3.11 python3.11-venv)." >&2; exit 1; }
+[ -x .venv/bin/python ] || "$python" -m venv .venv || { echo "python3-venv is missing (Debian: apt install python3-venv)." >&2; exit 1; }
+echo "  installing the pinned packages into .venv"
+.venv/bin/python -m pip install --quiet --require-hashes --no-deps -r requirements-dev.txt

@@ -1,0 +1,228 @@
+"""Starts and stops the embedded stack: real MongoDB, real Kafka, the companions, the four services. No Docker."""
+
+import asyncio
+import contextlib
+import importlib
+import json
+import os
+import secrets
+import shutil
+import sys
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from deploy.local import companions, kafka_broker, mongodb, processes
+from deploy.local.processes import StackError
+from shared.messaging.topics import SERVICES
+from shared.persistence.indexes import PLUMBING_INDEXES
+from shared.service import create_topics
+
+ROOT = Path(__file__).resolve().parents[2]
+CLINIC = "01920000-0000-7000-8000-000000000001"
+FREE_BYTES = 2 * 1024**3
+READY_SECONDS = 40.0
+_FIXED = {"mongod": 27117, "operator": 29092, "services": 29093, "controller": 29094, "companions": 8090, "smtp": 8025}
+_FIXED |= {name: 8001 + number for number, name in enumerate(SERVICES)}
+_FIXED |= {f"{name}-health": 8101 + number for number, name in enumerate(SERVICES)}
+
+Report = Callable[[str], contextlib.AbstractContextManager[None]]
+
+
+@contextlib.contextmanager
+def silent(_: str) -> Iterator[None]:
+    yield
+
+
+class Stack:
+    """One stack under `home`; with `random_ports` several may live on one machine (the tests)."""
+
+    def __init__(self, home: Path, *, random_ports: bool = False, cache: Path | None = None) -> None:
+        self.home, self.cache = home, cache or ROOT / ".local" / "cache"
+        home.mkdir(parents=True, exist_ok=True)
+        self.secrets = _secrets(home / "secrets.json")
+        self.ports = {name: processes.free_port() for name in _FIXED} if random_ports else dict(_FIXED)
+
+    @property
+    def issuer(self) -> str:
+        return f"http://127.0.0.1:{self.ports['companions']}"
+
+    @property
+    def kafka(self) -> str:
+        return os.environ.get("KAFKA_BOOTSTRAP_SERVERS") or f"127.0.0.1:{self.ports['operator']}"
+
+    @property
+    def mongodb_uri(self) -> str:
+        own = f"mongodb://admin:{self.secrets['admin']}@127.0.0.1:{self.ports['mongod']}/?replicaSet=rs0&authSource=admin"
+        return os.environ.get("MONGODB_URI") or own
+
+    def url(self, service: str) -> str:
+        return f"http://127.0.0.1:{self.ports[service]}"
+
+    def health_url(self, service: str) -> str:
+        return f"http://127.0.0.1:{self.ports[service + '-health']}"
+
+    def up(self, report: Report = silent, *, split: bool = False) -> None:
+        """Raises StackError, whose text says what to do."""
+        if self.is_up():
+            return
+        self.down()
+        with report("checking ports and disk"):
+            self._check()
+        self.start_stores(report)
+        with report("starting the issuer, the sinks and the trace receiver"):
+            arguments = [str(self.home), str(self.ports["companions"]), str(self.ports["smtp"])]
+            processes.start(self.home, "companions", [sys.executable, "-m", "deploy.local.companions", *arguments])
+            processes.wait_for_port(self.ports["companions"], self.home, "companions")
+        with report("migrating the four databases"):
+            asyncio.run(self._migrate())
+        with report("starting the services"):
+            for service in SERVICES:
+                self.start_service(service, split=split)
+            self._write_addresses()
+        for service in SERVICES:
+            with report(f"waiting for {service}"):
+                self._wait_ready(service)
+
+    def start_stores(self, report: Report = silent) -> None:
+        if not os.environ.get("MONGODB_URI"):
+            with report("starting MongoDB (a replica set with one user per service)"):
+                mongodb.start(self.home, self.ports["mongod"], self.secrets["admin"])
+        if not os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+            with report("starting Apache Kafka 4.3 (KRaft, SASL; the first time its jars are fetched)"):
+                passwords = {name: self.secrets[name] for name in SERVICES}
+                kafka_broker.start(self.home, self.cache, self.ports, passwords)
+        with report("creating topics, users and permissions"):
+            asyncio.run(create_topics(self.kafka))
+            if not os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+                asyncio.run(kafka_broker.grant(self.kafka))
+            for service in SERVICES:
+                own = importlib.import_module(f"services.{service}.store").INDEXES
+                mongodb.make_users(self.mongodb_uri, service, [*PLUMBING_INDEXES, *own], self.secrets)
+
+    def start_service(self, service: str, *, split: bool = False) -> None:
+        for role in ("api", "worker") if split else ("all",):
+            name = f"{service}-{role}" if split else service
+            processes.start(
+                self.home, name, [sys.executable, "-m", f"services.{service}", role], self.environment(service, role)
+            )
+
+    def is_up(self) -> bool:
+        """True when every service of this stack answers that it is ready."""
+        if not (self.home / "stack.json").exists():
+            return False
+        with contextlib.suppress(httpx.HTTPError):
+            return all(httpx.get(f"{self.health_url(name)}/readyz", timeout=1).status_code == 200 for name in SERVICES)
+        return False
+
+    def down(self) -> None:
+        """Services first, so that they can drain; then the rest, then the stores."""
+        names = processes.names(self.home)
+        stores = [name for name in names if name in ("mongod", "kafka")]
+        processes.stop(self.home, [name for name in names if name not in stores and name != "companions"])
+        processes.stop(self.home, ["companions"])
+        processes.stop(self.home, stores)
+        (self.home / "stack.json").unlink(missing_ok=True)
+
+    def environment(self, service: str, role: str = "all") -> dict[str, str]:
+        prefix, password = service.upper(), self.secrets[service]
+        host = f"127.0.0.1:{self.ports['mongod']}"
+        owner = f"{service}-migrate:{self.secrets[service + '-migrate']}"
+        health = self.ports[f"{service}-health"] + (1000 if role == "worker" else 0)
+        values = {
+            "ENVIRONMENT": "local",
+            "MONGODB_URI": f"mongodb://{service}:{password}@{host}/?replicaSet=rs0&authSource={service}",
+            "MONGODB_MIGRATE_URI": f"mongodb://{owner}@{host}/?replicaSet=rs0&authSource={service}",
+            "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{self.ports['services']}",
+            "KAFKA_USERNAME": service,
+            "KAFKA_PASSWORD": password,
+            "KAFKA_REPLICATION_FACTOR": "1",
+            "KAFKA_MIN_INSYNC_REPLICAS": "1",
+            "OIDC_ISSUER": self.issuer,
+            "OIDC_JWKS_URL": f"{self.issuer}/jwks",
+            "API_PORT": str(self.ports[service]),
+            "HEALTH_PORT": str(health),
+            "KEY_RING": f"k1:{self.secrets[service + '-ring']}",
+            "TRANSPORT_KEY_RING": f"t1:{self.secrets['transport-ring']}",
+            "SIGNING_KEY": self.secrets[service + "-signing"],
+            "OTLP_ENDPOINT": self.issuer,
+            "CLINICAL_CLOCK_PATH": str(self.home / "clock.jsonl"),
+        }
+        if service == "intake":
+            values["PUBLISHABLE_KEYS"] = f"pk_local_demo:{CLINIC}"
+        if service == "notifications":
+            values |= {
+                "SMTP_HOST": "127.0.0.1",
+                "SMTP_PORT": str(self.ports["smtp"]),
+                "SMS_URL": f"{self.issuer}/sink/sms",
+                "PAGER_URL": f"{self.issuer}/sink/pager",
+                "FALLBACK_PAGER": "pager-fallback",
+                "PUBLIC_URL": self.url("notifications"),
+            }
+        return {f"{prefix}_{name}": text for name, text in values.items()}
+
+    async def _migrate(self) -> None:
+        jobs = []
+        for service in SERVICES:
+            env = {**os.environ, **self.environment(service)}
+            jobs.append(await asyncio.create_subprocess_exec(sys.executable, "-m", f"services.{service}", "migrate", env=env))
+        if any([await job.wait() for job in jobs]):
+            raise StackError("A migration failed; its reason stands above.")
+
+    def _check(self) -> None:
+        if shutil.disk_usage(self.home).free < FREE_BYTES:
+            raise StackError(f"Less than 2 GB are free at {self.home}. Make room and try again.")
+        for name, port in self.ports.items():
+            processes.need_free_port(port, name)
+
+    def _wait_ready(self, service: str) -> None:
+        deadline, last = time.monotonic() + READY_SECONDS, "no answer"
+        while time.monotonic() < deadline:
+            with contextlib.suppress(httpx.HTTPError):
+                answer = httpx.get(f"{self.health_url(service)}/readyz", timeout=1)
+                if answer.status_code == 200:
+                    return
+                last = answer.text
+            time.sleep(0.1)
+        raise StackError(f"{service} is not ready ({last}); see {self.home / 'log'}.")
+
+    def _write_addresses(self) -> None:
+        services = {
+            name: {"url": self.url(name), "health_url": self.health_url(name), "pids": self._pids(name)} for name in SERVICES
+        }
+        sinks = {"messages": f"{self.issuer}/messages", "spans": f"{self.issuer}/spans"}
+        addresses: dict[str, Any] = {
+            "mongodb_uri": self.mongodb_uri,
+            "kafka_bootstrap_servers": self.kafka,
+            "services": services,
+            "issuer": self.issuer,
+            "sinks": sinks,
+        }
+        path = self.home / "stack.json"
+        path.write_text(json.dumps(addresses, indent=1))
+        path.chmod(0o600)
+
+    def _pids(self, service: str) -> list[int]:
+        found = [processes.running(self.home, name) for name in processes.names(self.home) if name.startswith(service)]
+        return [process.pid for process in found if process]
+
+    def token(self, role: str, subject: str, clinic: str = CLINIC, patient_id: str | None = None) -> str:
+        key = companions.signing_key(self.home / "issuer.pem")
+        return companions.make_token(key, self.issuer, role, clinic, subject, patient_id)
+
+
+def _secrets(path: Path) -> dict[str, str]:
+    """Made once per stack and kept, readable by the owner only."""
+    if path.exists():
+        known: dict[str, str] = json.loads(path.read_text())
+        return known
+    made = {name: secrets.token_hex(16) for name in ("admin", *SERVICES, *(f"{name}-migrate" for name in SERVICES))}
+    keys = ["transport-ring", *(f"{name}-{kind}" for name in SERVICES for kind in ("ring", "signing"))]
+    made |= {name: b64encode(secrets.token_bytes(32)).decode() for name in keys}
+    path.touch(0o600)
+    path.write_text(json.dumps(made))
+    return made

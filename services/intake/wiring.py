@@ -1,0 +1,32 @@
+"""The only place of intake that names concrete classes."""
+
+from pathlib import Path
+
+from services.intake.handlers import EVENT_HANDLERS
+from services.intake.model import PlanProtocol
+from services.intake.routes import router
+from services.intake.settings import IntakeSettings
+from services.intake.store import INDEXES
+from services.intake.usecases import Deps
+from shared.persistence.mongo import Mongo
+from shared.persistence.vault import KeyRing, TransportCipher, Vault
+from shared.protocols import load
+from shared.service import Service, Wiring
+
+PROTOCOLS = Path(__file__).parent / "protocols"
+
+
+def wire(settings: IntakeSettings, _mongo: Mongo, ring: KeyRing) -> Wiring:
+    if settings.transport_key_ring is None:
+        raise ValueError("INTAKE_TRANSPORT_KEY_RING is needed")
+    pairs = [item.partition(":") for item in settings.publishable_keys.split(",") if item]
+    deps = Deps(
+        vault=Vault(ring),
+        transport=TransportCipher(KeyRing(settings.transport_key_ring.get_secret_value())),
+        protocol=load(PROTOCOLS / "plans.yaml", PlanProtocol),
+        publishable_keys={key: clinic for key, _, clinic in pairs},
+    )
+    return Wiring(deps=deps, routers=[router], indexes=INDEXES, event_handlers=EVENT_HANDLERS)
+
+
+SERVICE = Service("intake", IntakeSettings, wire)

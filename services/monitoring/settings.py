@@ -1,0 +1,14 @@
+from pydantic_settings import SettingsConfigDict
+
+from shared.settings import ServiceSettings
+
+
+class MonitoringSettings(ServiceSettings):
+    """Environment variables with the prefix `MONITORING_`."""
+
+    model_config = SettingsConfigDict(env_prefix="MONITORING_", frozen=True, extra="ignore")
+
+    mongodb_database: str = "monitoring"
+    api_port: int = 8003
+    health_port: int = 8103
+

@@ -1,0 +1,130 @@
+"""Two clocks: clinical time may be scaled in the local environment, system time is always real (architecture 3.3)."""
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+MAX_RATE = 60.0
+_RESTAT_SECONDS = 0.1
+
+
+def _milliseconds(moment: datetime) -> datetime:
+    """BSON dates hold milliseconds; truncating here keeps what is compared equal to what is stored."""
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+class Clock(Protocol):
+    """What every component is given instead of the `time` module."""
+
+    def clinical_now(self) -> datetime:
+        """UTC, milliseconds: schedules, delays, escalation steps, session times."""
+
+    def system_now(self) -> datetime:
+        """UTC, milliseconds: leases, retries, tokens, ids, audit."""
+
+    def monotonic(self) -> float:
+        """Seconds that never run backwards."""
+
+
+class SystemClock:
+    """Both clocks are the machine's."""
+
+    def clinical_now(self) -> datetime:
+        return self.system_now()
+
+    def system_now(self) -> datetime:
+        return _milliseconds(datetime.now(UTC))
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+@dataclass(frozen=True)
+class Step:
+    """From `system_at` on, clinical time runs `rate` times as fast, beginning at `clinical_at`."""
+
+    system_at: datetime
+    clinical_at: datetime
+    rate: float
+
+    def clinical(self, system: datetime) -> datetime:
+        return self.clinical_at + (system - self.system_at) * self.rate
+
+
+class ScaledClock(SystemClock):
+    """Clinical time from a shared file of recorded steps, so that all processes change speed at the same moment."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._steps: list[Step] = []
+        self._read_at = float("-inf")
+        self._mtime = -1
+
+    def clinical_now(self) -> datetime:
+        now = self.system_now()
+        self._refresh()
+        due = [step for step in self._steps if step.system_at <= now]
+        return _milliseconds(due[-1].clinical(now)) if due else now
+
+    def _refresh(self) -> None:
+        if self.monotonic() - self._read_at < _RESTAT_SECONDS:
+            return
+        self._read_at = self.monotonic()
+        if not self._path.exists():
+            return
+        mtime = os.stat(self._path).st_mtime_ns
+        if mtime != self._mtime:
+            self._mtime = mtime
+            self._steps = read_steps(self._path)
+
+
+def read_steps(path: Path) -> list[Step]:
+    """The recorded steps in file order; a line that is not whole yet is left for the next reading."""
+    steps = []
+    for line in path.read_text().splitlines():
+        row = json.loads(line)
+        moments = (datetime.fromisoformat(row[name]) for name in ("system_at", "clinical_at"))
+        steps.append(Step(*moments, float(row["rate"])))
+    return steps
+
+
+def append_step(path: Path, rate: float, after_s: float = 1.0) -> Step:
+    """Record a change of rate that takes effect `after_s` real seconds from now in every process.
+
+    Raises ValueError when the rate is not within (0, 60].
+    """
+    if not 0 < rate <= MAX_RATE:
+        raise ValueError(f"rate must be above 0 and at most {MAX_RATE:g}")
+    at = datetime.now(UTC) + timedelta(seconds=after_s)
+    earlier = read_steps(path) if path.exists() else []
+    step = Step(at, earlier[-1].clinical(at) if earlier else at, rate)
+    row = {"system_at": step.system_at.isoformat(), "clinical_at": step.clinical_at.isoformat(), "rate": rate}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    return step
+
+
+class ManualClock:
+    """Time stands still until a test moves it."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = _milliseconds(now)
+        self._elapsed = 0.0
+
+    def clinical_now(self) -> datetime:
+        return self._now
+
+    def system_now(self) -> datetime:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._elapsed
+
+    def advance(self, seconds: float) -> None:
+        self._now = _milliseconds(self._now + timedelta(seconds=seconds))
+        self._elapsed += seconds

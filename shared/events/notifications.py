@@ -1,0 +1,38 @@
+"""What notifications tells the others."""
+
+from datetime import datetime
+from typing import ClassVar, Literal
+
+from shared.events.envelope import Event
+
+
+class _NotificationsEvent(Event):
+    SERVICE: ClassVar[str] = "notifications"
+
+
+class NotificationDelivered(_NotificationsEvent):
+    notification_id: str
+    template: str
+    channel: Literal["email", "sms", "pager"]
+    attempts: int
+
+
+class EscalationStarted(_NotificationsEvent):
+    escalation_id: str
+    alarm_id: str
+
+
+class EscalationStepTaken(_NotificationsEvent):
+    escalation_id: str
+    alarm_id: str
+    step: int
+    role: str
+
+
+class EscalationAcknowledged(_NotificationsEvent):
+    escalation_id: str
+    alarm_id: str
+    by: str
+    by_role: str
+    at: datetime
+    channel: Literal["link", "api"]

@@ -1,0 +1,47 @@
+"""What scheduling tells the others."""
+
+from datetime import datetime
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from shared.events.envelope import Event
+
+
+class _SchedulingEvent(Event):
+    SERVICE: ClassVar[str] = "scheduling"
+
+
+class ResourceRef(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    kind: Literal["room", "chair", "monitor", "pump", "clinician"]
+    label: str
+
+
+class AppointmentBooked(_SchedulingEvent):
+    patient_id: str
+    appointment_id: str
+    kind: Literal["consultation", "preparation", "dosing", "integration", "follow_up", "group", "wellness"]
+    mode: Literal["in_person", "video", "phone"]
+    plan_id: str | None
+    sequence_no: int | None
+    of: int | None
+    start: datetime
+    end: datetime
+    time_zone: str
+    resources: list[ResourceRef]
+
+
+class ReminderDue(_SchedulingEvent):
+    patient_id: str
+    appointment_id: str
+    stage: str
+    start: datetime
+
+
+class CourseHeld(_SchedulingEvent):
+    patient_id: str
+    plan_id: str
+    reason_code: Literal["no_slot", "aborted", "risk", "paused"]

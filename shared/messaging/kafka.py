@@ -1,0 +1,85 @@
+"""How we connect to Kafka; aiokafka's defaults (acks=1, no idempotence, auto-commit) are all overridden here."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from shared.messaging.topics import MAX_BATCH_BYTES, MAX_REQUEST_BYTES, TOPICS
+
+STOP_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class KafkaAddress:
+    """Bootstrap servers and, where there is SASL, the service's own user."""
+
+    bootstrap_servers: str
+    username: str | None = None
+    password: str | None = None
+    security_protocol: str = "SASL_PLAINTEXT"
+
+    def options(self) -> dict[str, Any]:
+        if self.username is None:
+            return {"bootstrap_servers": self.bootstrap_servers}
+        return {
+            "bootstrap_servers": self.bootstrap_servers,
+            "security_protocol": self.security_protocol,
+            "sasl_mechanism": "SCRAM-SHA-256",
+            "sasl_plain_username": self.username,
+            "sasl_plain_password": self.password,
+        }
+
+
+def new_producer(address: KafkaAddress, client_id: str) -> AIOKafkaProducer:
+    return AIOKafkaProducer(
+        client_id=client_id,
+        acks="all",
+        enable_idempotence=True,
+        max_batch_size=MAX_BATCH_BYTES,
+        max_request_size=MAX_REQUEST_BYTES,
+        request_timeout_ms=10_000,
+        **address.options(),
+    )
+
+
+def new_consumer(address: KafkaAddress, group: str, client_id: str, *, session_timeout_ms: int) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(
+        group_id=group,
+        client_id=client_id,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        session_timeout_ms=session_timeout_ms,
+        heartbeat_interval_ms=session_timeout_ms // 5,
+        max_poll_interval_ms=300_000,
+        fetch_max_wait_ms=100,
+        **address.options(),
+    )
+
+
+async def stop_bounded(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
+    """`stop()` may hang for ever while the broker is down (aiokafka 1101); after the bound it is abandoned."""
+    try:
+        await asyncio.wait_for(client.stop(), STOP_SECONDS)
+    except (TimeoutError, asyncio.CancelledError, Exception):  # noqa: BLE001 - a client that is thrown away
+        return
+
+
+async def ensure_topics(address: KafkaAddress, replication_factor: int, min_insync_replicas: int) -> list[str]:
+    """Create what is missing; returns the names that were created. Auto-creation is off in the broker."""
+    admin = AIOKafkaAdminClient(**address.options())
+    await admin.start()
+    try:
+        present = set(await admin.list_topics())
+        missing = [
+            NewTopic(topic.name, topic.partitions, replication_factor, topic_configs=topic.config(min_insync_replicas))
+            for topic in TOPICS
+            if topic.name not in present
+        ]
+        if missing:
+            await admin.create_topics(missing)
+        return [topic.name for topic in missing]
+    finally:
+        await admin.close()

@@ -1,0 +1,81 @@
+"""An event becomes a row in the transaction of its cause; the relay sends it later, as often as needed."""
+
+import zlib
+
+from bson import Binary
+
+from shared.errors import Invalid
+from shared.events.envelope import Envelope, Event, rfc3339
+from shared.ids import new_id
+from shared.messaging.topics import MAX_REQUEST_BYTES, topic_for
+from shared.persistence.mongo import UnitOfWork
+
+SLOTS = 64
+
+
+def emit(unit: UnitOfWork, event: Event, *, aggregate: str, version: int, key: str | None = None) -> str:
+    """Stage `event` of `aggregate` ("session/0190...") at `version`; returns the event's id.
+
+    Key: the patient where there is one, else the aggregate's id. Raises Invalid when the record would pass the
+    producer's size limit: found here, it fails the use case instead of the relay.
+    """
+    ordinal = unit.next_ordinal(aggregate)
+    partition_key = key or event.patient_id or aggregate.rpartition("/")[2]
+    envelope = Envelope(
+        id=new_id(),
+        source=f"/stillwater/{event.SERVICE}/{aggregate}",
+        type=event.event_type(),
+        time=rfc3339(unit.clock.system_now()),
+        clinic_id=unit.scope.clinic_id,
+        partition_key=partition_key,
+        sequence=f"{version:010d}.{ordinal:04d}",
+        subject=aggregate,
+        correlation_id=unit.scope.correlation_id,
+        causation_id=unit.scope.causation_id,
+        traceparent=unit.scope.traceparent,
+    )
+    value = event.model_dump_json(exclude_none=True).encode()
+    if len(value) > MAX_REQUEST_BYTES:
+        raise Invalid("the event would be larger than a record may be")
+    _stage(unit, envelope, topic_for(type(event)).name, event.LANE, aggregate, value)
+    return envelope.id
+
+
+def emit_tombstone(unit: UnitOfWork, record: type[Event], key: str, *, aggregate: str, version: int) -> None:
+    """Erase `key` from a compacted topic: a record without a value."""
+    envelope = Envelope(
+        id=new_id(),
+        source=f"/stillwater/{record.SERVICE}/{aggregate}",
+        type=record.event_type(),
+        time=rfc3339(unit.clock.system_now()),
+        clinic_id=unit.scope.clinic_id,
+        partition_key=key,
+        sequence=f"{version:010d}.{unit.next_ordinal(aggregate):04d}",
+        traceparent=unit.scope.traceparent,
+    )
+    _stage(unit, envelope, topic_for(record).name, record.LANE, aggregate, None)
+
+
+def _stage(
+    unit: UnitOfWork, envelope: Envelope, topic: str, lane: str, aggregate: str, value: bytes | None
+) -> None:
+    key = envelope.partition_key.encode()
+    unit.stage(
+        "outbox",
+        {
+            "_id": envelope.id,
+            "clinic_id": envelope.clinic_id,
+            "schema_version": 1,
+            "state": "pending",
+            "lane": lane,
+            "topic": topic,
+            "key": Binary(key),
+            "slot": zlib.crc32(key) % SLOTS,
+            "aggregate": aggregate,
+            "sequence": envelope.sequence,
+            "headers": [[name, Binary(item)] for name, item in envelope.headers()],
+            "value": None if value is None else Binary(value),
+            "created_at": unit.clock.system_now(),
+            "sent_at": None,
+        },
+    )

@@ -1,0 +1,25 @@
+"""The closed set of what a handler may answer; reasons and codes are slugs, never free text."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Done:
+    """The effect is in the transaction; leaves an inbox mark."""
+
+
+@dataclass(frozen=True)
+class Skip:
+    """Rightly nothing to do (too late, erased, older than what is known); leaves an inbox mark."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Reject:
+    """Can never be handled: becomes a dead letter with its bytes; leaves no mark."""
+
+    code: str
+
+
+Outcome = Done | Skip | Reject

@@ -1,0 +1,157 @@
+"""Outbox -> Kafka. Selects by state, never by position: a row that commits late is still found.
+
+One holder per lane and service (a lease), batches sent pipelined, acknowledged together, marked in one update. The two
+lanes have a loop and a producer each, so that alarm rows never wait behind bulk rows.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordTooLargeError, UnknownTopicOrPartitionError
+
+from shared.errors import StillwaterError
+from shared.events.envelope import Lane
+from shared.messaging.kafka import stop_bounded
+from shared.persistence.lease import Lease
+from shared.persistence.mongo import Document, Mongo, UnitOfWork
+from shared.persistence.scope import system_scope
+from shared.telemetry.metrics import OUTBOX_DEAD, OUTBOX_SENT
+from shared.telemetry.tracing import send_span
+
+log = logging.getLogger(__name__)
+
+BATCH_ROWS = 1000
+SWEEP_SECONDS = 0.2
+PRODUCE_SECONDS = 10.0
+_SCOPE = system_scope("-", "relay")
+_REFUSED = (MessageSizeTooLargeError, RecordTooLargeError, UnknownTopicOrPartitionError)
+
+
+class Relay:
+    """Sends the pending rows of one lane while it holds the lane's lease."""
+
+    def __init__(self, mongo: Mongo, lane: Lane, lease: Lease, open_producer: Callable[[], AIOKafkaProducer]) -> None:
+        self._mongo, self._lane, self._lease, self._open = mongo, lane, lease, open_producer
+        self._producer: AIOKafkaProducer | None = None
+        self._signal = asyncio.Event()
+        self.last_attempt = mongo.clock.monotonic()
+        mongo.wakers.append(self.wake)
+
+    def wake(self) -> None:
+        """A hint that rows are waiting; losing it costs one sweep."""
+        self._signal.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`; survives a broker or a store that is away."""
+        while not stop.is_set():
+            self.last_attempt = self._mongo.clock.monotonic()
+            sent = 0
+            try:
+                if await self._leading():
+                    sent = await self.send_pending()
+            except (StillwaterError, KafkaError, TimeoutError, OSError) as error:
+                log.warning("relay.failed", extra={"lane": self._lane, "error": type(error).__name__})
+                await self._discard_producer()
+                await _pause(stop, 1.0)
+            if sent < BATCH_ROWS:
+                await self._wait()
+        await self._discard_producer()
+        with contextlib.suppress(StillwaterError):
+            await self._lease.release()
+
+    async def _leading(self) -> bool:
+        return self._lease.held() or await self._lease.acquire()
+
+    async def _wait(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._signal.wait(), SWEEP_SECONDS)
+        self._signal.clear()
+
+    async def send_pending(self) -> int:
+        """Send one batch and mark it; returns how many rows left. Raises what the broker or the store raised."""
+        held_back = await self._held_back()
+        query: Document = {"state": "pending", "lane": self._lane}
+        if held_back:
+            query["aggregate"] = {"$nin": held_back}
+        rows = await self._mongo.plumbing("outbox").find(query, limit=BATCH_ROWS)
+        if not rows or not self._lease.held():
+            return 0
+        try:
+            await self._produce(rows)
+        except _REFUSED:
+            await self._discard_producer()
+            return await self._one_by_one(rows)
+        await self._mark([row["_id"] for row in rows], "sent")
+        OUTBOX_SENT.labels(self._lane).inc(len(rows))
+        return len(rows)
+
+    async def _held_back(self) -> list[str]:
+        """Aggregates behind a dead row wait for a decision; on the alarm lane nothing is held back."""
+        if self._lane == "alarm":
+            return []
+        dead = await self._mongo.plumbing("outbox").find({"state": "dead", "lane": self._lane})
+        return sorted({row["aggregate"] for row in dead})
+
+    async def _produce(self, rows: Sequence[Document]) -> None:
+        producer = await self._open_producer()
+        async with asyncio.timeout(PRODUCE_SECONDS), contextlib.AsyncExitStack() as spans:
+            futures = []
+            for row in rows:
+                headers = [(name, bytes(item)) for name, item in row["headers"]]
+                headers = spans.enter_context(send_span(row["topic"], headers))
+                value = None if row["value"] is None else bytes(row["value"])
+                futures.append(await producer.send(row["topic"], value, bytes(row["key"]), headers=headers))
+            await asyncio.gather(*futures)
+
+    async def _one_by_one(self, rows: Sequence[Document]) -> int:
+        """After a refusal, with a new producer: only a row that is refused alone is dead."""
+        stopped: set[str] = set()
+        sent = 0
+        for row in rows:
+            if row["aggregate"] in stopped and self._lane == "bulk":
+                continue
+            try:
+                await self._produce([row])
+            except _REFUSED as error:
+                await self._discard_producer()
+                await self._mark([row["_id"]], "dead")
+                stopped.add(row["aggregate"])
+                OUTBOX_DEAD.labels(self._lane).inc()
+                log.error("relay.refused", extra={"event_id": row["_id"], "error": type(error).__name__})
+                continue
+            await self._mark([row["_id"]], "sent")
+            sent += 1
+        return sent
+
+    async def _mark(self, identifiers: list[str], state: str) -> None:
+        async def mark(unit: UnitOfWork) -> None:
+            change = {"$set": {"state": state, "sent_at": unit.clock.system_now() if state == "sent" else None}}
+            await unit.plumbing("outbox").update_many({"_id": {"$in": identifiers}, "state": "pending"}, change)
+
+        await self._mongo.run(_SCOPE, mark)
+
+    async def _open_producer(self) -> AIOKafkaProducer:
+        if self._producer is None:
+            producer = self._open()
+            async with asyncio.timeout(PRODUCE_SECONDS):
+                try:
+                    await producer.start()
+                except BaseException:
+                    await stop_bounded(producer)
+                    raise
+            self._producer = producer
+        return self._producer
+
+    async def _discard_producer(self) -> None:
+        """A refused record ruins the producer's sequence for its partition, so the producer goes with it."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await stop_bounded(producer)
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)

@@ -1,0 +1,55 @@
+"""The only place that names topics and consumer groups, and that says who may read and write which."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shared.events.envelope import Event
+from shared.events.intake import ContactRecord
+
+SERVICES = ("intake", "scheduling", "monitoring", "notifications")
+MAX_BATCH_BYTES = 256 * 1024
+MAX_REQUEST_BYTES = 900 * 1024
+_DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic as it must be in the broker; partition counts never change in place."""
+
+    name: str
+    producer: str
+    readers: tuple[str, ...]
+    partitions: int
+    retention_ms: int
+    compacted: bool = False
+
+    def config(self, min_insync_replicas: int) -> dict[str, str]:
+        return {
+            "cleanup.policy": "compact" if self.compacted else "delete",
+            "retention.ms": str(self.retention_ms),
+            "max.message.bytes": str(4 * MAX_BATCH_BYTES),
+            "min.insync.replicas": str(min_insync_replicas),
+        }
+
+
+BULK = {
+    name: Topic(f"stillwater.{name}.v1", name, tuple(other for other in SERVICES if other != name), 12, 30 * _DAY_MS)
+    for name in SERVICES
+}
+ALARMS = Topic("stillwater.monitoring.alarms.v1", "monitoring", ("notifications",), 24, 14 * _DAY_MS)
+CONTACTS = Topic("stillwater.intake.contacts.v1", "intake", ("notifications",), 12, 30 * _DAY_MS, compacted=True)
+TOPICS: tuple[Topic, ...] = (*BULK.values(), ALARMS, CONTACTS)
+
+
+def topic_for(event: type[Event]) -> Topic:
+    if event is ContactRecord:
+        return CONTACTS
+    return ALARMS if event.LANE == "alarm" else BULK[event.SERVICE]
+
+
+def group_for(service: str, lane: str) -> str:
+    return f"stillwater.{service}" + (".alarms" if lane == "alarm" else "")
+
+
+def topics_of(events: Sequence[type[Event]]) -> list[str]:
+    return sorted({topic_for(event).name for event in events})

@@ -1,0 +1,26 @@
+"""The plumbing's collections and their indexes, the same in every service's database."""
+
+from pymongo import ASCENDING, IndexModel
+
+INBOX_DAYS = 45
+SENT_DAYS = 3
+_DAY = 86_400
+
+PLUMBING_INDEXES: dict[str, list[IndexModel]] = {
+    "outbox": [
+        IndexModel([("lane", ASCENDING), ("_id", ASCENDING)], partialFilterExpression={"state": "pending"}, name="pending"),
+        IndexModel([("aggregate", ASCENDING)], partialFilterExpression={"state": "dead"}, name="dead"),
+        IndexModel([("sent_at", ASCENDING)], expireAfterSeconds=SENT_DAYS * _DAY, name="sent_ttl"),
+    ],
+    "inbox": [IndexModel([("at", ASCENDING)], expireAfterSeconds=INBOX_DAYS * _DAY, name="ttl")],
+    "dead_letters": [IndexModel([("state", ASCENDING), ("_id", ASCENDING)], name="open")],
+    "timers": [
+        IndexModel([("clock", ASCENDING), ("due_at", ASCENDING)], name="due"),
+        IndexModel([("clinic_id", ASCENDING), ("key", ASCENDING)], unique=True, name="key"),
+    ],
+    "leases": [],
+    "idempotency": [IndexModel([("at", ASCENDING)], expireAfterSeconds=_DAY, name="ttl")],
+    "audit": [IndexModel([("clinic_id", ASCENDING), ("patient_id", ASCENDING), ("at", ASCENDING)], name="patient")],
+    "data_keys": [],
+}
+INSERT_ONLY = frozenset({"audit"})

@@ -1,0 +1,55 @@
+"""A lease: at most one holder at a time, by the store's clock, with a fencing token."""
+
+from shared.persistence.mongo import Collection, DuplicateKey, Mongo, UnitOfWork
+from shared.persistence.scope import system_scope
+
+_SAFE_SHARE = 2 / 3
+
+
+class Lease:
+    """Held for `term_s` from the store's `$$NOW`; the holder trusts it for two thirds of that by its own clock."""
+
+    def __init__(self, mongo: Mongo, name: str, holder: str, term_s: float = 6.0) -> None:
+        self._mongo, self.name, self.holder, self.term_s = mongo, name, holder, term_s
+        self._until = float("-inf")
+        self.token = 0
+
+    def held(self) -> bool:
+        """Look again immediately before anything that must not be done twice at once."""
+        return self._mongo.clock.monotonic() < self._until
+
+    async def acquire(self) -> bool:
+        """Take or renew; True while this holder has it. Raises Unavailable when the store does not answer."""
+        asked = self._mongo.clock.monotonic()
+
+        async def take(unit: UnitOfWork) -> int:
+            return await self._take(unit.plumbing("leases"))
+
+        try:
+            token = await self._mongo.run(system_scope("-", "lease"), take)
+        except DuplicateKey:
+            token = 0
+        if token:
+            self.token = token
+            self._until = asked + self.term_s * _SAFE_SHARE
+        return self.held()
+
+    async def _take(self, leases: Collection) -> int:
+        mine = {"$eq": ["$holder", self.holder]}
+        free = {"$lte": ["$expires_at", "$$NOW"]}
+        expires = {"$dateAdd": {"startDate": "$$NOW", "unit": "millisecond", "amount": int(self.term_s * 1000)}}
+        token = {"$cond": [mine, "$token", {"$add": [{"$ifNull": ["$token", 0]}, 1]}]}
+        change = [{"$set": {"token": token, "holder": self.holder, "expires_at": expires}}]
+        query = {"_id": self.name, "$or": [{"holder": self.holder}, {"$expr": free}]}
+        await leases.update(query, change, upsert=True)
+        return int((await leases.get(self.name))["token"])
+
+    async def release(self) -> None:
+        self._until = float("-inf")
+
+        async def drop(unit: UnitOfWork) -> None:
+            await unit.plumbing("leases").update(
+                {"_id": self.name, "holder": self.holder}, [{"$set": {"expires_at": "$$NOW"}}]
+            )
+
+        await self._mongo.run(system_scope("-", "lease"), drop)

@@ -1,0 +1,91 @@
+"""Encryption of contact data and free text: a data key per patient and service, wrapped by the service's key ring (ADR 5)."""
+
+import json
+import os
+from base64 import b64decode
+from typing import Any
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from shared.persistence.mongo import Reader, UnitOfWork
+
+_NONCE_BYTES = 12
+Json = Any
+
+
+class Erased(Exception):
+    """The subject's key is gone: what it encrypted can no longer be read by anybody."""
+
+
+class KeyRing:
+    """`kid:base64,kid2:base64`, 32 bytes each; the first encrypts, all decrypt."""
+
+    def __init__(self, text: str) -> None:
+        self._keys: dict[str, AESGCM] = {}
+        for item in text.split(","):
+            kid, _, encoded = item.partition(":")
+            key = b64decode(encoded, validate=True)
+            if not kid or len(key) != 32:  # noqa: PLR2004 - AES-256
+                raise ValueError("each entry of a key ring is kid:base64 of 32 bytes")
+            self._keys[kid] = AESGCM(key)
+        self.current = next(iter(self._keys))
+
+    def seal(self, plain: bytes, bound_to: str) -> tuple[str, bytes]:
+        nonce = os.urandom(_NONCE_BYTES)
+        return self.current, nonce + self._keys[self.current].encrypt(nonce, plain, bound_to.encode())
+
+    def open(self, kid: str, sealed: bytes, bound_to: str) -> bytes:
+        """Raises KeyError for a key that is not in the ring and InvalidTag for changed bytes."""
+        return self._keys[kid].decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound_to.encode())
+
+
+class TransportCipher:
+    """The rotating key shared by the producer and the reader of a restricted topic."""
+
+    def __init__(self, ring: KeyRing) -> None:
+        self._ring = ring
+
+    def encrypt(self, subject_id: str, data: Json) -> bytes:
+        kid, sealed = self._ring.seal(json.dumps(data).encode(), subject_id)
+        return kid.encode() + b":" + sealed
+
+    def decrypt(self, subject_id: str, token: bytes) -> Json:
+        kid, _, sealed = token.partition(b":")
+        return json.loads(self._ring.open(kid.decode(), sealed, subject_id))
+
+
+class Vault:
+    """Encrypts JSON values for one subject (a patient, an inquiry, a staff member) of the unit's clinic."""
+
+    def __init__(self, ring: KeyRing) -> None:
+        self._ring = ring
+
+    async def encrypt(self, unit: UnitOfWork, subject_id: str, data: Json) -> bytes:
+        """The first use makes the subject's data key, in the same transaction."""
+        key = await self._data_key(unit, subject_id)
+        if key is None:
+            key = os.urandom(32)
+            kid, wrapped = self._ring.seal(key, _binding(unit, subject_id))
+            await unit.plumbing("data_keys").insert({"_id": _binding(unit, subject_id), "kid": kid, "wrapped": wrapped})
+        nonce = os.urandom(_NONCE_BYTES)
+        return nonce + AESGCM(key).encrypt(nonce, json.dumps(data).encode(), _binding(unit, subject_id).encode())
+
+    async def decrypt(self, reader: Reader, subject_id: str, token: bytes) -> Json:
+        """Raises Erased when the subject's key was destroyed."""
+        key = await self._data_key(reader, subject_id)
+        if key is None:
+            raise Erased
+        plain = AESGCM(key).decrypt(token[:_NONCE_BYTES], token[_NONCE_BYTES:], _binding(reader, subject_id).encode())
+        return json.loads(plain)
+
+    async def shred(self, unit: UnitOfWork, subject_id: str) -> None:
+        """Destroy the subject's key: its ciphertexts are unreadable from the commit on."""
+        await unit.plumbing("data_keys").delete({"_id": _binding(unit, subject_id)})
+
+    async def _data_key(self, reader: Reader, subject_id: str) -> bytes | None:
+        row = await reader.plumbing("data_keys").find_one({"_id": _binding(reader, subject_id)})
+        return self._ring.open(row["kid"], row["wrapped"], _binding(reader, subject_id)) if row else None
+
+
+def _binding(reader: Reader, subject_id: str) -> str:
+    return f"{reader.scope.clinic_id}:{subject_id}"

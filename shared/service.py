@@ -1,0 +1,240 @@
+"""Runs the roles of one service: `python -m services.<name> [api|worker|all|migrate]`."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from base64 import b64decode
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+import uvicorn
+import uvloop
+from fastapi import APIRouter
+from pydantic import ValidationError
+from pymongo import IndexModel
+
+from shared.clock import Clock, ScaledClock, SystemClock
+from shared.errors import StillwaterError
+from shared.ids import new_id
+from shared.messaging.consumer import Consumer
+from shared.messaging.handling import Handlers, Pipeline
+from shared.messaging.kafka import KafkaAddress, ensure_topics, new_consumer, new_producer
+from shared.messaging.relay import Relay
+from shared.messaging.topics import group_for, topics_of
+from shared.persistence.indexes import PLUMBING_INDEXES
+from shared.persistence.lease import Lease
+from shared.persistence.mongo import Mongo
+from shared.persistence.timers import TimerHandler, TimerRunner
+from shared.persistence.vault import KeyRing
+from shared.settings import ServiceSettings
+from shared.telemetry.logs import set_up_logs
+from shared.telemetry.metrics import TASK_RESTARTS
+from shared.telemetry.tracing import set_up
+from shared.web.app import create_app
+from shared.web.auth import Tokens
+from shared.web.health import health_app
+from shared.web.runtime import Runtime
+
+log = logging.getLogger(__name__)
+
+LIVE_SECONDS = 60.0
+READY_SECONDS = 10.0
+BULK_SESSION_MS, ALARM_SESSION_MS = 15_000, 6_000
+Task = Callable[[asyncio.Event], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """What a service puts on the shared plumbing; made by its `wiring.wire(settings, mongo, ring)`."""
+
+    deps: Any
+    routers: Sequence[APIRouter]
+    indexes: Mapping[str, Sequence[IndexModel]]
+    event_handlers: Handlers
+    alarm_handlers: Handlers = field(default_factory=dict)
+    timer_handlers: Mapping[str, TimerHandler] = field(default_factory=dict)
+    background: Mapping[str, Task] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Service:
+    name: str
+    settings: Callable[[], ServiceSettings]
+    wire: Callable[[Any, Mongo, KeyRing], Wiring]
+
+
+class Process:
+    """One process of one service."""
+
+    def __init__(self, service: Service, settings: ServiceSettings, role: str) -> None:
+        self._service, self._settings, self._role = service, settings, role
+        path = settings.clinical_clock_path
+        self.clock: Clock = ScaledClock(path) if path else SystemClock()
+        ring = KeyRing(settings.key_ring.get_secret_value())
+        self.mongo = Mongo(settings.mongodb_uri.get_secret_value(), settings.mongodb_database, self.clock)
+        self.wiring = service.wire(settings, self.mongo, ring)
+        tokens = Tokens(settings.oidc_issuer, settings.oidc_audience, settings.oidc_jwks_url, self.clock)
+        signing_key = b64decode(settings.signing_key.get_secret_value())
+        self.runtime = Runtime(self.mongo, self.clock, ring, tokens, signing_key, self.wiring.deps)
+        self._tasks: dict[str, Any] = {}
+        self._consumers: list[Consumer] = []
+        self._draining = False
+
+    def _address(self) -> KafkaAddress:
+        settings = self._settings
+        password = settings.kafka_password.get_secret_value() if settings.kafka_password else None
+        return KafkaAddress(
+            settings.kafka_bootstrap_servers, settings.kafka_username, password, settings.kafka_security_protocol
+        )
+
+    def _worker_tasks(self) -> dict[str, Task]:
+        name, wiring, holder = self._service.name, self.wiring, f"{socket.gethostname()}:{os.getpid()}:{new_id()}"
+        tasks: dict[str, Task] = {}
+        for lane in ("alarm", "bulk"):
+            lease = Lease(self.mongo, f"relay.{lane}", holder)
+            relay = Relay(self.mongo, lane, lease, lambda: new_producer(self._address(), name))  # type: ignore[arg-type]
+            self._tasks[f"relay.{lane}"] = relay
+            tasks[f"relay.{lane}"] = relay.run
+        sides = (("bulk", wiring.event_handlers, BULK_SESSION_MS), ("alarm", wiring.alarm_handlers, ALARM_SESSION_MS))
+        for lane, handlers, session_ms in sides:
+            if handlers:
+                consumer = self._consumer(lane, handlers, session_ms)
+                self._consumers.append(consumer)
+                self._tasks[f"consumer.{lane}"] = consumer
+                tasks[f"consumer.{lane}"] = consumer.run
+        if wiring.timer_handlers:
+            timers = TimerRunner(self.mongo, wiring.timer_handlers, wiring.deps, name)
+            self._tasks["timers"] = timers
+            tasks["timers"] = timers.run
+        return tasks | dict(wiring.background)
+
+    def _consumer(self, lane: str, handlers: Handlers, session_ms: int) -> Consumer:
+        name, group = self._service.name, group_for(self._service.name, lane)
+        pipeline = Pipeline(self.mongo, name, group, handlers, self.wiring.deps)
+        return Consumer(
+            self.mongo,
+            pipeline,
+            topics_of(list(handlers)),
+            lambda: new_consumer(self._address(), group, name, session_timeout_ms=session_ms),
+            fuse=lane == "bulk",
+        )
+
+    def alive(self) -> dict[str, bool]:
+        now = self.clock.monotonic()
+        return {name: now - task.last_attempt < LIVE_SECONDS for name, task in self._tasks.items()}
+
+    def ready(self) -> dict[str, bool]:
+        checks = {"accepting": not self._draining}
+        if self._role in ("api", "all"):
+            checks["mongodb"] = self.clock.monotonic() - self.mongo.last_success < READY_SECONDS
+        if self._role in ("worker", "all"):
+            checks["consumers"] = all(consumer.joined for consumer in self._consumers)
+        return checks
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT; then stop accepting, finish, commit, leave: each step bounded."""
+        stop, settings = asyncio.Event(), self._settings
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        servers = [_server(health_app(self.alive, self.ready), settings.health_host, settings.health_port)]
+        tasks: dict[str, Task] = {"ping": self._ping}
+        if self._role in ("worker", "all"):
+            tasks |= self._worker_tasks()
+        if self._role in ("api", "all"):
+            app = create_app(self._service.name, list(self.wiring.routers), self.runtime)
+            servers.append(_server(app, settings.api_host, settings.api_port, drain_s=settings.drain_seconds))
+        serving = [asyncio.create_task(server.serve()) for server in servers]
+        working = [asyncio.create_task(_supervise(name, task, stop)) for name, task in tasks.items()]
+        await stop.wait()
+        self._draining = True
+        for server in servers:
+            server.should_exit = True
+        await asyncio.wait([*serving, *working], timeout=settings.drain_seconds)
+        self.mongo.close()
+
+    async def _ping(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            with contextlib.suppress(Exception):
+                await self.mongo.ping()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), 2)
+
+    async def migrate(self) -> None:
+        """Indexes and topics; may run again and beside the old code."""
+        uri = self._settings.mongodb_migrate_uri or self._settings.mongodb_uri
+        mongo = Mongo(uri.get_secret_value(), self._settings.mongodb_database, self.clock)
+        await mongo.build_indexes({**PLUMBING_INDEXES, **self.wiring.indexes})
+        mongo.close()
+
+
+async def _supervise(name: str, task: Task, stop: asyncio.Event) -> None:
+    """A task that dies is started again after a second, counted and logged by the class of its error."""
+    while not stop.is_set():
+        try:
+            await task(stop)
+        except Exception as error:  # noqa: BLE001 - the last line of defence of a background task
+            TASK_RESTARTS.labels(name).inc()
+            log.error("task.died", extra={"task": name, "error": type(error).__name__})  # noqa: TRY400
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), 1)
+
+
+class _Server(uvicorn.Server):
+    """Signals belong to the process, not to each of its servers."""
+
+    @contextlib.contextmanager
+    def capture_signals(self):  # type: ignore[no-untyped-def]  # noqa: ANN201 - uvicorn's signature
+        yield
+
+
+def _server(app: Any, host: str, port: int, drain_s: int = 1) -> _Server:
+    config = uvicorn.Config(
+        app, host, port, log_config=None, access_log=False, timeout_graceful_shutdown=drain_s, lifespan="off", server_header=False
+    )
+    return _Server(config)
+
+
+def main(service: Service) -> None:
+    """The command line of one service. Wrong settings stop it at once, with all faults listed; exit code 2."""
+
+    @click.command(help=f"Stillwater {service.name}: run a role (default: all) or a task.")
+    @click.argument("role", type=click.Choice(["api", "worker", "all", "migrate"]), default="all")
+    def command(role: str) -> None:
+        settings = _settings(service)
+        set_up_logs(service.name)
+        provider = set_up(service.name, settings.otlp_endpoint)
+        uvloop.run(_start(service, settings, role))
+        provider.shutdown()
+
+    command()
+
+
+async def _start(service: Service, settings: ServiceSettings, role: str) -> None:
+    process = Process(service, settings, role)
+    try:
+        await (process.migrate() if role == "migrate" else process.run())
+    except StillwaterError as error:
+        sys.exit(f"{service.name} {role}: {error.code}")
+
+
+def _settings(service: Service) -> ServiceSettings:
+    try:
+        return service.settings()
+    except ValidationError as error:
+        for fault in error.errors():
+            name = "_".join(str(part) for part in fault["loc"]) or "settings"
+            text = fault["msg"] if fault["type"] == "value_error" else fault["type"].replace("_", " ")
+            click.echo(f"{service.name.upper()}_{name.upper()}: {text}", err=True)
+        sys.exit(2)
+
+
+async def create_topics(bootstrap_servers: str) -> list[str]:
+    """For the operator of a local broker: all topics, one replica."""
+    return await ensure_topics(KafkaAddress(bootstrap_servers), 1, 1)

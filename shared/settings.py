@@ -1,0 +1,47 @@
+"""What every service is told by its environment. No secret has a default; every unit is in the name."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
+
+class ServiceSettings(BaseSettings):
+    """Subclassed once per service with its prefix: `INTAKE_MONGODB_URI` and so on."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    environment: Literal["local", "production"] = "production"
+    mongodb_uri: SecretStr
+    mongodb_database: str
+    mongodb_migrate_uri: SecretStr | None = None
+    kafka_bootstrap_servers: str
+    kafka_security_protocol: Literal["SASL_PLAINTEXT", "SASL_SSL"] = "SASL_PLAINTEXT"
+    kafka_username: str | None = None
+    kafka_password: SecretStr | None = None
+    kafka_replication_factor: int = 3
+    kafka_min_insync_replicas: int = 2
+    oidc_issuer: str
+    oidc_jwks_url: str
+    oidc_audience: str = "stillwater"
+    api_host: str = "127.0.0.1"
+    api_port: int
+    health_host: str = "127.0.0.1"
+    health_port: int
+    key_ring: SecretStr
+    transport_key_ring: SecretStr | None = None
+    signing_key: SecretStr
+    otlp_endpoint: str | None = None
+    clinical_clock_path: Path | None = None
+    drain_seconds: int = 15
+
+    @model_validator(mode="after")
+    def _scaled_time_is_local(self) -> "ServiceSettings":
+        stores = (self.mongodb_uri.get_secret_value(), self.kafka_bootstrap_servers)
+        local = self.environment == "local" and all(any(host in store for host in _LOOPBACK) for store in stores)
+        if self.clinical_clock_path is not None and not local:
+            raise ValueError("clinical_clock_path is accepted only in the local environment with loopback stores")
+        return self

@@ -1,0 +1,13 @@
+"""Every metric, declared before use. Labels are closed sets; no id is ever a label."""
+
+from prometheus_client import Counter, Gauge
+
+OUTBOX_SENT = Counter("stillwater_outbox_sent", "Rows acknowledged by the broker", ["lane"])
+OUTBOX_DEAD = Counter("stillwater_outbox_dead", "Rows that the broker refused", ["lane"])
+OUTBOX_PENDING = Gauge("stillwater_outbox_pending", "Rows that wait for the relay")
+EVENTS_HANDLED = Counter("stillwater_events_handled", "Records by outcome", ["group", "outcome"])
+TIMERS_FIRED = Counter("stillwater_timers_fired", "Timers by outcome", ["kind"])
+TASK_RESTARTS = Counter("stillwater_task_restarts", "Background tasks that died and were started again", ["task"])
+HTTP_REQUESTS = Counter("stillwater_http_requests", "Answers by status", ["method", "route", "status"])
+ALARMS_RAISED = Counter("stillwater_alarms_raised", "Alarms raised", ["priority"])
+PAGES_SENT = Counter("stillwater_pages_sent", "Attempts to page by result", ["channel", "result"])

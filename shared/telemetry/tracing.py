@@ -1,0 +1,81 @@
+"""One trace from the request to the page: thin spans of our own around the awaited acknowledgement and the handler (ADR 3)."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Link, Span, SpanKind
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+Header = tuple[str, bytes]
+_PROPAGATOR = TraceContextTextMapPropagator()
+_TRACER = trace.get_tracer("stillwater")
+
+
+def set_up(service: str, endpoint: str | None) -> TracerProvider:
+    """Call once at start; without an endpoint spans are made and dropped."""
+    provider = TracerProvider(resource=Resource.create({"service.name": service, "service.namespace": "stillwater"}))
+    if endpoint:
+        exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=2)
+        provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=500))
+    trace.set_tracer_provider(provider)
+    return provider
+
+
+def current_traceparent() -> str | None:
+    carrier: dict[str, str] = {}
+    _PROPAGATOR.inject(carrier)
+    return carrier.get("traceparent")
+
+
+@contextlib.contextmanager
+def _span(name: str, kind: SpanKind, parent: str | None, attributes: dict[str, str], *, link: bool = False) -> Iterator[Span]:
+    context = _PROPAGATOR.extract({"traceparent": parent}) if parent else None
+    links = [Link(trace.get_current_span(context).get_span_context())] if link and context else []
+    with _TRACER.start_as_current_span(
+        name, context, kind, attributes, links, record_exception=False, set_status_on_exception=False
+    ) as span:
+        try:
+            yield span
+        except Exception as error:
+            span.set_attribute("error.type", type(error).__name__)
+            raise
+
+
+def request_span(method: str, traceparent: str | None) -> contextlib.AbstractContextManager[Span]:
+    return _span(method, SpanKind.SERVER, traceparent, {"http.request.method": method})
+
+
+def call_span(name: str, traceparent: str | None, peer: str) -> contextlib.AbstractContextManager[Span]:
+    """A call to a provider: `deliver pager`."""
+    return _span(name, SpanKind.CLIENT, traceparent, {"server.address": peer})
+
+
+@contextlib.contextmanager
+def send_span(topic: str, headers: Sequence[Header]) -> Iterator[list[Header]]:
+    """Yields the headers with `traceparent` replaced, never appended; `ce_traceparent` keeps the origin."""
+    origin = next((item.decode() for name, item in headers if name == "traceparent"), None)
+    attributes = _messaging("send", topic)
+    with _span(f"send {topic}", SpanKind.PRODUCER, origin, attributes):
+        hop = current_traceparent()
+        kept = [(name, item) for name, item in headers if name != "traceparent"]
+        yield [*kept, ("traceparent", hop.encode())] if hop else kept
+
+
+def process_span(topic: str, group: str, headers: Sequence[Header]) -> contextlib.AbstractContextManager[Span]:
+    parent = next((item.decode("ascii", "ignore") for name, item in headers if name == "traceparent"), None)
+    attributes = _messaging("process", topic) | {"messaging.consumer.group.name": group}
+    return _span(f"process {topic}", SpanKind.CONSUMER, parent, attributes, link=True)
+
+
+def _messaging(operation: str, topic: str) -> dict[str, str]:
+    return {
+        "messaging.system": "kafka",
+        "messaging.operation.name": operation,
+        "messaging.operation.type": operation,
+        "messaging.destination.name": topic,
+    }

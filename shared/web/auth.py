@@ -1,0 +1,121 @@
+"""Bearer tokens (JWT, RS256 or ES256) of any OIDC provider, and the roles they carry."""
+
+import logging
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import httpx
+import jwt
+
+from shared.clock import Clock
+from shared.errors import BadRequest, NotFound, Unauthorized, Unavailable
+
+log = logging.getLogger(__name__)
+
+ALGORITHMS = ["RS256", "ES256"]
+_REFETCH_SECONDS = 5.0
+_LEEWAY_SECONDS = 5
+
+
+class Role(StrEnum):
+    PATIENT = "patient"
+    FRONT_DESK = "front_desk"
+    NURSE = "nurse"
+    CLINICIAN = "clinician"
+    PRESCRIBER = "prescriber"
+    MEDICAL_DIRECTOR = "medical_director"
+    DEVICE = "device"
+    PARTNER = "partner"
+    OPERATOR = "operator"
+
+
+STAFF = (Role.FRONT_DESK, Role.NURSE, Role.CLINICIAN, Role.PRESCRIBER, Role.MEDICAL_DIRECTOR)
+CLINICAL = (Role.NURSE, Role.CLINICIAN, Role.PRESCRIBER, Role.MEDICAL_DIRECTOR)
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Whom the token names: ids only."""
+
+    subject: str
+    roles: frozenset[Role]
+    clinics: frozenset[str]
+    patient_id: str | None = None
+
+    def clinic(self, asked: str | None) -> str:
+        """The clinic of this request; `Clinic-Id` chooses where the token has several. Raises BadRequest, NotFound."""
+        if asked is not None:
+            if asked not in self.clinics:
+                raise NotFound
+            return asked
+        if len(self.clinics) != 1:
+            raise BadRequest("Your token has several clinics: send Clinic-Id.")
+        return next(iter(self.clinics))
+
+
+class Tokens:
+    """Checks tokens against the provider's keys: cached, fetched again on an unknown `kid`, the last good set kept."""
+
+    def __init__(self, issuer: str, audience: str, jwks_url: str, clock: Clock) -> None:
+        self._issuer, self._audience, self._url, self._clock = issuer, audience, jwks_url, clock
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._fetched_at = float("-inf")
+
+    async def principal(self, authorization: str | None) -> Principal:
+        """Raises Unauthorized for every fault of the token, and Unavailable when no keys could be had yet."""
+        scheme, _, token = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise Unauthorized
+        try:
+            header = jwt.get_unverified_header(token)
+        except jwt.PyJWTError:
+            raise Unauthorized from None
+        key = await self._key(str(header.get("kid")))
+        if key is None or header.get("alg") not in ALGORITHMS:
+            raise Unauthorized
+        try:
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=ALGORITHMS,
+                audience=self._audience,
+                issuer=self._issuer,
+                leeway=_LEEWAY_SECONDS,
+                options={"require": ["exp", "iat", "sub", "aud", "iss"]},
+            )
+        except (jwt.PyJWTError, ValueError, TypeError):
+            raise Unauthorized from None
+        return _principal(claims)
+
+    async def _key(self, kid: str) -> jwt.PyJWK | None:
+        due = self._clock.monotonic() - self._fetched_at > _REFETCH_SECONDS
+        if kid not in self._keys and due:
+            await self._fetch()
+        return self._keys.get(kid)
+
+    async def _fetch(self) -> None:
+        self._fetched_at = self._clock.monotonic()
+        try:
+            async with httpx.AsyncClient(timeout=3) as client:
+                rows = (await client.get(self._url)).raise_for_status().json()["keys"]
+            self._keys = {row["kid"]: jwt.PyJWK(row) for row in rows}
+        except (httpx.HTTPError, ValueError, KeyError, jwt.PyJWTError) as error:
+            log.warning("auth.jwks", extra={"error": type(error).__name__})
+            if not self._keys:
+                self._fetched_at = float("-inf")
+                raise Unavailable("The token issuer's keys cannot be read yet.") from None
+
+
+def _principal(claims: dict[str, Any]) -> Principal:
+    known = {role.value for role in Role}
+    roles, clinics = claims.get("roles"), claims.get("clinics")
+    if not isinstance(roles, list) or not isinstance(clinics, list):
+        raise Unauthorized
+    patient = claims.get("patient_id")
+    return Principal(
+        subject=str(claims["sub"]),
+        roles=frozenset(Role(role) for role in roles if role in known),
+        clinics=frozenset(str(clinic) for clinic in clinics),
+        patient_id=str(patient) if patient else None,
+    )

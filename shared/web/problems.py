@@ -1,0 +1,94 @@
+"""Every error as `application/problem+json` (RFC 9457); the input is never echoed."""
+
+import logging
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from shared.errors import FieldError, Invalid, StillwaterError
+
+log = logging.getLogger(__name__)
+
+TYPE_BASE = "urn:stillwater:problem:"
+_TITLES = {404: ("not-found", "Not found"), 405: ("method-not-allowed", "This method is not allowed here")}
+
+
+class FieldProblem(BaseModel):
+    pointer: str
+    detail: str
+    code: str
+
+
+class Problem(BaseModel):
+    """RFC 9457 with our extensions: `errors` names fields, `reasons` says why the state forbids it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str | None = None
+    errors: list[FieldProblem] | None = None
+    reasons: list[dict[str, str]] | None = None
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For a route's `responses`: the problems it may answer beside 400, 401, 422 and 503."""
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    wanted = {400, 401, 403, 413, 415, 422, 503, *statuses}
+    return {status: {"description": "Problem", "content": content} for status in sorted(wanted)}
+
+
+def problem_response(error: StillwaterError) -> Response:
+    body: dict[str, Any] = {"type": TYPE_BASE + error.code, "title": error.title, "status": error.status}
+    if error.detail:
+        body["detail"] = error.detail
+    if error.errors:
+        body["errors"] = [{"pointer": e.pointer, "detail": e.detail, "code": e.code} for e in error.errors]
+    if error.reasons:
+        body["reasons"] = list(error.reasons)
+    headers = {"Cache-Control": "no-store", **error.headers}
+    return Response(orjson.dumps(body), error.status, headers, media_type="application/problem+json")
+
+
+def _invalid(error: RequestValidationError) -> Invalid:
+    faults = []
+    for fault in error.errors():
+        where, *path = fault["loc"] if fault["loc"] else ("body",)
+        pointer = "/" + "/".join(str(part) for part in path) if where == "body" else f"{where}:{'/'.join(map(str, path))}"
+        faults.append(FieldError(pointer, _words(fault["type"]), str(fault["type"])))
+    return Invalid("The fields named in errors are not valid.", errors=faults)
+
+
+def _words(code: str) -> str:
+    """Words of our own: pydantic's may quote the input."""
+    known = {"missing": "is required", "extra_forbidden": "is not a known field", "json_invalid": "is not valid JSON"}
+    return known.get(code, "does not match: " + code.replace("_", " "))
+
+
+def install(app: FastAPI) -> None:
+    async def ours(_: Request, error: Exception) -> Response:
+        assert isinstance(error, StillwaterError)  # noqa: S101 - registered for this class
+        return problem_response(error)
+
+    async def invalid(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
+        return problem_response(_invalid(error))
+
+    async def plain(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
+        known = StillwaterError(headers=error.headers)
+        known.status = error.status_code
+        known.code, known.title = _TITLES.get(error.status_code, ("http-error", "The request cannot be answered"))
+        return problem_response(known)
+
+    async def unknown(_: Request, error: Exception) -> Response:
+        log.error("http.unhandled", extra={"error": type(error).__name__})
+        return problem_response(StillwaterError())
+
+    app.add_exception_handler(StillwaterError, ours)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, plain)
+    app.add_exception_handler(Exception, unknown)
