@@ -1,7 +1,6 @@
 """Two clocks: clinical time may be scaled in the local environment, system time is always real (architecture 3.3)."""
 
 import json
-import os
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -76,7 +75,7 @@ class ScaledClock(SystemClock):
         self._read_at = self.monotonic()
         if not self._path.exists():
             return
-        mtime = os.stat(self._path).st_mtime_ns
+        mtime = self._path.stat().st_mtime_ns
         if mtime != self._mtime:
             self._mtime = mtime
             self._steps = read_steps(self._path)

@@ -181,7 +181,7 @@ async def _supervise(name: str, task: Task, stop: asyncio.Event) -> None:
             await task(stop)
         except Exception as error:  # noqa: BLE001 - the last line of defence of a background task
             TASK_RESTARTS.labels(name).inc()
-            log.error("task.died", extra={"task": name, "error": type(error).__name__})  # noqa: TRY400
+            log.error("task.died", extra={"task": name, "error": type(error).__name__})
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), 1)
 
@@ -190,13 +190,20 @@ class _Server(uvicorn.Server):
     """Signals belong to the process, not to each of its servers."""
 
     @contextlib.contextmanager
-    def capture_signals(self):  # type: ignore[no-untyped-def]  # noqa: ANN201 - uvicorn's signature
+    def capture_signals(self):  # type: ignore[no-untyped-def]
         yield
 
 
 def _server(app: Any, host: str, port: int, drain_s: int = 1) -> _Server:
     config = uvicorn.Config(
-        app, host, port, log_config=None, access_log=False, timeout_graceful_shutdown=drain_s, lifespan="off", server_header=False
+        app,
+        host,
+        port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=drain_s,
+        lifespan="off",
+        server_header=False,
     )
     return _Server(config)
 

@@ -31,7 +31,9 @@ class Sinks:
         self.spans: list[dict[str, Any]] = []
 
     def add(self, kind: str, **fields: Any) -> None:
-        self.messages.append({"no": len(self.messages) + 1, "kind": kind, "at": datetime.now(UTC).isoformat(), **fields})
+        self.messages.append(
+            {"no": len(self.messages) + 1, "kind": kind, "at": datetime.now(UTC).isoformat(), **fields}
+        )
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
         message = email.message_from_bytes(envelope.content, policy=email.policy.default)
@@ -40,7 +42,13 @@ class Sinks:
             for part in message.walk()
             if part.get_content_maintype() == "text"
         ]
-        self.add("email", to=list(envelope.rcpt_tos), subject=message["subject"], message_id=message["message-id"], parts=parts)
+        self.add(
+            "email",
+            to=list(envelope.rcpt_tos),
+            subject=message["subject"],
+            message_id=message["message-id"],
+            parts=parts,
+        )
         return "250 accepted"
 
 
@@ -56,9 +64,17 @@ def signing_key(path: Path) -> rsa.RSAPrivateKey:
     return key
 
 
-def make_token(key: rsa.RSAPrivateKey, issuer: str, role: str, clinic: str, subject: str, patient_id: str | None = None) -> str:
+def make_token(
+    key: rsa.RSAPrivateKey, issuer: str, role: str, clinic: str, subject: str, patient_id: str | None = None
+) -> str:
     now = int(time.time())
-    claims: dict[str, Any] = {"iss": issuer, "aud": "stillwater", "sub": subject, "iat": now, "exp": now + TOKEN_SECONDS}
+    claims: dict[str, Any] = {
+        "iss": issuer,
+        "aud": "stillwater",
+        "sub": subject,
+        "iat": now,
+        "exp": now + TOKEN_SECONDS,
+    }
     claims |= {"roles": [role], "clinics": [clinic]} | ({"patient_id": patient_id} if patient_id else {})
     return jwt.encode(claims, key, algorithm="RS256", headers={"kid": KID})
 

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,15 @@ def start(home: Path, port: int, admin_password: str) -> str:
     processes.start(
         home,
         "mongod",
-        [*command, "--keyFile", str(key), "--wiredTigerCacheSizeGB", "1", "--setParameter", "diagnosticDataCollectionEnabled=false"],
+        [
+            *command,
+            "--keyFile",
+            str(key),
+            "--wiredTigerCacheSizeGB",
+            "1",
+            "--setParameter",
+            "diagnosticDataCollectionEnabled=false",
+        ],
         {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", "")},
     )
     processes.wait_for_port(port, home, "mongod")
@@ -53,7 +62,9 @@ def start(home: Path, port: int, admin_password: str) -> str:
 
 def _initiate(port: int, password: str) -> None:
     member = {"_id": 0, "host": f"127.0.0.1:{port}"}
-    with MongoClient[Any](f"mongodb://127.0.0.1:{port}/?directConnection=true", serverSelectionTimeoutMS=10_000) as local:
+    with MongoClient[Any](
+        f"mongodb://127.0.0.1:{port}/?directConnection=true", serverSelectionTimeoutMS=10_000
+    ) as local:
         try:
             local.admin.command("replSetInitiate", {"_id": "rs0", "members": [member]})
         except PyMongoError as error:
@@ -65,8 +76,6 @@ def _initiate(port: int, password: str) -> None:
 
 
 def _wait_primary(client: MongoClient[Any]) -> None:
-    import time
-
     deadline = time.monotonic() + 20
     while not client.admin.command("hello")["isWritablePrimary"]:
         if time.monotonic() > deadline:

@@ -22,8 +22,13 @@ def start(home: Path, name: str, command: Sequence[str], env: Mapping[str, str] 
     (home / "log").mkdir(parents=True, exist_ok=True)
     (home / "run").mkdir(parents=True, exist_ok=True)
     with (home / "log" / f"{name}.log").open("ab") as log:
-        child = subprocess.Popen(  # noqa: S603 - our own fixed commands
-            command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, env={**os.environ, **(env or {})}
+        child = subprocess.Popen(
+            command,
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            env={**os.environ, **(env or {})},
         )
     started = psutil.Process(child.pid).create_time()
     (home / "run" / f"{name}.pid").write_text(f"{child.pid} {started}\n")
@@ -65,7 +70,9 @@ def need_free_port(port: int, what: str) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
-            raise StackError(f"Port {port} ({what}) is taken. Stop what listens there (`ss -ltnp 'sport = :{port}'`) and try again.") from None
+            raise StackError(
+                f"Port {port} ({what}) is taken. Stop what listens there (`ss -ltnp 'sport = :{port}'`) and try again."
+            ) from None
 
 
 def free_port() -> int:

@@ -57,7 +57,9 @@ class Stack:
 
     @property
     def mongodb_uri(self) -> str:
-        own = f"mongodb://admin:{self.secrets['admin']}@127.0.0.1:{self.ports['mongod']}/?replicaSet=rs0&authSource=admin"
+        own = (
+            f"mongodb://admin:{self.secrets['admin']}@127.0.0.1:{self.ports['mongod']}/?replicaSet=rs0&authSource=admin"
+        )
         return os.environ.get("MONGODB_URI") or own
 
     def url(self, service: str) -> str:
@@ -169,7 +171,9 @@ class Stack:
         jobs = []
         for service in SERVICES:
             env = {**os.environ, **self.environment(service)}
-            jobs.append(await asyncio.create_subprocess_exec(sys.executable, "-m", f"services.{service}", "migrate", env=env))
+            jobs.append(
+                await asyncio.create_subprocess_exec(sys.executable, "-m", f"services.{service}", "migrate", env=env)
+            )
         if any([await job.wait() for job in jobs]):
             raise StackError("A migration failed; its reason stands above.")
 
@@ -192,7 +196,8 @@ class Stack:
 
     def _write_addresses(self) -> None:
         services = {
-            name: {"url": self.url(name), "health_url": self.health_url(name), "pids": self._pids(name)} for name in SERVICES
+            name: {"url": self.url(name), "health_url": self.health_url(name), "pids": self._pids(name)}
+            for name in SERVICES
         }
         sinks = {"messages": f"{self.issuer}/messages", "spans": f"{self.issuer}/spans"}
         addresses: dict[str, Any] = {

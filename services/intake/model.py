@@ -39,7 +39,9 @@ def changed(document: Document, now: datetime, **fields: object) -> Document:
 
 def convert(inquiry: Document, patient_id: str, now: datetime) -> Document:
     if inquiry["state"] != "open":
-        raise Conflict(reasons=[{"code": f"inquiry_{inquiry['state']}", "detail": "Only an open inquiry is converted."}])
+        raise Conflict(
+            reasons=[{"code": f"inquiry_{inquiry['state']}", "detail": "Only an open inquiry is converted."}]
+        )
     return changed(inquiry, now, state="converted", patient_id=patient_id, contact=None)
 
 

@@ -91,7 +91,7 @@ async def convert_inquiry(inquiry_id: Id, body: schemas.Conversion, call: Staff)
 @router.post("/v1/inquiries/{inquiry_id}/erase", response_model=schemas.Inquiry, responses=problems(404, 409))
 async def erase_inquiry(inquiry_id: Id, body: schemas.Erasure, call: Director) -> Response:
     async def work(unit: UnitOfWork) -> Reply:
-        row = await usecases.erase_inquiry(unit, call.deps, inquiry_id)
+        row = await usecases.erase_inquiry(unit, call.deps, inquiry_id, body.reason_code)
         return Reply(show_inquiry(row), version=row["version"])
 
     return await call.write(work)
@@ -123,9 +123,7 @@ async def get_patient(patient_id: Id, call: StaffOrSelf) -> Response:
     return await call.write(work)
 
 
-@router.post(
-    "/v1/patients/{patient_id}/plans", status_code=201, response_model=schemas.Plan, responses=problems(404)
-)
+@router.post("/v1/patients/{patient_id}/plans", status_code=201, response_model=schemas.Plan, responses=problems(404))
 async def draft_plan(patient_id: Id, body: schemas.NewPlan, call: Clinical) -> Response:
     async def work(unit: UnitOfWork) -> Reply:
         row = await usecases.draft_plan(unit, call.deps, patient_id, body)

@@ -73,4 +73,4 @@ class Plan(Body):
 
 
 class Erasure(Body):
-    reason: ShortText
+    reason_code: Literal["asked_by_the_person", "duplicate", "test_data"]

@@ -66,7 +66,7 @@ async def convert_inquiry(unit: UnitOfWork, deps: Deps, inquiry_id: str, body: s
     return patient
 
 
-async def erase_inquiry(unit: UnitOfWork, deps: Deps, inquiry_id: str) -> Document:
+async def erase_inquiry(unit: UnitOfWork, deps: Deps, inquiry_id: str, reason_code: str) -> Document:
     """Destroy the key, write the tombstone, drop what waits to be sent about the person. Raises NotFound, Conflict."""
     inquiry = await unit.collection(INQUIRIES).get(inquiry_id)
     after = model.erase(inquiry, unit.clock.clinical_now())
@@ -75,7 +75,7 @@ async def erase_inquiry(unit: UnitOfWork, deps: Deps, inquiry_id: str) -> Docume
     await unit.plumbing("outbox").delete({"aggregate": f"contact/{inquiry_id}"})
     emit_tombstone(unit, ContactRecord, inquiry_id, aggregate=f"contact/{inquiry_id}", version=after["version"])
     emit(unit, InquiryErased(inquiry_id=inquiry_id), aggregate=f"inquiry/{inquiry_id}", version=after["version"])
-    audit(unit, "inquiry.erase", f"inquiry/{inquiry_id}")
+    audit(unit, f"inquiry.erase.{reason_code}", f"inquiry/{inquiry_id}")
     return after
 
 
@@ -110,9 +110,17 @@ async def activate_plan(unit: UnitOfWork, plan_id: str, expected_version: int) -
     return after
 
 
-_PLAN_FIELDS = (
-    "patient_id route medication dose_mg_per_kg session_count min_gap_hours integration_after protocol_version version"
-).split()
+_PLAN_FIELDS = [
+    "patient_id",
+    "route",
+    "medication",
+    "dose_mg_per_kg",
+    "session_count",
+    "min_gap_hours",
+    "integration_after",
+    "protocol_version",
+    "version",
+]
 
 
 async def count_session(unit: UnitOfWork, event: SessionCompleted) -> bool:

@@ -46,7 +46,9 @@ def move(session: Document, step: str, now: datetime, **fields: object) -> Docum
     return {**session, **fields, "state": allowed[state], "version": session["version"] + 1, "updated_at": now}
 
 
-def gate_reasons(session: Document, plan: Document | None, mg_per_kg: float, protocol: SessionProtocol) -> list[dict[str, str]]:
+def gate_reasons(
+    session: Document, plan: Document | None, mg_per_kg: float, protocol: SessionProtocol
+) -> list[dict[str, str]]:
     """Every reason against the dose (clinical.md 3.3, 5); empty when the gate is open."""
     baseline, reasons = session["baseline"] or {}, []
     if session["plan_id"] and plan is None:
@@ -54,7 +56,9 @@ def gate_reasons(session: Document, plan: Document | None, mg_per_kg: float, pro
     if baseline and (
         baseline["systolic"] > protocol.gate.max_systolic or baseline["diastolic"] > protocol.gate.max_diastolic
     ):
-        reasons.append({"code": "blood_pressure", "detail": "The baseline blood pressure is above the protocol's limit."})
+        reasons.append(
+            {"code": "blood_pressure", "detail": "The baseline blood pressure is above the protocol's limit."}
+        )
     if mg_per_kg > protocol.ceiling_mg_per_kg:
         reasons.append({"code": "above_ceiling", "detail": "The dose is above the ceiling of this route."})
     if plan and mg_per_kg > plan["dose_mg_per_kg"] * 1.1:

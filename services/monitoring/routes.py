@@ -113,9 +113,7 @@ async def _alarm(call: Call, session_id: str, change: Callable[[UnitOfWork], Awa
 @router.post(f"{SESSION}/acknowledge", response_model=schemas.Alarm, responses=problems(404))
 async def acknowledge(session_id: Id, body: schemas.AlarmAction, call: Clinical) -> Response:
     role, now = call.scope.actor.role, call.runtime.clock.clinical_now()
-    return await _alarm(
-        call, session_id, lambda unit: watching.accept(unit, call.deps, body.alarm_id, role, now)
-    )
+    return await _alarm(call, session_id, lambda unit: watching.accept(unit, call.deps, body.alarm_id, role, now))
 
 
 @router.post(f"{SESSION}/attend", response_model=schemas.Alarm, responses=problems(404))

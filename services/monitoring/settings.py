@@ -11,4 +11,3 @@ class MonitoringSettings(ServiceSettings):
     mongodb_database: str = "monitoring"
     api_port: int = 8003
     health_port: int = 8103
-

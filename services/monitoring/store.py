@@ -15,7 +15,9 @@ INDEXES: dict[str, list[IndexModel]] = {
         ),
     ],
     ENGINES: [],
-    VITALS: [IndexModel([("clinic_id", ASCENDING), ("session_id", ASCENDING), ("taken_at", DESCENDING)], name="session")],
+    VITALS: [
+        IndexModel([("clinic_id", ASCENDING), ("session_id", ASCENDING), ("taken_at", DESCENDING)], name="session")
+    ],
     ALARMS: [
         IndexModel(
             [("clinic_id", ASCENDING), ("session_id", ASCENDING), ("rule", ASCENDING)],

@@ -33,8 +33,21 @@ class Deps:
 
 
 def _new(unit: UnitOfWork, deps: Deps, identifier: str, **fields: object) -> Document:
-    empty = {"state": "scheduled", "room": None, "chair": None, "responsible_staff": [], "label": None, "readiness": None}
-    more = {"baseline": None, "doses": [], "alarm_count": 0, "started_at": None, "protocol_version": deps.protocol.version}
+    empty = {
+        "state": "scheduled",
+        "room": None,
+        "chair": None,
+        "responsible_staff": [],
+        "label": None,
+        "readiness": None,
+    }
+    more = {
+        "baseline": None,
+        "doses": [],
+        "alarm_count": 0,
+        "started_at": None,
+        "protocol_version": deps.protocol.version,
+    }
     links = {"appointment_id": None, "plan_id": None, "sequence_no": None}
     return as_document(identifier, unit.clock.clinical_now(), **(empty | more | links | fields))
 
@@ -122,7 +135,12 @@ async def give_dose(unit: UnitOfWork, deps: Deps, session_id: str, body: schemas
     aggregate = f"session/{session_id}"
     if first:
         ids = {name: session[name] for name in ("patient_id", "appointment_id")}
-        emit(unit, SessionStarted(session_id=session_id, started_at=now, **ids), aggregate=aggregate, version=after["version"])
+        emit(
+            unit,
+            SessionStarted(session_id=session_id, started_at=now, **ids),
+            aggregate=aggregate,
+            version=after["version"],
+        )
     emit(unit, dose, aggregate=aggregate, version=after["version"])
     return after
 

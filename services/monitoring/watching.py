@@ -115,9 +115,7 @@ async def _clear(unit: UnitOfWork, session: Document, alarm_id: str, transition:
     alarm = await unit.collection(ALARMS).get(alarm_id)
     after = {**alarm, "open": False, "cleared_at": transition.at, "version": alarm["version"] + 1}
     await unit.collection(ALARMS).replace_versioned(after)
-    event = AlarmCleared(
-        patient_id=session["patient_id"], alarm_id=alarm_id, at=transition.at, value=transition.value
-    )
+    event = AlarmCleared(patient_id=session["patient_id"], alarm_id=alarm_id, at=transition.at, value=transition.value)
     emit(unit, event, aggregate=f"alarm/{alarm_id}", version=after["version"])
 
 

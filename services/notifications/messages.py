@@ -42,7 +42,9 @@ def compose(
     message["Message-ID"] = message_id
     message.set_content(template.text.format(**facts))
     if calendar:
-        message.add_attachment(calendar.decode(), subtype="calendar", filename="appointment.ics", params={"method": "PUBLISH"})
+        message.add_attachment(
+            calendar.decode(), subtype="calendar", filename="appointment.ics", params={"method": "PUBLISH"}
+        )
     return message
 
 
@@ -62,7 +64,13 @@ def calendar_file(appointment_id: str, start: datetime, end: datetime, now: date
 
 
 def page_text(
-    room: str, chair: str, signs: Sequence[Mapping[str, object]], priority: str, raised_at: datetime, now: datetime, old_s: float
+    room: str,
+    chair: str,
+    signs: Sequence[Mapping[str, object]],
+    priority: str,
+    raised_at: datetime,
+    now: datetime,
+    old_s: float,
 ) -> str:
     values = ", ".join(f"{SIGN_NAMES.get(str(s['sign']), s['sign'])} {s['value']:g} {s['unit']}" for s in signs)
     late = " (raised more than 15 minutes ago)" if now - raised_at > timedelta(seconds=old_s) else ""

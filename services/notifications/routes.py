@@ -11,7 +11,8 @@ from shared.persistence.audit import audit
 from shared.persistence.mongo import Document, UnitOfWork
 from shared.persistence.scope import Actor, Scope, system_scope
 from shared.telemetry.tracing import current_traceparent
-from shared.web.auth import CLINICAL, STAFF as STAFF_ROLES, Role
+from shared.web.auth import CLINICAL, Role
+from shared.web.auth import STAFF as STAFF_ROLES
 from shared.web.call import Call, Reply, admit
 from shared.web.problems import problems
 from shared.web.runtime import Runtime

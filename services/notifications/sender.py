@@ -132,7 +132,10 @@ class Sender:
             else:
                 current["state"] = "delivered"
                 event = NotificationDelivered(
-                    notification_id=message["_id"], template=message["template"], channel=message["channel"], attempts=tries
+                    notification_id=message["_id"],
+                    template=message["template"],
+                    channel=message["channel"],
+                    attempts=tries,
                 )
                 emit(unit, event, aggregate=f"message/{message['_id']}", version=current["version"])
             await unit.collection(MESSAGES).replace_versioned(current)

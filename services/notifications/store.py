@@ -2,7 +2,14 @@
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
-CONTACTS, MESSAGES, ESCALATIONS, LINKS, ROTA, STAFF = "contacts", "messages", "escalations", "links", "rota", "staff_contacts"
+CONTACTS, MESSAGES, ESCALATIONS, LINKS, ROTA, STAFF = (
+    "contacts",
+    "messages",
+    "escalations",
+    "links",
+    "rota",
+    "staff_contacts",
+)
 
 INDEXES: dict[str, list[IndexModel]] = {
     CONTACTS: [],

@@ -65,8 +65,14 @@ async def mail(unit: UnitOfWork, template: str, subject_id: str, cause: str, fac
     identifier = derived_id("mail", template, cause)
     if await unit.collection(MESSAGES).find_one({"_id": identifier}):
         return
-    known = await unit.collection(CONTACTS).find_one({"_id": subject_id})
-    await _add_message(unit, identifier, "email", template, subject_id, dict(facts), state="pending" if known else "waiting")
+    contact = await unit.collection(CONTACTS).find_one({"_id": subject_id})
+    if contact is None:
+        # The stub makes us collide with a contact that arrives in this moment; two reads alone would miss each other.
+        await unit.collection(CONTACTS).insert({"_id": subject_id, "schema_version": 1, "version": 0, "sealed": None})
+    known = contact is not None and contact["sealed"] is not None
+    await _add_message(
+        unit, identifier, "email", template, subject_id, dict(facts), state="pending" if known else "waiting"
+    )
 
 
 async def _add_message(
@@ -74,7 +80,13 @@ async def _add_message(
 ) -> None:
     now = unit.clock.system_now()
     times = {"next_at": now, "give_up_at": now + timedelta(hours=CONTACT_HOURS), "claimed_until": None}
-    fields = {"channel": channel, "template": template, "subject_id": subject_id, "facts": facts, "urgent": channel == "pager"}
+    fields = {
+        "channel": channel,
+        "template": template,
+        "subject_id": subject_id,
+        "facts": facts,
+        "urgent": channel == "pager",
+    }
     message = as_document(
         identifier, now, state=state, attempts=[], traceparent=unit.scope.traceparent, **fields, **times
     )
@@ -92,7 +104,15 @@ async def start(unit: UnitOfWork, deps: Deps, event: VitalsAbnormal) -> bool:
     facts = event.model_dump(include={"session_id", "room", "chair", "signs", "rule", "priority", "raised_at"})
     staff = [person.model_dump() for person in event.responsible_staff]
     escalation = as_document(
-        identifier, now, alarm_id=event.alarm_id, patient_id=event.patient_id, state="paging", step=-1, base=now, staff=staff, **facts
+        identifier,
+        now,
+        alarm_id=event.alarm_id,
+        patient_id=event.patient_id,
+        state="paging",
+        step=-1,
+        base=now,
+        staff=staff,
+        **facts,
     )
     emit(
         unit,
@@ -197,7 +217,9 @@ async def _stop(unit: UnitOfWork, escalation: Document, state: str) -> None:
     await unit.collection(MESSAGES).update_many(moot, {"$set": {"state": "moot"}})
 
 
-async def acknowledge(unit: UnitOfWork, deps: Deps, escalation_id: str, by: str, by_role: str, channel: str) -> Document:
+async def acknowledge(
+    unit: UnitOfWork, deps: Deps, escalation_id: str, by: str, by_role: str, channel: str
+) -> Document:
     """From a link or the API. Stops the paging here at once and travels to monitoring. Raises NotFound."""
     escalation = await unit.collection(ESCALATIONS).get(escalation_id)
     audit(unit, "escalation.acknowledge", f"escalation/{escalation_id}", patient_id=escalation["patient_id"])

@@ -5,10 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 
 from services.scheduling import schemas, usecases
-from services.scheduling.store import APPOINTMENTS, RESOURCES
+from services.scheduling.store import APPOINTMENTS, PLANS, RESOURCES
 from shared.errors import NotFound
 from shared.persistence.audit import audit
-from shared.persistence.mongo import Document, UnitOfWork
+from shared.persistence.mongo import Document, Reader, UnitOfWork
 from shared.web.auth import STAFF, Role
 from shared.web.call import Call, Reply, admit
 from shared.web.problems import problems
@@ -69,3 +69,15 @@ async def get_appointment(appointment_id: Id, call: StaffOrSelf) -> Response:
         return Reply(show_appointment(row), version=row["version"])
 
     return await call.write(work)
+
+
+@router.get("/v1/courses/{plan_id}", response_model=schemas.Course, responses=problems())
+async def get_course(plan_id: Id, call: Staff) -> Response:
+    """The course of a plan; `known` is false until the plan's event has arrived."""
+
+    async def read(reader: Reader) -> Reply:
+        row = await reader.collection(PLANS).find_one({"_id": plan_id})
+        numbers = {"session_count": row["session_count"], "booked": row["booked"]} if row else {}
+        return Reply(schemas.Course(plan_id=plan_id, known=row is not None, **numbers))
+
+    return await call.read(read)

@@ -45,3 +45,12 @@ class Appointment(Body):
     state: State
     follows_session: Id | None = None
     version: int
+
+
+class Course(Body):
+    """What is booked of a plan's sessions."""
+
+    plan_id: Id
+    known: bool
+    session_count: int = 0
+    booked: int = 0

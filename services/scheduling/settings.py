@@ -11,4 +11,3 @@ class SchedulingSettings(ServiceSettings):
     mongodb_database: str = "scheduling"
     api_port: int = 8002
     health_port: int = 8102
-

@@ -8,9 +8,7 @@ SLOT = timedelta(minutes=5)
 
 def slots(start: datetime, end: datetime) -> list[str]:
     """The slots that [start, end) touches, named by their beginning in UTC."""
-    begin = start - timedelta(
-        minutes=start.minute % 5, seconds=start.second, microseconds=start.microsecond
-    )
+    begin = start - timedelta(minutes=start.minute % 5, seconds=start.second, microseconds=start.microsecond)
     names = []
     while begin < end:
         names.append(begin.strftime("%Y%m%dT%H%M"))

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -40,7 +40,7 @@ class Event(BaseModel):
         return f"org.stillwater.{cls.SERVICE}.{cls.__name__}.v1"
 
     @classmethod
-    def read(cls: type[E], value: bytes) -> E:
+    def read(cls, value: bytes) -> Self:
         """Raises BadRecord("payload_invalid") when a known field has a wrong shape."""
         try:
             known = {name: item for name, item in json.loads(value).items() if name in cls.model_fields}

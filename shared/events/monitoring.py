@@ -46,7 +46,7 @@ class Criterion(BaseModel):
 class SessionCheckedIn(_MonitoringEvent):
     patient_id: str
     session_id: str
-    appointment_id: str | None
+    appointment_id: str | None = None
     room: str
     chair: str
     responsible_staff: list[StaffRef]
@@ -55,7 +55,7 @@ class SessionCheckedIn(_MonitoringEvent):
 class SessionStarted(_MonitoringEvent):
     patient_id: str
     session_id: str
-    appointment_id: str | None
+    appointment_id: str | None = None
     started_at: datetime
 
 
@@ -121,9 +121,9 @@ class PatientDischarged(_MonitoringEvent):
 class SessionCompleted(_MonitoringEvent):
     patient_id: str
     session_id: str
-    appointment_id: str | None
-    plan_id: str | None
-    sequence_no: int | None
+    appointment_id: str | None = None
+    plan_id: str | None = None
+    sequence_no: int | None = None
     duration_min: int
     dose_total_mg: float
     alarm_count: int

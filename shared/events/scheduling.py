@@ -25,9 +25,9 @@ class AppointmentBooked(_SchedulingEvent):
     appointment_id: str
     kind: Literal["consultation", "preparation", "dosing", "integration", "follow_up", "group", "wellness"]
     mode: Literal["in_person", "video", "phone"]
-    plan_id: str | None
-    sequence_no: int | None
-    of: int | None
+    plan_id: str | None = None
+    sequence_no: int | None = None
+    of: int | None = None
     start: datetime
     end: datetime
     time_zone: str

@@ -34,7 +34,7 @@ class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Nothing to save: an offset is committed after each transaction and the inbox drops what is repeated."""
 
-    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:  # noqa: ARG002 - the name is aiokafka's
         self.joined = True
 
 
@@ -42,7 +42,13 @@ class Consumer:
     """One consumer group member. `fuse=False` on the alarm lane, where nothing may stop."""
 
     def __init__(
-        self, mongo: Mongo, pipeline: Pipeline, topics: list[str], connect: Callable[[], AIOKafkaConsumer], *, fuse: bool
+        self,
+        mongo: Mongo,
+        pipeline: Pipeline,
+        topics: list[str],
+        connect: Callable[[], AIOKafkaConsumer],
+        *,
+        fuse: bool,
     ) -> None:
         self._mongo, self._pipeline, self._topics, self._connect, self._fuse = mongo, pipeline, topics, connect, fuse
         self._assignment = _Assignment()
@@ -98,7 +104,7 @@ class Consumer:
             except StillwaterError as error:
                 log.warning("event.retry", extra={"code": error.code, "group": self._pipeline.group})
             except Exception as error:  # noqa: BLE001 - an unknown fault is tried again, never lost
-                log.error("event.failed", extra={"error": type(error).__name__, "group": self._pipeline.group})  # noqa: TRY400
+                log.error("event.failed", extra={"error": type(error).__name__, "group": self._pipeline.group})
             else:
                 self._count(outcome)
                 return True

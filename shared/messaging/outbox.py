@@ -56,9 +56,7 @@ def emit_tombstone(unit: UnitOfWork, record: type[Event], key: str, *, aggregate
     _stage(unit, envelope, topic_for(record).name, record.LANE, aggregate, None)
 
 
-def _stage(
-    unit: UnitOfWork, envelope: Envelope, topic: str, lane: str, aggregate: str, value: bytes | None
-) -> None:
+def _stage(unit: UnitOfWork, envelope: Envelope, topic: str, lane: str, aggregate: str, value: bytes | None) -> None:
     key = envelope.partition_key.encode()
     unit.stage(
         "outbox",

@@ -8,7 +8,9 @@ _DAY = 86_400
 
 PLUMBING_INDEXES: dict[str, list[IndexModel]] = {
     "outbox": [
-        IndexModel([("lane", ASCENDING), ("_id", ASCENDING)], partialFilterExpression={"state": "pending"}, name="pending"),
+        IndexModel(
+            [("lane", ASCENDING), ("_id", ASCENDING)], partialFilterExpression={"state": "pending"}, name="pending"
+        ),
         IndexModel([("aggregate", ASCENDING)], partialFilterExpression={"state": "dead"}, name="dead"),
         IndexModel([("sent_at", ASCENDING)], expireAfterSeconds=SENT_DAYS * _DAY, name="sent_ttl"),
     ],

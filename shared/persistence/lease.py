@@ -1,6 +1,6 @@
 """A lease: at most one holder at a time, by the store's clock, with a fencing token."""
 
-from shared.persistence.mongo import Collection, DuplicateKey, Mongo, UnitOfWork
+from shared.persistence.mongo import Collection, Mongo, UnitOfWork
 from shared.persistence.scope import system_scope
 
 _SAFE_SHARE = 2 / 3
@@ -25,24 +25,26 @@ class Lease:
         async def take(unit: UnitOfWork) -> int:
             return await self._take(unit.plumbing("leases"))
 
-        try:
-            token = await self._mongo.run(system_scope("-", "lease"), take)
-        except DuplicateKey:
-            token = 0
+        token = await self._mongo.run(system_scope("-", "lease"), take)
         if token:
             self.token = token
             self._until = asked + self.term_s * _SAFE_SHARE
         return self.held()
 
     async def _take(self, leases: Collection) -> int:
-        mine = {"$eq": ["$holder", self.holder]}
-        free = {"$lte": ["$expires_at", "$$NOW"]}
-        expires = {"$dateAdd": {"startDate": "$$NOW", "unit": "millisecond", "amount": int(self.term_s * 1000)}}
-        token = {"$cond": [mine, "$token", {"$add": [{"$ifNull": ["$token", 0]}, 1]}]}
-        change = [{"$set": {"token": token, "holder": self.holder, "expires_at": expires}}]
-        query = {"_id": self.name, "$or": [{"holder": self.holder}, {"$expr": free}]}
-        await leases.update(query, change, upsert=True)
-        return int((await leases.get(self.name))["token"])
+        """One pipeline update by the store's clock; leaves another's live lease as it is."""
+        mine = {"$eq": [{"$ifNull": ["$holder", None]}, self.holder]}
+        free = {"$lte": [{"$ifNull": ["$expires_at", "$$NOW"]}, "$$NOW"]}
+        get = {"$or": [mine, free]}
+        until = {"$dateAdd": {"startDate": "$$NOW", "unit": "millisecond", "amount": int(self.term_s * 1000)}}
+        change = {
+            "token": {"$add": [{"$ifNull": ["$token", 0]}, {"$cond": [{"$or": [mine, {"$not": [free]}]}, 0, 1]}]},
+            "holder": {"$cond": [get, self.holder, "$holder"]},
+            "expires_at": {"$cond": [get, until, "$expires_at"]},
+        }
+        await leases.update({"_id": self.name}, [{"$set": change}], upsert=True)
+        row = await leases.get(self.name)
+        return int(row["token"]) if row["holder"] == self.holder else 0
 
     async def release(self) -> None:
         self._until = float("-inf")

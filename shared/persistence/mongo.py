@@ -263,4 +263,10 @@ async def _abort(session: AsyncIOMotorClientSession) -> None:
 
 def as_document(identifier: str, now: datetime, **fields: Any) -> Document:
     """A new versioned document; the clinic is added by the collection."""
-    return {"_id": identifier, "version": 1, "schema_version": SCHEMA_VERSION, "created_at": now, "updated_at": now} | fields
+    return {
+        "_id": identifier,
+        "version": 1,
+        "schema_version": SCHEMA_VERSION,
+        "created_at": now,
+        "updated_at": now,
+    } | fields

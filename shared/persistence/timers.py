@@ -83,7 +83,7 @@ class TimerRunner:
                 log.warning("timers.failed", extra={"code": error.code})
                 fired = 0
             except Exception as error:  # noqa: BLE001 - the store's driver, or one bad timer: the next round tries again
-                log.error("timers.failed", extra={"error": type(error).__name__})  # noqa: TRY400
+                log.error("timers.failed", extra={"error": type(error).__name__})
                 fired = 0
             if not fired:
                 with contextlib.suppress(TimeoutError):

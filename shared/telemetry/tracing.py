@@ -33,7 +33,9 @@ def current_traceparent() -> str | None:
 
 
 @contextlib.contextmanager
-def _span(name: str, kind: SpanKind, parent: str | None, attributes: dict[str, str], *, link: bool = False) -> Iterator[Span]:
+def _span(
+    name: str, kind: SpanKind, parent: str | None, attributes: dict[str, str], *, link: bool = False
+) -> Iterator[Span]:
     context = _PROPAGATOR.extract({"traceparent": parent}) if parent else None
     links = [Link(trace.get_current_span(context).get_span_context())] if link and context else []
     with _TRACER.start_as_current_span(

@@ -142,7 +142,9 @@ class Call:
         return f'<{self._request.url.include_query_params(cursor=cursor)}>; rel="next"'
 
     def _cursor_mac(self, last: str, chosen: dict[str, str]) -> str:
-        return self._mac("cursor", self.scope.clinic_id, self._request.url.path, orjson.dumps(sorted(chosen.items())).hex(), last)
+        return self._mac(
+            "cursor", self.scope.clinic_id, self._request.url.path, orjson.dumps(sorted(chosen.items())).hex(), last
+        )
 
     def _mac(self, *parts: str) -> str:
         return hmac.new(self.runtime.signing_key, "\x1f".join(parts).encode(), hashlib.sha256).hexdigest()

@@ -18,9 +18,9 @@ STRING_CHARS = 20_000
 LIST_ITEMS = 10_000
 IN_FLIGHT = 128
 NURSE_IN_FLIGHT = 128
-_NURSE_VERBS = frozenset({"vitals", "acknowledge", "attend", "silence", "stop", "pause", "abort", "emergency"}) | frozenset(
-    {"observations", "interventions", "adverse-events", "leave"}
-)
+_NURSE_VERBS = frozenset(
+    {"vitals", "acknowledge", "attend", "silence", "stop", "pause", "abort", "emergency"}
+) | frozenset({"observations", "interventions", "adverse-events", "leave"})
 
 
 class Limits:

@@ -56,8 +56,10 @@ def problem_response(error: StillwaterError) -> Response:
 def _invalid(error: RequestValidationError) -> Invalid:
     faults = []
     for fault in error.errors():
-        where, *path = fault["loc"] if fault["loc"] else ("body",)
-        pointer = "/" + "/".join(str(part) for part in path) if where == "body" else f"{where}:{'/'.join(map(str, path))}"
+        where, *path = fault["loc"] or ("body",)
+        pointer = (
+            "/" + "/".join(str(part) for part in path) if where == "body" else f"{where}:{'/'.join(map(str, path))}"
+        )
         faults.append(FieldError(pointer, _words(fault["type"]), str(fault["type"])))
     return Invalid("The fields named in errors are not valid.", errors=faults)
 

@@ -1,0 +1,61 @@
+"""CloudEvents, Kafka binding (interop.md section 1)."""
+
+import json
+
+import pytest
+
+from shared.events.envelope import BadRecord, Envelope, read_record
+from shared.events.intake import InquiryReceived
+from shared.events.registry import EVENTS
+
+ENVELOPE = Envelope(
+    "1", "/stillwater/intake/inquiry/x", InquiryReceived.event_type(), "2026-01-01T00:00:00.000Z", "c", "x"
+)
+
+
+def test_binary_mode_gives_back_what_was_written() -> None:
+    assert read_record(ENVELOPE.headers(), b"{}") == (ENVELOPE, b"{}")
+
+
+def test_content_type_decides_the_mode_even_beside_ce_headers() -> None:
+    attributes = {"id": "2", "source": "/s", "specversion": "1.0", "type": "t", "time": "now", "clinicid": "c"}
+    whole = {**attributes, "partitionkey": "k", "data": {"a": 1}}
+    headers = [*ENVELOPE.headers(), ("content-type", b"x")]
+    headers = [(n, v) for n, v in headers if n != "content-type"] + [("content-type", b"Application/CloudEvents+JSON")]
+    envelope, data = read_record(headers, json.dumps(whole).encode())
+    assert envelope.id == "2"
+    assert json.loads(data or b"") == {"a": 1}
+
+
+@pytest.mark.parametrize("name", ["ce_id", "ce_source", "ce_type", "ce_specversion", "ce_clinicid"])
+def test_a_missing_attribute_is_a_bad_record(name: str) -> None:
+    headers = [(header, value) for header, value in ENVELOPE.headers() if header != name]
+    with pytest.raises(BadRecord, match="attribute_missing"):
+        read_record(headers, b"{}")
+
+
+def test_no_data_is_a_tombstone() -> None:
+    assert read_record(ENVELOPE.headers(), None)[1] is None
+
+
+def test_headers_that_are_not_utf8_are_a_bad_record() -> None:
+    with pytest.raises(BadRecord, match="headers_not_utf8"):
+        read_record([("ce_id", b"\xff")], b"{}")
+
+
+def test_a_reader_ignores_fields_of_the_future() -> None:
+    value = b'{"inquiry_id": "1", "channel": "phone", "invented_later": true}'
+    assert InquiryReceived.read(value).inquiry_id == "1"
+
+
+@pytest.mark.parametrize("value", [b"", b"[]", b"null", b"{", b'{"inquiry_id": 5}', b"\xff"])
+def test_a_payload_of_the_wrong_shape_is_a_bad_record(value: bytes) -> None:
+    with pytest.raises(BadRecord, match="payload_invalid"):
+        InquiryReceived.read(value)
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.__name__)
+def test_what_may_be_absent_has_a_default(event: type) -> None:
+    """Nulls are not written, so a field that may be null must be readable when it is missing."""
+    for field in event.model_fields.values():  # type: ignore[attr-defined]
+        assert not (field.is_required() and type(None) in getattr(field.annotation, "__args__", ()))

@@ -1,0 +1,126 @@
+"""Pure rules of the services."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import services.notifications
+from services.monitoring.discharge import DischargeRules, Findings, criteria
+from services.notifications.escalation import EscalationPolicy, addressees
+from services.notifications.messages import page_text
+from services.scheduling.slots import SLOT, slots
+from shared.clock import ManualClock, ScaledClock, append_step
+from shared.errors import BadRequest
+from shared.persistence.vault import KeyRing
+from shared.protocols import load
+from shared.web.limits import check_json
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+POLICY = load(Path(services.notifications.__file__).parent / "protocols" / "escalation.yaml", EscalationPolicy)
+RULES = DischargeRules(min_minutes_after_dose=60, min_aldrete=9, min_moaas=5, max_systolic_change_percent=20)
+FIT = {
+    "last_dose_at": NOW - timedelta(minutes=61),
+    "now": NOW,
+    "aldrete": 9,
+    "moaas": 5,
+    "dissociation_resolved": True,
+    "escort_confirmed": True,
+    "baseline_systolic": 120.0,
+    "systolic": 130.0,
+    "open_alarms": 0,
+}
+
+
+def unmet(**changed: object) -> list[str]:
+    found = Findings(**(FIT | changed))  # type: ignore[arg-type]
+    return [item.criterion for item in criteria(RULES, found) if not item.met]
+
+
+def test_a_fit_patient_with_an_escort_may_leave() -> None:
+    assert unmet() == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"last_dose_at": NOW - timedelta(minutes=59)}, "minimum_time"),
+        ({"aldrete": 8}, "aldrete"),
+        ({"moaas": 4}, "moaas"),
+        ({"dissociation_resolved": False}, "dissociation_resolved"),
+        ({"escort_confirmed": False}, "escort_confirmed"),
+        ({"systolic": 145.0}, "blood_pressure_near_baseline"),
+        ({"systolic": None}, "blood_pressure_near_baseline"),
+        ({"open_alarms": 1}, "no_open_alarm"),
+    ],
+)
+def test_each_criterion_keeps_the_patient_here(changed: dict[str, object], reason: str) -> None:
+    assert unmet(**changed) == [reason]
+
+
+def test_the_steps_of_escalation_are_those_of_clinical_md_10() -> None:
+    seconds = [(POLICY.due(NOW, number) - NOW).total_seconds() for number in range(5)]
+    assert seconds == [0, 30, 60, 120, 240]
+
+
+def test_nobody_to_page_is_told_apart_from_somebody() -> None:
+    staff = [{"role": "nurse", "staff_id": "n1"}]
+    assert addressees("responsible_nurse", staff, {}) == ["n1"]
+    assert addressees("prescriber", staff, {}) == []
+
+
+def test_an_old_page_says_so() -> None:
+    sign = {"sign": "8480-6", "value": 192.0, "unit": "mm[Hg]"}
+    fresh, old = (page_text("R", "2", [sign], "high", NOW, NOW + timedelta(minutes=m), 900) for m in (1, 16))
+    assert fresh == "HIGH alarm: R, chair 2: systolic pressure 192 mm[Hg]"
+    assert "15 minutes" in old
+
+
+@given(st.datetimes(datetime(2026, 1, 1), datetime(2030, 1, 1)), st.integers(1, 480), st.integers(0, 480))  # noqa: DTZ001
+def test_visits_that_overlap_share_a_slot(start: datetime, minutes: int, later: int) -> None:
+    end = start + timedelta(minutes=minutes)
+    other = start + timedelta(minutes=later)
+    shared = set(slots(start, end)) & set(slots(other, other + SLOT))
+    assert shared or other >= end
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b'{"a": NaN}',
+        b'{"a": "\\u0000"}',
+        b'{"a": "\\ud800"}',
+        b'"\xff"',
+        b"[" * 40 + b"]" * 40,
+        b'["' + b"x" * 20001 + b'"]',
+    ],
+    ids=["broken", "NaN", "NUL", "lone surrogate", "bad UTF-8", "deep", "long"],
+)
+def test_what_is_not_strict_json_is_a_bad_request(body: bytes) -> None:
+    with pytest.raises(BadRequest):
+        check_json(body)
+
+
+def test_all_processes_change_the_clinical_clock_by_the_shared_file(tmp_path: Path) -> None:
+    path = tmp_path / "clock.jsonl"
+    step = append_step(path, 60, after_s=0)
+    one, two = ScaledClock(path), ScaledClock(path)
+    assert abs(one.clinical_now() - two.clinical_now()) < timedelta(seconds=5)
+    assert one.clinical_now() >= step.clinical_at - timedelta(milliseconds=1)
+    with pytest.raises(ValueError, match="rate"):
+        append_step(path, 61)
+
+
+def test_a_manual_clock_stands_still() -> None:
+    clock = ManualClock(NOW)
+    clock.advance(1.5)
+    assert clock.clinical_now() == NOW + timedelta(seconds=1.5)
+
+
+@pytest.mark.parametrize("text", ["", "k1", "k1:AAAA", ":AAAA"])
+def test_a_key_ring_without_good_keys_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"key ring|base64|padding|Incorrect"):
+        KeyRing(text)
