@@ -86,8 +86,8 @@ def read_steps(path: Path) -> list[Step]:
     steps = []
     for line in path.read_text().splitlines():
         row = json.loads(line)
-        moments = (datetime.fromisoformat(row[name]) for name in ("system_at", "clinical_at"))
-        steps.append(Step(*moments, float(row["rate"])))
+        system_at, clinical_at = (datetime.fromisoformat(row[name]) for name in ("system_at", "clinical_at"))
+        steps.append(Step(system_at, clinical_at, float(row["rate"])))
     return steps
 
 

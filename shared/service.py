@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from base64 import b64decode
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,7 +98,7 @@ class Process:
         tasks: dict[str, Task] = {}
         for lane in ("alarm", "bulk"):
             lease = Lease(self.mongo, f"relay.{lane}", holder)
-            relay = Relay(self.mongo, lane, lease, lambda: new_producer(self._address(), name))  # type: ignore[arg-type]
+            relay = Relay(self.mongo, lane, lease, lambda: new_producer(self._address(), name))
             self._tasks[f"relay.{lane}"] = relay
             tasks[f"relay.{lane}"] = relay.run
         sides = (("bulk", wiring.event_handlers, BULK_SESSION_MS), ("alarm", wiring.alarm_handlers, ALARM_SESSION_MS))
@@ -190,7 +190,7 @@ class _Server(uvicorn.Server):
     """Signals belong to the process, not to each of its servers."""
 
     @contextlib.contextmanager
-    def capture_signals(self):  # type: ignore[no-untyped-def]
+    def capture_signals(self) -> Iterator[None]:
         yield
 
 

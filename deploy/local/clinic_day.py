@@ -126,7 +126,7 @@ class Day:
 
     def _booking(self, patient: str, plan: str) -> tuple[str, str]:
         start = self.clock.clinical_now() + timedelta(minutes=30)
-        body = {"patient_id": patient, "plan_id": plan, "kind": "dosing", "start": rfc3339(start)}
+        body: dict[str, Any] = {"patient_id": patient, "plan_id": plan, "kind": "dosing", "start": rfc3339(start)}
         body |= {"end": rfc3339(start + timedelta(hours=3)), "resources": [self.facts["room"], self.facts["chair"]]}
         made = self.until("the plan in scheduling", lambda: self._book(body))
         appointment: str = made["id"]

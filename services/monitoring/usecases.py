@@ -33,7 +33,7 @@ class Deps:
 
 
 def _new(unit: UnitOfWork, deps: Deps, identifier: str, **fields: object) -> Document:
-    empty = {
+    empty: Document = {
         "state": "scheduled",
         "room": None,
         "chair": None,
@@ -41,7 +41,7 @@ def _new(unit: UnitOfWork, deps: Deps, identifier: str, **fields: object) -> Doc
         "label": None,
         "readiness": None,
     }
-    more = {
+    more: Document = {
         "baseline": None,
         "doses": [],
         "alarm_count": 0,

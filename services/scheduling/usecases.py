@@ -183,7 +183,7 @@ async def book_integration(unit: UnitOfWork, deps: Deps, event: SessionCompleted
         for room in rooms:
             taken = {"_id": {"$in": [f"{room['_id']}:{slot}" for slot in slots(start, end)]}}
             if await unit.collection(CLAIMS).count(taken) == 0:
-                fields = {"kind": "integration", "mode": "in_person", "follows_session": event.session_id}
+                fields: Document = {"kind": "integration", "mode": "in_person", "follows_session": event.session_id}
                 fields |= {"patient_id": event.patient_id, "plan_id": event.plan_id, "start": start, "end": end}
                 await _book(unit, deps, fields, [room])
                 return "booked"

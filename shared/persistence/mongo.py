@@ -256,7 +256,7 @@ def _is_duplicate(error: PyMongoError) -> bool:
     return isinstance(error, OperationFailure) and error.code == _DUPLICATE_KEY
 
 
-async def _abort(session: AsyncIOMotorClientSession) -> None:
+async def _abort(session: Any) -> None:
     if session.in_transaction:
         await session.abort_transaction()
 

@@ -1,5 +1,6 @@
 """The alarm engine. Limits: clinical.md 3.3 and 10 (CFG)."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +18,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 SYSTOLIC = "8480-6"
 
 
-def run(values: list[float], sign: str = SYSTOLIC) -> tuple[dict[str, RuleState], list[Transition]]:
+def run(values: Sequence[float], sign: str = SYSTOLIC) -> tuple[dict[str, RuleState], list[Transition]]:
     """One reading a second."""
     states: dict[str, RuleState] = {}
     seen: list[Transition] = []

@@ -1,0 +1,167 @@
+"""The permissions, concerns and locks that the promises rest on."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure
+from pymongo.monitoring import CommandListener
+
+from deploy.local.stack import Stack
+from shared.clock import SystemClock
+from shared.errors import NotFound, VersionConflict
+from shared.messaging.kafka import KafkaAddress, new_producer
+from shared.messaging.topics import ALARMS
+from shared.persistence.indexes import PLUMBING_INDEXES
+from shared.persistence.mongo import Mongo, UnitOfWork
+from shared.persistence.scope import Actor, Scope, system_scope
+from shared.persistence.timers import TimerContext, TimerRunner, set_timer
+from shared.persistence.vault import Erased, KeyRing, Vault
+from tests.support.eventually import eventually
+
+ONE, TWO = system_scope("clinic-1", "test"), system_scope("clinic-2", "test")
+RING = KeyRing("k1:" + "A" * 43 + "=")
+
+
+class Concerns(CommandListener):
+    """Collects every write and commit that does not state w:majority, j:true."""
+
+    def __init__(self) -> None:
+        self.bad: list[str] = []
+        self.seen = 0
+
+    def started(self, event: Any) -> None:
+        if event.command_name == "commitTransaction":
+            self.seen += 1
+            if event.command.get("writeConcern") != {"w": "majority", "j": True}:
+                self.bad.append(event.command_name)
+        elif event.command_name in {"insert", "update", "delete", "findAndModify"}:
+            self.seen += 1
+            first = event.command.get("startTransaction")
+            if first and event.command.get("readConcern", {}).get("level") != "snapshot":
+                self.bad.append(event.command_name)
+            if "autocommit" not in event.command and event.command.get("writeConcern") != {"w": "majority", "j": True}:
+                self.bad.append(event.command_name)
+
+    def succeeded(self, event: Any) -> None: ...
+
+    def failed(self, event: Any) -> None: ...
+
+
+async def test_every_write_states_its_concern(stack: Stack) -> None:
+    concerns = Concerns()
+    mongo = Mongo(stack.mongodb_uri, f"test_{uuid4().hex[:8]}", SystemClock(), listeners=[concerns])
+    await mongo.build_indexes(PLUMBING_INDEXES)
+    await mongo.plumbing("leases").insert({"_id": "outside"})
+
+    async def work(unit: UnitOfWork) -> None:
+        await unit.collection("leases").insert({"_id": "inside"})
+        await unit.collection("leases").update({"_id": "inside"}, {"$set": {"a": 1}})
+
+    await mongo.run(ONE, work)
+    assert (concerns.bad, concerns.seen) == ([], 4)
+    await mongo.client.drop_database(mongo.database.name)
+    mongo.close()
+
+
+async def test_a_query_never_sees_another_clinic(mongo: Mongo) -> None:
+    async def write(unit: UnitOfWork) -> None:
+        await unit.collection("leases").insert({"_id": "theirs", "clinic_id": "clinic-1"})
+
+    await mongo.run(TWO, write)
+    assert await mongo.reader(TWO).collection("leases").get("theirs")
+    with pytest.raises(NotFound):
+        await mongo.reader(ONE).collection("leases").get("theirs")
+    assert await mongo.reader(ONE).collection("leases").find({"clinic_id": "clinic-2"}) == []
+
+
+async def test_the_whole_use_case_is_run_again_on_a_write_conflict(mongo: Mongo) -> None:
+    async def begin(unit: UnitOfWork) -> None:
+        await unit.collection("leases").insert({"_id": "counter", "n": 0})
+
+    async def count(unit: UnitOfWork) -> None:
+        row = await unit.collection("leases").get("counter")
+        await unit.collection("leases").put({**row, "n": row["n"] + 1})
+
+    await mongo.run(ONE, begin)
+    await asyncio.gather(*(mongo.run(ONE, count) for _ in range(20)))
+    assert (await mongo.reader(ONE).collection("leases").get("counter"))["n"] == 20
+
+
+async def test_a_stale_version_is_refused(mongo: Mongo) -> None:
+    async def begin(unit: UnitOfWork) -> None:
+        await unit.collection("leases").insert({"_id": "doc", "version": 1})
+
+    async def save(unit: UnitOfWork) -> None:
+        await unit.collection("leases").replace_versioned({"_id": "doc", "version": 2})
+
+    await mongo.run(ONE, begin)
+    await mongo.run(ONE, save)
+    with pytest.raises(VersionConflict):
+        await mongo.run(ONE, save)
+
+
+async def test_erasure_makes_what_was_encrypted_unreadable(mongo: Mongo) -> None:
+    vault = Vault(RING)
+    token = await mongo.run(ONE, lambda unit: vault.encrypt(unit, "patient-1", {"name": "Ada"}))
+    assert b"Ada" not in token
+    assert await vault.decrypt(mongo.reader(ONE), "patient-1", token) == {"name": "Ada"}
+    await mongo.run(ONE, lambda unit: vault.shred(unit, "patient-1"))
+    with pytest.raises(Erased):
+        await vault.decrypt(mongo.reader(ONE), "patient-1", token)
+
+
+async def test_a_timer_fires_once_within_a_second_of_its_time(mongo: Mongo) -> None:
+    fired: list[str] = []
+
+    async def handler(context: TimerContext) -> None:
+        fired.append(context.payload["name"])
+
+    async def arm(unit: UnitOfWork) -> None:
+        now = unit.clock.clinical_now()
+        await set_timer(unit, "test", "a", now + timedelta(hours=9), {"name": "replaced"})
+        await set_timer(unit, "test", "a", now, {"name": "a"})
+        await set_timer(unit, "test", "late", now, {"name": "late"}, latest_at=now - timedelta(hours=1))
+
+    await mongo.run(Scope("clinic-1", Actor("t", "system")), arm)
+    runners = [TimerRunner(mongo, {"test": handler}, None, "test") for _ in range(2)]
+    stop = asyncio.Event()
+    tasks = [asyncio.create_task(runner.run(stop)) for runner in runners]
+
+    async def none_left() -> bool:
+        return await mongo.plumbing("timers").count({}) == 0
+
+    await eventually(none_left, 2.0)
+    stop.set()
+    await asyncio.gather(*tasks)
+    assert fired.count("a") >= 1
+    assert set(fired) == {"a"}
+
+
+def test_a_service_user_opens_no_other_database_and_cannot_change_its_audit(stack: Stack) -> None:
+    uri = stack.environment("intake")["INTAKE_MONGODB_URI"]
+    with MongoClient[Any](uri) as client:
+        assert client.intake.audit.find_one() is None or True
+        for forbidden in (
+            lambda: client.monitoring.sessions.find_one(),
+            lambda: client.intake.audit.update_one({}, {"$set": {"role": "x"}}),
+            lambda: client.intake.audit.delete_one({}),
+            lambda: client.intake.audit.drop(),
+        ):
+            with pytest.raises(OperationFailure, match="not authorized"):
+                forbidden()
+
+
+async def test_a_service_may_not_write_a_topic_of_another(stack: Stack) -> None:
+    env = stack.environment("intake")
+    address = KafkaAddress(env["INTAKE_KAFKA_BOOTSTRAP_SERVERS"], "intake", env["INTAKE_KAFKA_PASSWORD"])
+    producer: AIOKafkaProducer = new_producer(address, "test")
+    await producer.start()
+    with pytest.raises(KafkaError, match="Authorization"):
+        await asyncio.wait_for(producer.send_and_wait(ALARMS.name, b"{}"), 10)
+    await producer.stop()
