@@ -24,6 +24,7 @@ token: $(SETUP) ## a bearer token: ROLE=nurse CLINIC=... [PATIENT=...]
 	@$(PY) -m deploy.local token --role $(ROLE) $(if $(CLINIC),--clinic $(CLINIC)) $(if $(PATIENT),--patient $(PATIENT))
 lint: $(SETUP) ## ruff, mypy --strict, import-linter
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
+	@.venv/bin/compose-lint docker-compose.yml > /dev/null && .venv/bin/hadolint Dockerfile
 test-unit: $(SETUP) ## seconds; no store, no broker
 	@$(PY) -m pytest tests/unit tests/contract
 test: lint ## every tier, on real MongoDB and Kafka

@@ -10,10 +10,10 @@ from services.notifications.store import ESCALATIONS, MESSAGES, ROTA, STAFF
 from shared.persistence.audit import audit
 from shared.persistence.mongo import Document, UnitOfWork
 from shared.persistence.scope import Actor, Scope, system_scope
-from shared.telemetry.tracing import current_traceparent
 from shared.web.auth import CLINICAL, Role
 from shared.web.auth import STAFF as STAFF_ROLES
 from shared.web.call import Call, Reply, admit
+from shared.web.limits import TRACEPARENT
 from shared.web.problems import problems
 from shared.web.runtime import Runtime
 from shared.web.schemas import Id, ShortText
@@ -112,7 +112,7 @@ async def use_link(token: ShortText, request: Request) -> Response:
 
     link, escalation = await runtime.mongo.run(system_scope("-", "links"), find)
     actor = Actor(link["staff_id"], link["role"])
-    scope = Scope(escalation["clinic_id"], actor, traceparent=current_traceparent())
+    scope = Scope(escalation["clinic_id"], actor, traceparent=request.scope.get(TRACEPARENT))
 
     async def act(unit: UnitOfWork) -> None:
         await usecases.acknowledge(unit, runtime.deps, escalation["_id"], actor.id, actor.role, "link")

@@ -15,8 +15,8 @@ from shared.errors import BadRequest, Forbidden, Invalid, PreconditionFailed, Pr
 from shared.ids import new_id
 from shared.persistence.mongo import Document, Reader, UnitOfWork
 from shared.persistence.scope import Actor, Scope
-from shared.telemetry.tracing import current_traceparent
 from shared.web.auth import Principal, Role
+from shared.web.limits import TRACEPARENT
 from shared.web.runtime import Runtime
 
 PAGE_DEFAULT, PAGE_MAX = 50, 200
@@ -53,7 +53,7 @@ class Call:
         self._request, self.runtime, self.principal = request, runtime, principal
         role = min(principal.roles, default=None)
         actor = Actor(principal.subject, role.value if role else "none")
-        self.scope = Scope(clinic_id, actor, correlation_id=new_id(), traceparent=current_traceparent())
+        self.scope = Scope(clinic_id, actor, correlation_id=new_id(), traceparent=request.scope.get(TRACEPARENT))
 
     @property
     def deps(self) -> Any:

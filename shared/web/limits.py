@@ -9,13 +9,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.errors import BadRequest, StillwaterError, TooLarge, Unavailable, UnsupportedMedia
 from shared.telemetry.metrics import HTTP_REQUESTS
-from shared.telemetry.tracing import request_span
+from shared.telemetry.tracing import current_traceparent, request_span
 from shared.web.problems import problem_response
 
 BODY_BYTES = 1024 * 1024
 NESTING = 32
 STRING_CHARS = 20_000
 LIST_ITEMS = 10_000
+TRACEPARENT = "stillwater.traceparent"  # of the server span: an event is its child, not the framework's inner spans'
 IN_FLIGHT = 128
 NURSE_IN_FLIGHT = 128
 _NURSE_VERBS = frozenset(
@@ -37,6 +38,7 @@ class Limits:
         headers = dict(scope["headers"])
         traceparent = headers.get(b"traceparent", b"").decode("ascii", "ignore") or None
         with request_span(scope["method"], traceparent) as span:
+            scope[TRACEPARENT] = current_traceparent()
             answered = _Answer(send, scope, span)
             pool = self._pools[scope["path"].rpartition("/")[2] in _NURSE_VERBS]
             try:

@@ -146,12 +146,12 @@ async def test_a_timer_fires_once_within_a_second_of_its_time(mongo: Mongo) -> N
 def test_a_service_user_opens_no_other_database_and_cannot_change_its_audit(stack: Stack) -> None:
     uri = stack.environment("intake")["INTAKE_MONGODB_URI"]
     with MongoClient[Any](uri) as client:
-        assert client.intake.audit.find_one() is None or True
+        client.intake.audit.find_one()
         for forbidden in (
-            lambda: client.monitoring.sessions.find_one(),
+            client.monitoring.sessions.find_one,
             lambda: client.intake.audit.update_one({}, {"$set": {"role": "x"}}),
             lambda: client.intake.audit.delete_one({}),
-            lambda: client.intake.audit.drop(),
+            client.intake.audit.drop,
         ):
             with pytest.raises(OperationFailure, match="not authorized"):
                 forbidden()

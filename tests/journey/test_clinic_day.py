@@ -1,0 +1,96 @@
+"""The clinic day, on the running system, with what it must have caused."""
+
+from io import StringIO
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+from rich.console import Console
+
+from deploy.local.clinic_day import Day
+from deploy.local.stack import Stack
+
+MARKERS = ("Ada Example", "@example.org")
+EDGES = [
+    ("monitoring", "POST /v1/sessions/{session_id}/vitals", "monitoring", "send stillwater.monitoring.alarms.v1"),
+    ("monitoring", "send stillwater.monitoring.alarms.v1", "notifications", "process stillwater.monitoring.alarms.v1"),
+    ("notifications", "process stillwater.monitoring.alarms.v1", "notifications", "deliver pager"),
+    ("notifications", "process stillwater.monitoring.alarms.v1", "notifications", "send stillwater.notifications.v1"),
+    ("notifications", "send stillwater.notifications.v1", "monitoring", "process stillwater.notifications.v1"),
+]
+
+
+@pytest.fixture(scope="module")
+def day(stack: Stack) -> Day:
+    played = Day(stack, Console(file=StringIO()))
+    played.play()
+    return played
+
+
+@pytest.fixture(scope="module")
+def spans(day: Day) -> list[dict[str, Any]]:
+    return day.trace()[1]
+
+
+def test_each_effect_happened_once(day: Day, stack: Stack) -> None:
+    assert day.facts["sessions_done"] == 1
+    assert day.facts["integrations"] == 1
+    assert day.facts["appointment_state"] == "completed"
+    with MongoClient[Any](stack.mongodb_uri) as client:
+        assert client.intake.inquiries.count_documents({"_id": day.facts["inquiry"]}) == 1
+        assert (
+            client.notifications.escalations.count_documents({"session_id": day.facts["session"]})
+            == day.facts["alarms"] + 1
+        )
+
+
+def test_the_page_names_room_chair_sign_and_value_and_nobody(day: Day) -> None:
+    assert day.facts["page"] == f"HIGH alarm: {day.room}, chair 2: systolic pressure 192 mm[Hg]"
+
+
+def test_the_refusals_say_why(day: Day) -> None:
+    assert day.facts["dose_reasons"] == ["above_ceiling", "above_plan"]
+    assert {"minimum_time", "escort_confirmed"} <= set(day.facts["discharge_reasons"])
+
+
+def test_the_confirmation_has_a_calendar_file(day: Day) -> None:
+    assert day.facts["calendar"] == ["appointment.ics"]
+
+
+def test_no_page_was_sent_twice(day: Day) -> None:
+    keys = [row["idempotency_key"] for row in day.arrived("pager", day.room)]
+    assert len(keys) == len(set(keys))
+
+
+@pytest.mark.parametrize(("service", "name", "child_service", "child"), EDGES, ids=str)
+def test_one_trace_runs_from_the_reading_to_the_page(
+    spans: list[dict[str, Any]], service: str, name: str, child_service: str, child: str
+) -> None:
+    parents = {row["span_id"] for row in spans if (row["service"], row["name"]) == (service, name)}
+    children = [row for row in spans if (row["service"], row["name"]) == (child_service, child)]
+    assert any(row["parent_id"] in parents for row in children)
+
+
+@pytest.mark.parametrize("marker", MARKERS)
+def test_patient_data_is_in_no_log_span_event_or_plain_field(day: Day, stack: Stack, marker: str) -> None:
+    places = {path.name: path.read_bytes() for path in (stack.home / "log").glob("*.log")}
+    places["spans"] = day.client.get(f"{stack.issuer}/spans").content
+    for service in ("intake", "scheduling", "monitoring", "notifications"):
+        places[f"{service} metrics"] = day.client.get(f"{stack.health_url(service)}/metrics").content
+        with MongoClient[Any](stack.mongodb_uri) as client:
+            for name in client[service].list_collection_names():
+                places[f"{service}.{name}"] = repr(list(client[service][name].find())).encode()
+    places |= {f"kafka {path}": path.read_bytes() for path in (stack.home / "data" / "kafka").rglob("*.log")}
+    found = [name for name, content in places.items() if marker.encode() in content]
+    assert found == []
+    assert marker in str(day.arrived("email", day.facts["email"])), "the marker never travelled: this proves nothing"
+
+
+def test_nothing_was_dead_lettered(day: Day, stack: Stack) -> None:
+    assert day.facts
+    with MongoClient[Any](stack.mongodb_uri) as client:
+        for service in ("intake", "scheduling", "monitoring", "notifications"):
+            assert (
+                client[service].dead_letters.count_documents({"topic": {"$ne": "stillwater.monitoring.alarms.v1"}}) == 0
+            )
+            assert client[service].outbox.count_documents({"state": "dead"}) == 0
