@@ -1,37 +1,178 @@
-"""Pure: which step of an escalation comes when, and whom it pages (clinical.md section 10)."""
+"""Pure: policy and state in, the next step out (clinical.md section 10). No clock, no store: time is an argument."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
 
 from shared.protocols import Protocol
 
+Phase = Literal["paging", "accepted", "attended", "ended"]
+Addressee = Literal["responsible_nurse", "nurse", "prescriber", "medical_director", "operator"]
+Rota = Mapping[str, Sequence[str]]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_RANK = {"low": 0, "medium": 1, "high": 2}
+
 
 class Step(Protocol):
-    role: str
-    after_s: float
+    """Whom to page, and when: clinical seconds after paging began."""
+
+    role: Addressee
+    after_s: Seconds
+
+
+class Ladder(Protocol):
+    """The steps of one priority. Without `repeat_after_s` the ladder ends after its last step.
+
+    `attend_within_s`: an accepted page without anybody at the chair resumes after that time; None: it never does.
+    """
+
+    steps: Annotated[tuple[Step, ...], Field(min_length=1)]
+    repeat_after_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    attend_within_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def _ascends_from_zero(self) -> "Ladder":
+        times = [step.after_s for step in self.steps]
+        if times[0] != 0 or any(later <= earlier for earlier, later in pairwise(times)):
+            raise ValueError("steps begin at 0 s and ascend")
+        return self
+
+
+class Priorities(Protocol):
+    high: Ladder
+    medium: Ladder
+    low: Ladder
 
 
 class EscalationPolicy(Protocol):
-    """protocols/escalation.yaml; all times are clinical seconds."""
+    """protocols/escalation.yaml."""
 
     version: str
-    steps: Sequence[Step]
-    repeat_after_s: float
-    attend_within_s: float
-    old_after_s: float
+    priorities: Priorities
+    old_after_s: Annotated[float, Field(gt=0)]
 
-    def step(self, number: int) -> Step:
-        """Beyond the last step the whole ladder's last rung repeats."""
-        return self.steps[min(number, len(self.steps) - 1)]
-
-    def due(self, started_at: datetime, number: int) -> datetime:
-        """When step `number` is due, if nobody accepted before."""
-        extra = max(0, number - len(self.steps) + 1)
-        return started_at + timedelta(seconds=self.step(number).after_s + extra * self.repeat_after_s)
+    def ladder(self, priority: str) -> Ladder:
+        """A priority that this version does not know is treated as high."""
+        return {"low": self.priorities.low, "medium": self.priorities.medium}.get(priority, self.priorities.high)
 
 
-def addressees(role: str, responsible: Sequence[Mapping[str, str]], rota: Mapping[str, Sequence[str]]) -> list[str]:
-    """The staff ids to page; empty means: nobody is known, take the next step at once."""
-    if role == "responsible_nurse":
-        return [person["staff_id"] for person in responsible if person["role"] == "nurse"]
-    return list(rota.get(role, []))
+@dataclass(frozen=True)
+class State:
+    """Where one escalation stands.
+
+    `base` is when the present run of paging began, `step` the last step taken in it (-1: none), counted on through the
+    repetitions; `run` counts how often paging began.
+    """
+
+    phase: Phase
+    priority: str
+    base: datetime
+    run: int = 0
+    step: int = -1
+    accepted_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Taken:
+    """One step: whom it pages (staff ids); nobody at all means the fallback pager. `exhausted`: the ladder's end."""
+
+    state: State
+    role: str
+    people: tuple[str, ...]
+    exhausted: bool
+
+
+@dataclass(frozen=True)
+class Due:
+    """The one timer that an escalation has."""
+
+    kind: Literal["escalate", "not_attended"]
+    at: datetime
+
+
+def begin(priority: str, now: datetime) -> State:
+    return State("paging", priority, now)
+
+
+def due_of_step(ladder: Ladder, base: datetime, number: int) -> datetime | None:
+    """When step `number` is due if nobody accepts; None beyond the end of a ladder that does not repeat."""
+    lap, place = divmod(number, len(ladder.steps))
+    if lap and ladder.repeat_after_s is None:
+        return None
+    lap_s = ladder.steps[-1].after_s + (ladder.repeat_after_s or 0)
+    return base + timedelta(seconds=lap * lap_s + ladder.steps[place].after_s)
+
+
+def timer(policy: EscalationPolicy, state: State) -> Due | None:
+    """What is due next in this state; None when nothing is."""
+    ladder = policy.ladder(state.priority)
+    if state.phase == "paging":
+        at = due_of_step(ladder, state.base, state.step + 1)
+        return Due("escalate", at) if at else None
+    if state.phase == "accepted" and ladder.attend_within_s is not None and state.accepted_at is not None:
+        return Due("not_attended", state.accepted_at + timedelta(seconds=ladder.attend_within_s))
+    return None
+
+
+def take(policy: EscalationPolicy, state: State, responsible: Sequence[Mapping[str, str]], rota: Rota) -> Taken:
+    """The next step. One that reaches nobody falls through to the next at once, at the lap's end to the fallback pager."""
+    ladder = policy.ladder(state.priority)
+    number = state.step + 1
+    last = number // len(ladder.steps) * len(ladder.steps) + len(ladder.steps) - 1
+    while True:
+        role = ladder.steps[number % len(ladder.steps)].role
+        people = addressees(role, responsible, rota)
+        if people or number == last:
+            return Taken(replace(state, step=number), role, people, number == last)
+        number += 1
+
+
+def addressees(role: str, responsible: Sequence[Mapping[str, str]], rota: Rota) -> tuple[str, ...]:
+    """Staff ids, each once; the responsible prescriber comes before those on call."""
+    own = {"responsible_nurse": "nurse", "prescriber": "prescriber"}.get(role)
+    chosen = [person["staff_id"] for person in responsible if person["role"] == own]
+    if role != "responsible_nurse":
+        chosen += rota.get(role, ())
+    return tuple(dict.fromkeys(chosen))
+
+
+def accept(state: State, at: datetime) -> State:
+    """Somebody is on the way: paging stops. Changes nothing once accepted, attended or ended."""
+    return replace(state, phase="accepted", accepted_at=at) if state.phase == "paging" else state
+
+
+def attend(state: State) -> State:
+    return replace(state, phase="attended") if state.phase in ("paging", "accepted") else state
+
+
+def end(state: State) -> State:
+    return replace(state, phase="ended")
+
+
+def resume(state: State, now: datetime) -> State:
+    """Accepted, but nobody came: from the first step again."""
+    return _anew(state, now) if state.phase == "accepted" else state
+
+
+def renew(state: State, now: datetime) -> State:
+    """Acknowledged and still true: paging starts anew. What ended stays ended."""
+    return _anew(state, now) if state.phase in ("accepted", "attended") else state
+
+
+def raise_to(policy: EscalationPolicy, state: State, priority: str, now: datetime) -> State:
+    """Priority raised, or a person asked for help: the second step of the higher ladder is due now."""
+    if state.phase == "ended":
+        return state
+    higher = max(state.priority, priority, key=lambda name: _RANK.get(name, 2))
+    steps = policy.ladder(higher).steps
+    skipped = min(1, len(steps) - 1)
+    anew = _anew(replace(state, priority=higher), now)
+    return replace(anew, base=now - timedelta(seconds=steps[skipped].after_s), step=skipped - 1)
+
+
+def _anew(state: State, now: datetime) -> State:
+    return replace(state, phase="paging", base=now, run=state.run + 1, step=-1, accepted_at=None)

@@ -1,77 +1,156 @@
-"""Pure: what a message says. Pages name room, chair, sign and value; never a name or a label."""
+"""Pure: what a message says, when it may be sent, and what follows a failed attempt."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from email.message import EmailMessage
-from zoneinfo import ZoneInfo
+from email.policy import SMTP
+from string import Formatter
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from icalendar import Calendar, Event
+from pydantic import Field, StringConstraints, model_validator
 
 from shared.protocols import Protocol
 
+Channel = Literal["email", "sms", "pager"]
+Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]
+FACTS = frozenset({"name", "start"})
+SMS_CHARS = 160
+PAGE_GIVES_UP = timedelta(hours=1)
+MAIL_GIVES_UP = timedelta(hours=48)
 SIGN_NAMES = {
     "8480-6": "systolic pressure",
     "8462-4": "diastolic pressure",
     "8867-4": "heart rate",
     "59408-5": "SpO2",
+    "2708-6": "SpO2",
     "9279-1": "respiratory rate",
+    "8310-5": "temperature",
+    "19891-1": "EtCO2",
 }
 
 
+class Text(Protocol):
+    subject: Annotated[str, Field(min_length=1, max_length=120)]
+    text: Annotated[str, Field(min_length=1, max_length=4000)]
+
+
 class Template(Protocol):
-    subject: str
-    text: str
+    """One message in every language: as e-mail, and as SMS for those without an address."""
+
+    email: Mapping[Language, Text]
+    sms: Mapping[Language, Annotated[str, Field(min_length=1, max_length=SMS_CHARS)]]
+
+    @model_validator(mode="after")
+    def _says_only_what_it_may(self) -> "Template":
+        """A subject line and an SMS hold no name; an e-mail only the facts that every sender of it gives."""
+        for text in self.email.values():
+            _only(text.subject, frozenset())
+            _only(text.text, FACTS)
+        for line in self.sms.values():
+            _only(line, frozenset({"start"}))
+        return self
 
 
 class MessageTexts(Protocol):
     """protocols/messages.yaml."""
 
     version: str
-    templates: Mapping[str, Template]
+    languages: Annotated[tuple[Language, ...], Field(min_length=1)]
+    quiet_from: time
+    quiet_until: time
+    time_zone: str
+    templates: Mapping[Code, Template]
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "MessageTexts":
+        for template in self.templates.values():
+            if set(template.email) != set(self.languages) or set(template.sms) != set(self.languages):
+                raise ValueError("every template has every language")
+        _zone(self.time_zone)
+        return self
+
+    def render(self, template: str, channel: Channel, language: str, facts: Mapping[str, str]) -> Text:
+        """In the subject's language, else in the first. Raises KeyError for a fact that is not given."""
+        content = self.templates[template]
+        spoken = language if language in self.languages else self.languages[0]
+        if channel == "sms":
+            return Text(subject="-", text=content.sms[spoken].format_map(facts))
+        text = content.email[spoken]
+        return Text(subject=text.subject, text=text.text.format_map(facts))
+
+
+def _only(text: str, allowed: frozenset[str]) -> None:
+    for _, name, spec, conversion in Formatter().parse(text):
+        if name is not None and (name not in allowed or spec or conversion):
+            raise ValueError("a placeholder is not one of: " + ", ".join(sorted(allowed)))
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError("time_zone is not known") from None
 
 
 def local_time(moment: datetime, time_zone: str) -> str:
     return moment.astimezone(ZoneInfo(time_zone)).strftime("%A, %d %B %Y at %H:%M (%Z)")
 
 
-def compose(
-    template: Template, facts: Mapping[str, str], sender: str, to: str, message_id: str, calendar: bytes | None
-) -> EmailMessage:
-    message = EmailMessage()
-    message["From"], message["To"], message["Subject"] = sender, to, template.subject
+def quiet_until(texts: MessageTexts, now: datetime, time_zone: str | None) -> datetime | None:
+    """When quiet hours end for an SMS that is not urgent (47 CFR 64.1200(c)(1)); None outside of them."""
+    zone = ZoneInfo(time_zone or texts.time_zone)
+    local = now.astimezone(zone)
+    if texts.quiet_until <= local.time() < texts.quiet_from:
+        return None
+    day = local.date() if local.time() < texts.quiet_until else local.date() + timedelta(days=1)
+    return datetime.combine(day, texts.quiet_until, zone).astimezone(now.tzinfo)
+
+
+def page_text(alarm: Mapping[str, Any], raised_at: datetime, now: datetime, old_s: float) -> str:
+    """Room, chair, sign and value; never a name or a label. A page older than the policy's bound says so."""
+    age = (now - raised_at).total_seconds()
+    late = f" (LATE: raised {age / 60:.0f} min ago)" if age > old_s else ""
+    place = ", ".join(
+        part for part in (alarm.get("room"), f"chair {alarm['chair']}" if alarm.get("chair") else None) if part
+    )
+    told = ", ".join(_sign(sign) for sign in alarm.get("signs", ())) or alarm.get("what", "")
+    return (
+        f"{str(alarm['priority']).upper()} {alarm['kind']}{late}: {place or 'place unknown, look at the board'}: {told}"
+    )
+
+
+def _sign(sign: Mapping[str, Any]) -> str:
+    name = SIGN_NAMES.get(str(sign["sign"]), str(sign["sign"]))
+    return f"{name} {sign['value']:g} {sign['unit']}"
+
+
+def compose(sender: str, to: str, message_id: str, text: Text, calendar: str | None, method: str) -> EmailMessage:
+    """Raises ValueError when a header would hold a line break."""
+    message = EmailMessage(policy=SMTP)
+    message["From"], message["To"], message["Subject"] = sender, to, text.subject
     message["Message-ID"] = message_id
-    message.set_content(template.text.format(**facts))
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(text.text)
     if calendar:
-        message.add_attachment(
-            calendar.decode(), subtype="calendar", filename="appointment.ics", params={"method": "PUBLISH"}
-        )
+        message.add_attachment(calendar, subtype="calendar", filename="appointment.ics", params={"method": method})
     return message
 
 
-def calendar_file(appointment_id: str, start: datetime, end: datetime, now: datetime) -> bytes:
-    """RFC 5545, one event; the appointment's id is its UID, so that a change replaces it."""
-    calendar, event = Calendar(), Event()
-    calendar.add("prodid", "-//Stillwater//EN")
-    calendar.add("version", "2.0")
-    calendar.add("method", "PUBLISH")
-    event.add("uid", f"{appointment_id}@stillwater")
-    event.add("dtstamp", now)
-    event.add("dtstart", start)
-    event.add("dtend", end)
-    event.add("summary", "Clinic appointment")
-    calendar.add_component(event)
-    return bytes(calendar.to_ical())
+def next_attempt(urgent: bool, failures: int, routes: int) -> timedelta:
+    """The pause after the `failures`-th failure (from 1): another route is tried at once, a whole lap backs off."""
+    lap = (failures - 1) // max(routes, 1)
+    if failures % max(routes, 1):
+        return timedelta(seconds=0.2)
+    return (
+        timedelta(seconds=min(0.5 * 2.0 ** min(lap, 10), 15))
+        if urgent
+        else timedelta(seconds=min(5 * 3.0 ** min(lap, 8), 1800))
+    )
 
 
-def page_text(
-    room: str,
-    chair: str,
-    signs: Sequence[Mapping[str, object]],
-    priority: str,
-    raised_at: datetime,
-    now: datetime,
-    old_s: float,
-) -> str:
-    values = ", ".join(f"{SIGN_NAMES.get(str(s['sign']), s['sign'])} {s['value']:g} {s['unit']}" for s in signs)
-    late = " (raised more than 15 minutes ago)" if now - raised_at > timedelta(seconds=old_s) else ""
-    return f"{priority.upper()} alarm{late}: {room}, chair {chair}: {values}"
+def pick_route(routes: Sequence[str], refused: Sequence[str], failures: int) -> str | None:
+    """The provider of the next attempt: in their order, round and round, without those that refused for good."""
+    left = [route for route in routes if route not in refused]
+    return left[failures % len(left)] if left else None

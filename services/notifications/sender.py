@@ -1,143 +1,211 @@
-"""Calls the providers. The attempt with its id is committed before the call; after a crash the same id is sent again."""
+"""Calls the providers. The attempt with its id is committed before the call; after a crash the same id is sent again.
+
+Pages have a sender, a pool and a connection pool of their own: nothing queues before them. A page that this process has
+just committed is sent from memory, without another look at the store.
+"""
 
 import asyncio
 import contextlib
 import logging
-from datetime import timedelta
-from email.message import EmailMessage
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
 
-import aiosmtplib
-import httpx
+from pymongo.errors import PyMongoError
 
-from services.notifications.messages import calendar_file, compose, local_time
-from services.notifications.settings import NotificationsSettings
-from services.notifications.store import CONTACTS, MESSAGES
-from services.notifications.usecases import Deps
+from services.notifications.messages import next_attempt, page_text, pick_route
+from services.notifications.providers import Provider, Refused, Unreached
+from services.notifications.store import MESSAGES, due_messages
+from services.notifications.usecases.deps import Deps, Outbound
+from services.notifications.usecases.messaging import CLAIM, fail, new_attempt
 from shared.errors import StillwaterError
 from shared.events.notifications import NotificationDelivered
 from shared.messaging.outbox import emit
 from shared.persistence.mongo import Document, Mongo, UnitOfWork
-from shared.persistence.scope import system_scope
+from shared.persistence.scope import Scope, system_scope
+from shared.persistence.vault import Erased
 from shared.telemetry.metrics import PAGES_SENT
 from shared.telemetry.tracing import call_span, current_traceparent
 
 log = logging.getLogger(__name__)
 
-CLAIM_SECONDS = 15
-SWEEP_SECONDS = 0.2
-MAX_PAUSE_SECONDS = 300
-TIMEOUT_SECONDS = 5.0
+DELIVERED = "delivered"
+CALL_SECONDS = 8.0
 
 
 class Sender:
-    """Pages and mail have a sender each, so that nothing queues before a page."""
+    """One lane. `providers` by channel in their order; `urgent` pages sweep four times a second, mail once."""
 
-    def __init__(self, mongo: Mongo, settings: NotificationsSettings, *, urgent: bool) -> None:
-        self._mongo, self._settings, self._urgent = mongo, settings, urgent
-        self._signal = asyncio.Event()
-        self.deps: Deps
-
-    def wake(self) -> None:
-        self._signal.set()
+    def __init__(
+        self, mongo: Mongo, deps: Deps, providers: Mapping[str, Sequence[Provider]], *, urgent: bool, parallel: int
+    ) -> None:
+        self._mongo, self._deps, self._providers, self._urgent = mongo, deps, providers, urgent
+        self._outbound: Outbound = deps.pages if urgent else deps.mails
+        self._sweep_s = 0.25 if urgent else 1.0
+        self._parallel = parallel
+        self._running: dict[str, asyncio.Task[None]] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
-        async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS) as client:
-            while not stop.is_set():
-                try:
-                    sent = await self.send_due(client)
-                except StillwaterError as error:
-                    log.warning("sender.failed", extra={"code": error.code})
-                    sent = 0
-                if not sent:
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._signal.wait(), SWEEP_SECONDS)
-                    self._signal.clear()
-
-    async def send_due(self, client: httpx.AsyncClient) -> int:
-        now = self._mongo.clock.system_now()
-        query = {"state": "pending", "urgent": self._urgent, "next_at": {"$lte": now}}
-        rows = await self._mongo.plumbing(MESSAGES).find(query, sort=[("next_at", 1)], limit=50)
-        await asyncio.gather(*(self._send(client, row) for row in rows))
-        return len(rows)
-
-    async def _send(self, client: httpx.AsyncClient, row: Document) -> None:
-        message = await self._claim(row)
-        if message is None:
-            return
-        with call_span(f"deliver {message['channel']}", message["traceparent"], message["channel"]):
+        """Until `stop`; then what is being sent is finished."""
+        while not stop.is_set():
+            self._outbound.signal.clear()
+            self._send_prepared()
             try:
-                await self._deliver(client, message)
-                error = None
-            except (httpx.HTTPError, aiosmtplib.SMTPException, OSError, TimeoutError) as fault:
-                error = type(fault).__name__
-            await self._result(message, error)
-
-    async def _claim(self, row: Document) -> Document | None:
-        """The attempt is a row before the call; a second sender that wants the same message loses here."""
-        scope = system_scope(row["clinic_id"], "notifications.sender")
-
-        async def work(unit: UnitOfWork) -> Document | None:
-            message = await unit.collection(MESSAGES).get(row["_id"])
-            now = unit.clock.system_now()
-            if message["state"] != "pending" or message["next_at"] > now:
-                return None
-            attempts = [*message["attempts"], {"no": len(message["attempts"]) + 1, "at": now, "result": None}]
-            after = {**message, "attempts": attempts, "next_at": now + timedelta(seconds=CLAIM_SECONDS)}
-            after["version"] = message["version"] + 1
-            await unit.collection(MESSAGES).replace_versioned(after)
-            return after
-
-        return await self._mongo.run(scope, work)
-
-    async def _deliver(self, client: httpx.AsyncClient, message: Document) -> None:
-        reader = self._mongo.reader(system_scope(message["clinic_id"], "notifications.sender"))
-        if message["channel"] == "pager":
-            body = await self.deps.vault.decrypt(reader, message["subject_id"], message["facts"]["secret"])
-            headers = {"Idempotency-Key": message["_id"], "traceparent": current_traceparent() or ""}
-            (await client.post(self._settings.pager_url, json=body, headers=headers)).raise_for_status()
-            return
-        sealed = (await reader.collection(CONTACTS).get(message["subject_id"]))["sealed"]
-        contact = await self.deps.vault.decrypt(reader, message["subject_id"], sealed)
-        await aiosmtplib.send(
-            self._mail(message, contact),
-            hostname=self._settings.smtp_host,
-            port=self._settings.smtp_port,
-            timeout=TIMEOUT_SECONDS,
-            start_tls=None if self._settings.environment == "production" else False,
-        )
-
-    def _mail(self, message: Document, contact: dict[str, str]) -> EmailMessage:
-        facts, texts = message["facts"], {"name": contact["name"]}
-        calendar = None
-        if "start" in facts:
-            texts["start"] = local_time(facts["start"], facts["time_zone"])
-        if "end" in facts:
-            calendar = calendar_file(facts["appointment_id"], facts["start"], facts["end"], message["created_at"])
-        template = self.deps.texts.templates[message["template"]]
-        identifier = f"<{message['_id']}@stillwater>"
-        return compose(template, texts, self._settings.smtp_from, contact["email"], identifier, calendar)
-
-    async def _result(self, message: Document, error: str | None) -> None:
-        scope = system_scope(message["clinic_id"], "notifications.sender").traced(current_traceparent())
-        PAGES_SENT.labels(message["channel"], "failed" if error else "delivered").inc()
-
-        async def work(unit: UnitOfWork) -> None:
-            current = await unit.collection(MESSAGES).get(message["_id"])
-            now, tries = unit.clock.system_now(), len(message["attempts"])
-            current["attempts"][tries - 1]["result"] = error or "delivered"
-            current["version"] += 1
-            if error:
-                current["next_at"] = now + timedelta(seconds=min(2.0**tries, MAX_PAUSE_SECONDS))
-                current["state"] = "failed" if now > current["give_up_at"] else current["state"]
-            else:
-                current["state"] = "delivered"
-                event = NotificationDelivered(
-                    notification_id=message["_id"],
-                    template=message["template"],
-                    channel=message["channel"],
-                    attempts=tries,
+                await self._sweep()
+            except (StillwaterError, PyMongoError) as error:
+                log.warning(
+                    "sender.failed", extra={"error": type(error).__name__, "lane": "pages" if self._urgent else "mail"}
                 )
-                emit(unit, event, aggregate=f"message/{message['_id']}", version=current["version"])
-            await unit.collection(MESSAGES).replace_versioned(current)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._outbound.signal.wait(), self._sweep_s)
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
 
-        await self._mongo.run(scope, work)
+    async def send_due(self) -> None:
+        """Everything that is due now, to its result. For tests and for the end of a drain."""
+        self._send_prepared()
+        await self._sweep()
+        await asyncio.gather(*self._running.values())
+
+    def _send_prepared(self) -> None:
+        """Never bounded by the pool: a page that waits in memory for a slow provider would be a queue before a page."""
+        while self._outbound.ready:
+            prepared = self._outbound.ready.popleft()
+            self._spawn(prepared.row["_id"], self._deliver(prepared.row, prepared.payload))
+
+    async def _sweep(self) -> None:
+        room = self._parallel - len(self._running)
+        if room <= 0:
+            return
+        for row in await due_messages(self._mongo, self._urgent, self._mongo.clock.system_now(), room):
+            if row["_id"] not in self._running:
+                self._spawn(row["_id"], self._claim_and_deliver(row))
+
+    def _spawn(self, message_id: str, work: Any) -> None:
+        task = asyncio.create_task(self._guard(work))
+        self._running[message_id] = task
+        task.add_done_callback(lambda _: self._running.pop(message_id, None))
+
+    async def _guard(self, work: Any) -> None:
+        """A fault here leaves the claim to expire; the sweep then sends the same id again."""
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - one message must not stop the lane
+            log.error("sender.message", extra={"error": type(error).__name__})
+
+    def _scope(self, row: Document) -> Scope:
+        return system_scope(row["clinic_id"], "notifications.sender")
+
+    async def _claim_and_deliver(self, row: Document) -> None:
+        async def claim(unit: UnitOfWork) -> Document | None:
+            return await self._claim(unit, row["_id"])
+
+        with contextlib.suppress(StillwaterError):
+            claimed = await self._mongo.run(self._scope(row), claim)
+            if claimed is None:
+                return
+            try:
+                payload = await self._deps.vault.decrypt(
+                    self._mongo.reader(self._scope(row)), claimed["subject_id"], claimed["sealed"]
+                )
+            except Erased:
+                await self._finish(claimed, Refused("erased"))
+                return
+            await self._deliver(claimed, payload)
+
+    async def _claim(self, unit: UnitOfWork, message_id: str) -> Document | None:
+        """The attempt is in the row before the call; of two senders that want one message the store refuses one."""
+        row, now = await unit.collection(MESSAGES).get(message_id), unit.clock.system_now()
+        if row["state"] != "pending" or row["next_at"] > now or row["claimed_until"] > now:
+            return None
+        row |= {
+            "claimed_by": self._deps.holder,
+            "claimed_until": now + CLAIM,
+            "version": row["version"] + 1,
+            "updated_at": now,
+        }
+        last = row["attempts"][-1] if row["attempts"] else None
+        if last and last["result"] is None:
+            last["sends"] += 1
+        else:
+            route = self._next_route(row)
+            row["attempts"].append(new_attempt(row, route or "none"))
+        await unit.collection(MESSAGES).replace_versioned(row)
+        return row
+
+    def _next_route(self, row: Document) -> str | None:
+        """`channel.n`: the n-th provider of a channel that this message has an address for."""
+        channels = ("pager", "sms") if row["urgent"] else (row["channel"],)
+        routes = [f"{channel}.{no}" for channel in channels for no in range(len(self._providers[channel]))]
+        here = [attempt for attempt in row["attempts"] if attempt["round"] == row["round"]]
+        refused = [attempt["route"] for attempt in here if str(attempt["result"]).startswith("refused:")]
+        return pick_route(routes, refused, len(here))
+
+    async def _deliver(self, row: Document, payload: Document) -> None:
+        attempt = row["attempts"][-1]
+        channel, _, number = attempt["route"].partition(".")
+        to = next((address for name, address in payload["routes"] if name == channel), None)
+        fault: Refused | Unreached | None = None
+        with call_span(f"deliver {row['channel']}", row["traceparent"], channel):
+            try:
+                if to is None:
+                    raise Refused("no_address")
+                async with asyncio.timeout(CALL_SECONDS):
+                    await self._providers[channel][int(number)].send(attempt["key"], to, self._dated(row, payload))
+            except (Refused, Unreached) as error:
+                fault = error
+            except TimeoutError:
+                fault = Unreached("timeout")
+            PAGES_SENT.labels(row["channel"], "failed" if fault else DELIVERED).inc()
+            await self._finish(row, fault)
+
+    def _dated(self, row: Document, payload: Document) -> Document:
+        """A page says how old it is when it leaves, not when it was written."""
+        if "alarm" not in payload:
+            return payload
+        raised_at: datetime = row["facts"]["raised_at"]
+        text = page_text(payload["alarm"], raised_at, self._mongo.clock.clinical_now(), self._deps.policy.old_after_s)
+        return {**payload, "text": text}
+
+    async def _finish(self, row: Document, fault: Refused | Unreached | None) -> None:
+        scope = self._scope(row).traced(current_traceparent())
+
+        async def record(unit: UnitOfWork) -> None:
+            await self._record(unit, row, fault)
+
+        await self._mongo.run(scope, record)
+
+    async def _record(self, unit: UnitOfWork, sent: Document, fault: Refused | Unreached | None) -> None:
+        row, now = await unit.collection(MESSAGES).get(sent["_id"]), unit.clock.system_now()
+        number = sent["attempts"][-1]["no"]
+        attempt = next(item for item in row["attempts"] if item["no"] == number)
+        attempt |= {"result": _result(fault), "finished_at": now}
+        row |= {"version": row["version"] + 1, "updated_at": now, "claimed_until": now}
+        if fault is None:
+            row |= {"state": DELIVERED, "code": None, "channel": attempt["route"].partition(".")[0]}
+            event = NotificationDelivered(
+                notification_id=row["_id"],
+                template=row["template"],
+                channel=row["channel"],
+                attempts=len(row["attempts"]),
+            )
+            emit(unit, event, aggregate=f"message/{row['_id']}", version=row["version"])
+        elif row["state"] == "pending":
+            row = await self._again(unit, row, fault, now)
+        await unit.collection(MESSAGES).replace_versioned(row)
+
+    async def _again(self, unit: UnitOfWork, row: Document, fault: Refused | Unreached, now: datetime) -> Document:
+        if fault.code == "erased":
+            return row | {"state": "cancelled", "code": "erased"}
+        if self._next_route(row) is None or now >= row["give_up_at"]:
+            return await fail(unit, row, fault.code)
+        failures = sum(attempt["round"] == row["round"] for attempt in row["attempts"])
+        routes = sum(len(self._providers[name]) for name in (("pager", "sms") if row["urgent"] else (row["channel"],)))
+        pause: timedelta = next_attempt(row["urgent"], failures, routes)
+        unit.after_commit(self._outbound.wake)
+        return row | {"next_at": now + pause}
+
+
+def _result(fault: Refused | Unreached | None) -> str:
+    if fault is None:
+        return DELIVERED
+    return f"{'refused' if isinstance(fault, Refused) else 'unreached'}:{fault.code}"

@@ -1,10 +1,18 @@
+"""Environment variables with the prefix `NOTIFICATIONS_`."""
+
+from typing import Literal
+
+from pydantic import SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from shared.settings import ServiceSettings
 
 
 class NotificationsSettings(ServiceSettings):
-    """Environment variables with the prefix `NOTIFICATIONS_`."""
+    """`sms_url` and `pager_url` may name several providers, separated by commas: tried in that order.
+
+    `fallback_pager` is paged when nobody else can be; `public_url` is where the one-time links lead.
+    """
 
     model_config = SettingsConfigDict(env_prefix="NOTIFICATIONS_", frozen=True, extra="ignore")
 
@@ -14,7 +22,27 @@ class NotificationsSettings(ServiceSettings):
     smtp_host: str
     smtp_port: int
     smtp_from: str = "clinic@stillwater.example"
+    smtp_username: str | None = None
+    smtp_password: SecretStr | None = None
     sms_url: str
     pager_url: str
     fallback_pager: str
     public_url: str
+
+    @field_validator("sms_url", "pager_url", "public_url")
+    @classmethod
+    def _is_http(cls, text: str) -> str:
+        if not all(url.strip().startswith(("http://", "https://")) for url in text.split(",")):
+            raise ValueError("must be http or https URLs")
+        return text.rstrip("/")
+
+    @field_validator("fallback_pager")
+    @classmethod
+    def _is_given(cls, text: str) -> str:
+        if not text.strip():
+            raise ValueError("must name a pager")
+        return text
+
+    def urls(self, channel: Literal["sms", "pager"]) -> tuple[str, ...]:
+        text = self.sms_url if channel == "sms" else self.pager_url
+        return tuple(url.strip() for url in text.split(","))

@@ -57,3 +57,15 @@ class ContactRecord(_IntakeEvent):
     version: int
     sealed: str = Field(description="base64 of the transport ciphertext")
     at: datetime
+
+
+class PatientErased(_IntakeEvent):
+    patient_id: str
+
+
+class ServiceTroubleRaised(_IntakeEvent):
+    """Something of this service needs an operator: notifications pages those on call."""
+
+    code: str
+    count: int = 1
+    since: datetime

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.events.envelope import Event, Lane
 
@@ -128,3 +128,86 @@ class SessionCompleted(_MonitoringEvent):
     dose_total_mg: float
     alarm_count: int
     outcome_code: Literal["completed", "aborted"]
+
+
+class SessionReassigned(SessionCheckedIn):
+    """The whole assignment as it is now."""
+
+
+class AlarmEscalated(_AlarmEvent):
+    """Priority raised, or a person asked for help; steps by time belong to notifications."""
+
+    patient_id: str
+    alarm_id: str
+    by_role: str | None = None
+    priority: Priority = "high"
+    at: datetime
+
+
+class AlarmRenewed(_AlarmEvent):
+    """Acknowledged and still true: paging starts anew."""
+
+    patient_id: str
+    alarm_id: str
+    at: datetime
+    signs: list[SignRef]
+
+
+class SignalLost(_AlarmEvent):
+    """A device is silent. `source` names the kind of device or sign, never a serial number of a person's device."""
+
+    patient_id: str
+    alarm_id: str
+    session_id: str
+    priority: Priority
+    source: str
+    last_seen_at: datetime
+
+
+class SignalRestored(SignalLost):
+    """`last_seen_at` is the reading that restored it."""
+
+
+class EmergencyCalled(_AlarmEvent):
+    patient_id: str
+    session_id: str
+    room: str
+    chair: str
+    code: str
+    by_role: str
+    at: datetime
+
+
+class EvaluatedSession(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    session_id: str
+    last_evaluated_at: datetime
+
+
+class UnrecordedAlarm(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    session_id: str
+    rule: str
+    priority: Priority
+    since: datetime
+
+
+class EvaluatorBeat(_MonitoringEvent):
+    """Beats topic, beside the outbox (ADR 4): one per process and clinic every 5 s. All times are real time."""
+
+    evaluator: str
+    at: datetime
+    store: Literal["ok", "gone"]
+    sessions: list[EvaluatedSession]
+    unrecorded: list[UnrecordedAlarm] = Field(default_factory=list)
+    ended: list[str] = Field(default_factory=list)
+
+
+class ServiceTroubleRaised(_MonitoringEvent):
+    """Something of this service needs an operator: notifications pages those on call."""
+
+    code: str
+    count: int = 1
+    since: datetime

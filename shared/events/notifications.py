@@ -36,3 +36,25 @@ class EscalationAcknowledged(_NotificationsEvent):
     by_role: str
     at: datetime
     channel: Literal["link", "api"]
+
+
+class NotificationFailed(_NotificationsEvent):
+    notification_id: str
+    template: str
+    channel: Literal["email", "sms", "pager"]
+    attempts: int
+    error_code: str
+
+
+class EscalationExhausted(_NotificationsEvent):
+    """Every step of the ladder was taken and nobody accepted; high priority begins again."""
+
+    escalation_id: str
+    alarm_id: str
+    step: int
+    role: str
+
+
+class ContactOptedOut(_NotificationsEvent):
+    patient_id: str
+    channel: Literal["email", "sms"]

@@ -1,9 +1,9 @@
 """What scheduling tells the others."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.events.envelope import Event
 
@@ -45,3 +45,37 @@ class CourseHeld(_SchedulingEvent):
     patient_id: str
     plan_id: str
     reason_code: Literal["no_slot", "aborted", "risk", "paused"]
+
+
+class AppointmentRescheduled(AppointmentBooked):
+    """The whole appointment as it is now."""
+
+
+class AppointmentCancelled(AppointmentBooked):
+    """The whole appointment as it was."""
+
+    reason_code: str | None = None
+
+
+class Credential(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    credential: str
+    date: date
+
+
+class StaffChanged(_SchedulingEvent):
+    """The whole entry of the staff directory; without roles: has left."""
+
+    staff_id: str
+    roles: list[str]
+    locations: list[str] = Field(default_factory=list)
+    valid_until: list[Credential] = Field(default_factory=list)
+
+
+class ServiceTroubleRaised(_SchedulingEvent):
+    """Something of this service needs an operator: notifications pages those on call."""
+
+    code: str
+    count: int = 1
+    since: datetime

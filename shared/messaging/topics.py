@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from shared.events.envelope import Event
 from shared.events.intake import ContactRecord
+from shared.events.monitoring import EvaluatorBeat
 
 SERVICES = ("intake", "scheduling", "monitoring", "notifications")
 MAX_BATCH_BYTES = 256 * 1024
@@ -38,12 +39,15 @@ BULK = {
 }
 ALARMS = Topic("stillwater.monitoring.alarms.v1", "monitoring", ("notifications",), 24, 14 * _DAY_MS)
 CONTACTS = Topic("stillwater.intake.contacts.v1", "intake", ("notifications",), 12, 30 * _DAY_MS, compacted=True)
-TOPICS: tuple[Topic, ...] = (*BULK.values(), ALARMS, CONTACTS)
+BEATS = Topic("stillwater.monitoring.beats.v1", "monitoring", ("monitoring", "notifications"), 1, 3_600_000)
+TOPICS: tuple[Topic, ...] = (*BULK.values(), ALARMS, CONTACTS, BEATS)
 
 
 def topic_for(event: type[Event]) -> Topic:
     if event is ContactRecord:
         return CONTACTS
+    if event is EvaluatorBeat:
+        return BEATS
     return ALARMS if event.LANE == "alarm" else BULK[event.SERVICE]
 
 

@@ -7,19 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import services.notifications
 from services.monitoring.discharge import DischargeRules, Findings, criteria
-from services.notifications.escalation import EscalationPolicy, addressees
-from services.notifications.messages import page_text
 from services.scheduling.slots import SLOT, slots
 from shared.clock import ManualClock, ScaledClock, append_step
 from shared.errors import BadRequest
 from shared.persistence.vault import KeyRing
-from shared.protocols import load
 from shared.web.limits import check_json
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
-POLICY = load(Path(services.notifications.__file__).parent / "protocols" / "escalation.yaml", EscalationPolicy)
 RULES = DischargeRules(min_minutes_after_dose=60, min_aldrete=9, min_moaas=5, max_systolic_change_percent=20)
 FIT = {
     "last_dose_at": NOW - timedelta(minutes=61),
@@ -58,24 +53,6 @@ def test_a_fit_patient_with_an_escort_may_leave() -> None:
 )
 def test_each_criterion_keeps_the_patient_here(changed: dict[str, object], reason: str) -> None:
     assert unmet(**changed) == [reason]
-
-
-def test_the_steps_of_escalation_are_those_of_clinical_md_10() -> None:
-    seconds = [(POLICY.due(NOW, number) - NOW).total_seconds() for number in range(5)]
-    assert seconds == [0, 30, 60, 120, 240]
-
-
-def test_nobody_to_page_is_told_apart_from_somebody() -> None:
-    staff = [{"role": "nurse", "staff_id": "n1"}]
-    assert addressees("responsible_nurse", staff, {}) == ["n1"]
-    assert addressees("prescriber", staff, {}) == []
-
-
-def test_an_old_page_says_so() -> None:
-    sign = {"sign": "8480-6", "value": 192.0, "unit": "mm[Hg]"}
-    fresh, old = (page_text("R", "2", [sign], "high", NOW, NOW + timedelta(minutes=m), 900) for m in (1, 16))
-    assert fresh == "HIGH alarm: R, chair 2: systolic pressure 192 mm[Hg]"
-    assert "15 minutes" in old
 
 
 @given(st.datetimes(datetime(2026, 1, 1), datetime(2030, 1, 1)), st.integers(1, 480), st.integers(0, 480))  # noqa: DTZ001

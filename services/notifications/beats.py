@@ -1,0 +1,133 @@
+"""The watch over monitoring: reads the beats topic and looks every second for what has fallen silent.
+
+The beats reader is a member of no group: the topic has one partition, every process reads all of it from its end, and a
+rebalance can neither delay a beat nor hide one.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from pymongo.errors import PyMongoError
+
+from services.notifications.store import unreadable_alarms, watched_clinics
+from services.notifications.usecases.deps import Deps
+from services.notifications.usecases.watching import note_beat, report, report_unreadable
+from services.notifications.watch import SILENCE, Finding, silent
+from shared.errors import StillwaterError
+from shared.events.envelope import BadRecord, read_record
+from shared.events.monitoring import EvaluatorBeat
+from shared.messaging.topics import BEATS
+from shared.persistence.mongo import Document, Mongo, UnitOfWork
+from shared.persistence.scope import system_scope
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+LOOK_BACK = timedelta(days=1)
+
+
+class Watch:
+    """Two tasks, `listen` and `look`. Findings are rows with ids of their own, so several processes page once."""
+
+    def __init__(self, mongo: Mongo, deps: Deps, connect: Callable[[], AIOKafkaConsumer]) -> None:
+        self._mongo, self._deps, self._connect = mongo, deps, connect
+        self._listening_since: float | None = None
+        self._reported: set[str] = set()
+
+    async def listen(self, stop: asyncio.Event) -> None:
+        """Until `stop`; a broker that is away is silence, and is found as such."""
+        while not stop.is_set():
+            consumer = self._connect()
+            try:
+                async with asyncio.timeout(20):
+                    await consumer.start()
+                place = TopicPartition(BEATS.name, 0)
+                consumer.assign([place])
+                await consumer.seek_to_end(place)
+                if self._listening_since is None:
+                    self._listening_since = self._mongo.clock.monotonic()
+                while not stop.is_set():
+                    for rows in (await consumer.getmany(timeout_ms=500)).values():
+                        await self._take(rows)
+            except (KafkaError, TimeoutError, OSError) as error:
+                log.warning("beats.lost", extra={"error": type(error).__name__})
+                await _pause(stop, 1.0)
+            finally:
+                with contextlib.suppress(Exception):
+                    async with asyncio.timeout(5):
+                        await consumer.stop()
+
+    async def _take(self, rows: list[Any]) -> None:
+        for row in rows:
+            try:
+                envelope, value = read_record(row.headers, row.value)
+                beat = EvaluatorBeat.read(value or b"")
+            except BadRecord as error:
+                log.warning("beats.unreadable", extra={"code": error.code})
+                continue
+            with contextlib.suppress(StillwaterError, PyMongoError):
+                await self.take_beat(envelope.clinic_id, beat)
+
+    async def take_beat(self, clinic_id: str, beat: EvaluatorBeat) -> None:
+        async def work(unit: UnitOfWork) -> None:
+            await note_beat(unit, self._deps, beat)
+
+        await self._mongo.run(system_scope(clinic_id, "notifications.beats"), work)
+
+    async def look(self, stop: asyncio.Event) -> None:
+        """Until `stop`. What began while nobody listened is judged only after listening as long as silence may last."""
+        while not stop.is_set():
+            try:
+                since = self._listening_since
+                if since is not None and self._mongo.clock.monotonic() - since > SILENCE.total_seconds() + 5:
+                    await self.look_for_silence()
+                await self.look_for_unreadable()
+            except (StillwaterError, PyMongoError) as error:
+                log.warning("watch.failed", extra={"error": type(error).__name__})
+            await _pause(stop, LOOK_SECONDS)
+
+    async def look_for_silence(self) -> None:
+        now = self._mongo.clock.system_now()
+        for row in await watched_clinics(self._mongo):
+            for finding in silent(row, row["clinic_id"], now):
+                await self._report(row["clinic_id"], finding)
+
+    async def _report(self, clinic_id: str, finding: Finding) -> None:
+        if finding.cause in self._reported:
+            return
+
+        async def work(unit: UnitOfWork) -> None:
+            await report(unit, self._deps, finding)
+
+        await self._mongo.run(system_scope(clinic_id, "notifications.watch"), work)
+        self._remember(finding.cause)
+
+    async def look_for_unreadable(self) -> None:
+        """An alarm that could not be read is a page; the fallback pager's, where even the clinic is unknown."""
+        for letter in await unreadable_alarms(self._mongo, self._mongo.clock.system_now() - LOOK_BACK):
+            if letter["_id"] not in self._reported:
+                await self._report_letter(letter)
+
+    async def _report_letter(self, letter: Document) -> None:
+        async def work(unit: UnitOfWork) -> None:
+            await report_unreadable(unit, self._deps, letter)
+
+        await self._mongo.run(system_scope(letter["clinic_id"], "notifications.watch"), work)
+        self._remember(letter["_id"])
+
+    def _remember(self, cause: str) -> None:
+        """Spares the store; forgetting all of it at once costs one look per finding."""
+        if len(self._reported) > 10_000:  # noqa: PLR2004 - a bound, no meaning
+            self._reported.clear()
+        self._reported.add(cause)
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)

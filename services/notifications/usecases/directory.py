@@ -1,0 +1,140 @@
+"""Who can be paged: staff contacts, the on-call rota, and what other services say of staff, sessions and appointments."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+
+from services.notifications import schemas
+from services.notifications.store import APPOINTMENTS, ROTA, SESSIONS, STAFF, STAFF_CONTACTS
+from services.notifications.usecases.deps import Deps
+from shared.errors import VersionConflict
+from shared.persistence.audit import audit
+from shared.persistence.mongo import Document, UnitOfWork
+
+ROLES = ("nurse", "prescriber", "medical_director", "operator")
+_KEEP = timedelta(days=45)
+
+
+async def staff_contact(unit: UnitOfWork, deps: Deps, staff_id: str) -> Document:
+    """Raises NotFound."""
+    row = await unit.collection(STAFF_CONTACTS).get(_staff_key(unit, staff_id))
+    audit(unit, "staff_contact.read", f"staff/{staff_id}")
+    return {"version": row["version"], **await deps.vault.decrypt(unit, f"staff/{staff_id}", row["sealed"])}
+
+
+async def set_staff_contact(
+    unit: UnitOfWork, deps: Deps, staff_id: str, body: schemas.StaffContact, expected: int | None
+) -> int:
+    """Raises VersionConflict when If-Match named another version."""
+    key = _staff_key(unit, staff_id)
+    known = await unit.collection(STAFF_CONTACTS).find_one({"_id": key})
+    version = _next_version(known, expected)
+    sealed = await deps.vault.encrypt(unit, f"staff/{staff_id}", body.model_dump(exclude_none=True))
+    row = {"_id": key, "schema_version": 1, "version": version, "staff_id": staff_id, "sealed": sealed}
+    await unit.collection(STAFF_CONTACTS).put(row)
+    audit(unit, "staff_contact.set", f"staff/{staff_id}")
+    return version
+
+
+def _staff_key(unit: UnitOfWork, staff_id: str) -> str:
+    return f"{unit.scope.clinic_id}:{staff_id}"
+
+
+def _next_version(known: Document | None, expected: int | None) -> int:
+    version = int(known["version"]) if known else 0
+    if expected is not None and expected != version:
+        raise VersionConflict
+    return version + 1
+
+
+async def on_call(unit: UnitOfWork) -> Document:
+    """The rota as it was set; version 0 before that."""
+    found = await unit.collection(ROTA).find_one({"_id": unit.scope.clinic_id})
+    return found or {"version": 0, "on_call": {role: [] for role in ROLES}}
+
+
+async def set_on_call(unit: UnitOfWork, body: schemas.OnCall, expected: int | None) -> int:
+    """Raises VersionConflict when If-Match named another version."""
+    known = await unit.collection(ROTA).find_one({"_id": unit.scope.clinic_id})
+    version = _next_version(known, expected)
+    row = {"_id": unit.scope.clinic_id, "schema_version": 1, "version": version, "on_call": body.model_dump()}
+    await unit.collection(ROTA).put(row)
+    audit(unit, "on_call.set", "on-call")
+    return version
+
+
+async def rota(unit: UnitOfWork) -> dict[str, list[str]]:
+    """Staff ids by role; a role that nobody set falls back on everybody whom the staff directory gives that role."""
+    chosen: dict[str, list[str]] = {role: list(people) for role, people in (await on_call(unit))["on_call"].items()}
+    empty = [role for role in ROLES if not chosen.get(role)]
+    if empty:
+        for person in await unit.collection(STAFF).find({"roles": {"$in": empty}}):
+            for role in set(person["roles"]) & set(empty):
+                chosen.setdefault(role, []).append(person["staff_id"])
+    return chosen
+
+
+async def routes_of(unit: UnitOfWork, deps: Deps, people: Iterable[str]) -> dict[str, list[list[str]]]:
+    """The ways to page each of these: pager first, then SMS. Who has no address is left out."""
+    keys = [_staff_key(unit, person) for person in set(people)]
+    found: dict[str, list[list[str]]] = {}
+    for row in await unit.collection(STAFF_CONTACTS).find({"_id": {"$in": keys}}) if keys else []:
+        contact = await deps.vault.decrypt(unit, f"staff/{row['staff_id']}", row["sealed"])
+        routes = [
+            [channel, contact[name]] for channel, name in (("pager", "pager"), ("sms", "phone")) if contact.get(name)
+        ]
+        if routes:
+            found[row["staff_id"]] = routes
+    return found
+
+
+async def everybody(unit: UnitOfWork) -> list[str]:
+    return [row["staff_id"] for row in await unit.collection(STAFF_CONTACTS).find({})]
+
+
+async def know_staff(unit: UnitOfWork, staff_id: str, roles: Sequence[str], version: str) -> bool:
+    """Applied if newer. Someone without roles stays known, and is paged by nobody's rota."""
+    key = _staff_key(unit, staff_id)
+    known = await unit.collection(STAFF).find_one({"_id": key})
+    if known and known["version"] >= version:
+        return False
+    row = {"_id": key, "schema_version": 1, "version": version, "staff_id": staff_id, "roles": list(roles)}
+    await unit.collection(STAFF).put(row)
+    return True
+
+
+async def know_session(
+    unit: UnitOfWork, session_id: str, room: str, chair: str, staff: Sequence[Mapping[str, str]], version: str
+) -> bool:
+    """Where a session is and who answers for it: what a silent device cannot say itself."""
+    known = await unit.collection(SESSIONS).find_one({"_id": session_id})
+    if known and known["version"] >= version:
+        return False
+    purge_at = unit.clock.system_now() + _KEEP
+    row = {"_id": session_id, "schema_version": 1, "version": version, "purge_at": purge_at}
+    await unit.collection(SESSIONS).put(
+        {**row, "room": room, "chair": chair, "responsible": [dict(person) for person in staff]}
+    )
+    return True
+
+
+async def session_place(unit: UnitOfWork, session_id: str) -> Document:
+    found = await unit.collection(SESSIONS).find_one({"_id": session_id})
+    return found or {"room": None, "chair": None, "responsible": []}
+
+
+async def know_appointment(unit: UnitOfWork, appointment_id: str, version: str, fields: Document) -> bool:
+    """Applied if newer, so that a reminder finds the time that counts."""
+    known = await unit.collection(APPOINTMENTS).find_one({"_id": appointment_id})
+    if known and known["version"] >= version:
+        return False
+    before = known or {}
+    purge_at = unit.clock.system_now() + _KEEP
+    if "end" in fields:
+        purge_at = max(purge_at, fields["end"] + _KEEP)
+    row = {**before, **fields, "_id": appointment_id, "schema_version": 1, "version": version, "purge_at": purge_at}
+    await unit.collection(APPOINTMENTS).put(row)
+    return True
+
+
+async def appointment(unit: UnitOfWork, appointment_id: str) -> Document | None:
+    return await unit.collection(APPOINTMENTS).find_one({"_id": appointment_id})

@@ -1,0 +1,70 @@
+"""From a step, an emergency or a silence to the page rows of people. A page names room, chair, sign and value: nobody."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from services.notifications.escalation import Taken
+from services.notifications.messages import page_text
+from services.notifications.usecases import directory
+from services.notifications.usecases.deps import Deps
+from services.notifications.usecases.links import make_link
+from services.notifications.usecases.messaging import add_page
+from shared.events.envelope import rfc3339
+from shared.ids import derived_id
+from shared.persistence.mongo import Document, UnitOfWork
+
+FALLBACK = "fallback"
+Routes = Mapping[str, Sequence[Sequence[str]]]
+
+
+async def page_step(unit: UnitOfWork, deps: Deps, row: Document, taken: Taken, routes: Routes) -> None:
+    """One page per person; the fallback pager when the step reaches nobody, and at the ladder's end."""
+    people = [*taken.people, FALLBACK] if taken.exhausted or not taken.people else list(taken.people)
+    for person in people:
+        role = FALLBACK if person == FALLBACK else taken.role
+        link = await make_link(unit, deps, row["_id"], person, role)
+        facts = {name: row[name] for name in ("alarm_id", "kind", "priority", "room", "chair", "signs", "what")}
+        facts |= {"escalation_id": row["_id"], "step": taken.state.step, "run": taken.state.run, "link": link}
+        identifier = derived_id("page", row["_id"], str(taken.state.run), str(taken.state.step), person)
+        payload = _payload(unit, deps, facts, row["raised_at"], routes.get(person))
+        await add_page(unit, deps, identifier, person, payload, escalation_id=row["_id"], raised_at=row["raised_at"])
+
+
+async def page_once(
+    unit: UnitOfWork, deps: Deps, cause: str, roles: Sequence[str], facts: Document, raised_at: datetime
+) -> bool:
+    """Page everybody on call in these roles, once per cause; nobody reachable: the fallback pager. False when repeated."""
+    rota = await directory.rota(unit)
+    people = dict.fromkeys(person for role in roles for person in rota.get(role, ()))
+    return await _page_all(unit, deps, cause, list(people), facts, raised_at)
+
+
+async def page_everybody(unit: UnitOfWork, deps: Deps, cause: str, facts: Document, raised_at: datetime) -> bool:
+    """All staff at once."""
+    return await _page_all(unit, deps, cause, await directory.everybody(unit), facts, raised_at)
+
+
+async def _page_all(
+    unit: UnitOfWork, deps: Deps, cause: str, people: Sequence[str], facts: Document, raised_at: datetime
+) -> bool:
+    routes = await directory.routes_of(unit, deps, people)
+    new = False
+    for person in [who for who in people if who in routes] or [FALLBACK]:
+        payload = _payload(unit, deps, facts, raised_at, routes.get(person))
+        identifier = derived_id("page", unit.scope.clinic_id, cause, person)
+        new |= await add_page(unit, deps, identifier, person, payload, escalation_id=None, raised_at=raised_at)
+    return new
+
+
+def _payload(
+    unit: UnitOfWork, deps: Deps, facts: Document, raised_at: datetime, routes: Sequence[Sequence[str]] | None
+) -> Document:
+    alarm: dict[str, Any] = {"kind": "alarm", "priority": "high", **facts, "raised_at": rfc3339(raised_at)}
+    now = unit.clock.clinical_now()
+    text = page_text(alarm, raised_at, now, deps.policy.old_after_s)
+    return {
+        "routes": [list(route) for route in routes or [["pager", deps.fallback_pager]]],
+        "text": text,
+        "alarm": alarm,
+    }

@@ -1,0 +1,56 @@
+"""Pure: what the beats of the alarm evaluators say, and when their silence is a finding. All times are real time."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+SILENCE = timedelta(seconds=15)
+ENDED_KEPT = timedelta(seconds=60)
+MAX_SESSIONS = 500
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something to page once. `cause` is the same for the same trouble, whoever finds it."""
+
+    code: str
+    cause: str
+    since: datetime
+    session_id: str | None = None
+    what: str = ""
+
+
+def observe(
+    row: Mapping[str, Any] | None,
+    *,
+    sessions: Iterable[tuple[str, datetime]],
+    ended: Iterable[str],
+    now: datetime,
+) -> dict[str, Any]:
+    """The clinic's watch after one more beat: the newest stamp per session over all evaluators.
+
+    A session that no evaluator names ages and is found; it leaves by `ended`. Bounded: of more than 500 sessions of a
+    clinic the oldest stamps are dropped last, for they are the ones to be found.
+    """
+    before = row or {"sessions": {}, "ended": {}}
+    gone = {name: when for name, when in before["ended"].items() if now - when < ENDED_KEPT} | dict.fromkeys(ended, now)
+    stamps: dict[str, datetime] = dict(before["sessions"])
+    for session_id, stamp in sessions:
+        stamps[session_id] = max(stamp, stamps.get(session_id, stamp))
+    kept = sorted((name for name in stamps if name not in gone), key=lambda name: stamps[name])[:MAX_SESSIONS]
+    return {"sessions": {name: stamps[name] for name in kept}, "ended": gone, "beat_at": now}
+
+
+def silent(row: Mapping[str, Any], clinic_id: str, now: datetime) -> list[Finding]:
+    """No beat for a clinic with open sessions, else the sessions that nobody evaluates. Empty when all is well."""
+    if not row["sessions"]:
+        return []
+    beat_at = row["beat_at"]
+    if now - beat_at > SILENCE:
+        return [Finding("monitoring_silent", f"silent:{clinic_id}:{beat_at.isoformat()}", beat_at)]
+    return [
+        Finding("session_not_evaluated", f"stale:{session_id}:{stamp.isoformat()}", stamp, session_id)
+        for session_id, stamp in row["sessions"].items()
+        if now - stamp > SILENCE
+    ]
