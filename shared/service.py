@@ -1,4 +1,4 @@
-"""Runs the roles of one service: `python -m services.<name> [api|worker|all|migrate]`."""
+"""One process of one service in its role: api, worker, all, or a task of an operator."""
 
 import asyncio
 import contextlib
@@ -6,36 +6,33 @@ import logging
 import os
 import signal
 import socket
-import sys
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import click
 import uvicorn
-import uvloop
 from fastapi import APIRouter
-from pydantic import ValidationError
 from pymongo import IndexModel
 
 from shared.clock import Clock, ScaledClock, SystemClock
-from shared.errors import StillwaterError
 from shared.ids import new_id
 from shared.messaging.consumer import Consumer
 from shared.messaging.handling import Handlers, Pipeline
 from shared.messaging.kafka import KafkaAddress, ensure_topics, new_consumer, new_producer
+from shared.messaging.redrive import Redrive
 from shared.messaging.relay import Relay
+from shared.messaging.republish import Republish
 from shared.messaging.topics import group_for, topics_of
+from shared.messaging.trouble import TroubleWatch
+from shared.messaging.wake import OutboxWatch
 from shared.persistence.indexes import PLUMBING_INDEXES
 from shared.persistence.lease import Lease
 from shared.persistence.mongo import Mongo
 from shared.persistence.timers import TimerHandler, TimerRunner
 from shared.persistence.vault import KeyRing
 from shared.settings import ServiceSettings
-from shared.telemetry.logs import set_up_logs
 from shared.telemetry.metrics import TASK_RESTARTS
-from shared.telemetry.tracing import set_up
 from shared.web.app import create_app
 from shared.web.auth import Tokens
 from shared.web.health import health_app
@@ -60,6 +57,7 @@ class Wiring:
     alarm_handlers: Handlers = field(default_factory=dict)
     timer_handlers: Mapping[str, TimerHandler] = field(default_factory=dict)
     background: Mapping[str, Task] = field(default_factory=dict)
+    republish: Mapping[str, Republish] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -108,17 +106,32 @@ class Process:
                 self._consumers.append(consumer)
                 self._tasks[f"consumer.{lane}"] = consumer
                 tasks[f"consumer.{lane}"] = consumer.run
+        watches: dict[str, Any] = {
+            "outbox_watch": OutboxWatch(self.mongo, self.mongo.wakers),
+            "trouble": TroubleWatch(self.mongo, name, self._consumers),
+        }
+        tasks["redrive"] = self.redrive(f"system:{name}").at_start
+        self._tasks.update(watches)
+        tasks |= {task: watch.run for task, watch in watches.items()}
         if wiring.timer_handlers:
             timers = TimerRunner(self.mongo, wiring.timer_handlers, wiring.deps, name)
             self._tasks["timers"] = timers
             tasks["timers"] = timers.run
         return tasks | dict(wiring.background)
 
+    def _pipeline(self, lane: str, handlers: Handlers) -> Pipeline:
+        name = self._service.name
+        return Pipeline(self.mongo, name, group_for(name, lane), handlers, self.wiring.deps)
+
+    def redrive(self, by: str) -> Redrive:
+        sides = (("bulk", self.wiring.event_handlers), ("alarm", self.wiring.alarm_handlers))
+        pipelines = [self._pipeline(lane, handlers) for lane, handlers in sides]
+        return Redrive(self.mongo, {pipeline.group: pipeline for pipeline in pipelines}, by)
+
     def _consumer(self, lane: str, handlers: Handlers, session_ms: int) -> Consumer:
-        name, group = self._service.name, group_for(self._service.name, lane)
-        pipeline = Pipeline(self.mongo, name, group, handlers, self.wiring.deps)
+        name, pipeline = self._service.name, self._pipeline(lane, handlers)
+        group = pipeline.group
         return Consumer(
-            self.mongo,
             pipeline,
             topics_of(list(handlers)),
             lambda: new_consumer(self._address(), group, name, session_timeout_ms=session_ms),
@@ -206,40 +219,6 @@ def _server(app: Any, host: str, port: int, drain_s: int = 1) -> _Server:
         server_header=False,
     )
     return _Server(config)
-
-
-def main(service: Service) -> None:
-    """The command line of one service. Wrong settings stop it at once, with all faults listed; exit code 2."""
-
-    @click.command(help=f"Stillwater {service.name}: run a role (default: all) or a task.")
-    @click.argument("role", type=click.Choice(["api", "worker", "all", "migrate"]), default="all")
-    def command(role: str) -> None:
-        settings = _settings(service)
-        set_up_logs(service.name)
-        provider = set_up(service.name, settings.otlp_endpoint)
-        uvloop.run(_start(service, settings, role))
-        provider.shutdown()
-
-    command()
-
-
-async def _start(service: Service, settings: ServiceSettings, role: str) -> None:
-    process = Process(service, settings, role)
-    try:
-        await (process.migrate() if role == "migrate" else process.run())
-    except StillwaterError as error:
-        sys.exit(f"{service.name} {role}: {error.code}")
-
-
-def _settings(service: Service) -> ServiceSettings:
-    try:
-        return service.settings()
-    except ValidationError as error:
-        for fault in error.errors():
-            name = "_".join(str(part) for part in fault["loc"]) or "settings"
-            text = fault["msg"] if fault["type"] == "value_error" else fault["type"].replace("_", " ")
-            click.echo(f"{service.name.upper()}_{name.upper()}: {text}", err=True)
-        sys.exit(2)
 
 
 async def create_topics(bootstrap_servers: str) -> list[str]:

@@ -1,11 +1,14 @@
 """What every service is told by its environment. No secret has a default; every unit is in the name."""
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
-from pydantic import SecretStr, model_validator
+from pydantic import SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+S = TypeVar("S", bound="ServiceSettings")
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -45,3 +48,15 @@ class ServiceSettings(BaseSettings):
         if self.clinical_clock_path is not None and not local:
             raise ValueError("clinical_clock_path is accepted only in the local environment with loopback stores")
         return self
+
+
+def read_settings(service: str, make: Callable[[], S]) -> S:
+    """Wrong settings stop the process at once with all faults listed, by their environment names; exit code 2."""
+    try:
+        return make()
+    except ValidationError as error:
+        for fault in error.errors():
+            name = "_".join(str(part) for part in fault["loc"]) or "settings"
+            text = fault["msg"] if fault["type"] == "value_error" else fault["type"].replace("_", " ")
+            sys.stderr.write(f"{service.upper()}_{name.upper()}: {text}\n")
+        sys.exit(2)

@@ -1,4 +1,4 @@
 from services.intake.wiring import SERVICE
-from shared.service import main
+from shared.cli import main
 
 main(SERVICE)

@@ -6,13 +6,11 @@ from cryptography.exceptions import InvalidTag
 
 from services.notifications.usecases import contacts, directory, escalations, messaging, paging, tasks, watching
 from services.notifications.usecases.escalations import Alarm
-from shared.events import intake, monitoring, scheduling
+from shared.events import common, intake, monitoring, notifications, scheduling
 from shared.messaging.handling import EventContext, Handlers
 from shared.messaging.outcomes import Done, Outcome, Reject, Skip
 from shared.persistence.mongo import Document
 from shared.persistence.timers import TimerContext, TimerHandler
-
-Trouble = intake.ServiceTroubleRaised | scheduling.ServiceTroubleRaised | monitoring.ServiceTroubleRaised
 
 # Contacts
 
@@ -125,7 +123,7 @@ async def on_assigned(context: EventContext, event: monitoring.SessionCheckedIn)
     return Done() if known else Skip("older")
 
 
-async def on_trouble(context: EventContext, event: Trouble) -> Outcome:
+async def on_trouble(context: EventContext, event: common.ServiceTroubleRaised) -> Outcome:
     what = f"{event.SERVICE}: {event.code} ({event.count})"
     cause = f"trouble:{event.SERVICE}:{event.code}:{event.since.isoformat()}"
     facts = {"kind": "service trouble", "what": what, "code": event.code}
@@ -166,6 +164,19 @@ async def on_signal_lost(context: EventContext, event: monitoring.SignalLost) ->
         room=place["room"],
         chair=place["chair"],
         responsible=place["responsible"],
+    )
+    return Done() if await escalations.start(context.unit, context.deps, alarm) else Skip("escalation_known")
+
+
+async def on_content_refused(context: EventContext, event: monitoring.AlarmContentRefused) -> Outcome:
+    """The broker took the page but not what it says; where it was the alarm itself, this is its alarm."""
+    alarm = Alarm(
+        event.aggregate.rpartition("/")[2],
+        None,
+        event.patient_id,
+        "high",
+        context.received_at,
+        what="content refused, look at the board",
     )
     return Done() if await escalations.start(context.unit, context.deps, alarm) else Skip("escalation_known")
 
@@ -251,6 +262,7 @@ EVENT_HANDLERS: Handlers = {
     monitoring.PatientDischarged: on_discharged,
     monitoring.SessionCompleted: on_completed,
     monitoring.ServiceTroubleRaised: on_trouble,
+    notifications.ServiceTroubleRaised: on_trouble,
 }
 ALARM_HANDLERS: Handlers = {
     monitoring.VitalsAbnormal: on_alarm,
@@ -262,6 +274,7 @@ ALARM_HANDLERS: Handlers = {
     monitoring.SignalLost: on_signal_lost,
     monitoring.SignalRestored: on_signal_restored,
     monitoring.EmergencyCalled: on_emergency,
+    monitoring.AlarmContentRefused: on_content_refused,
 }
 TIMER_HANDLERS: Mapping[str, TimerHandler] = {
     "escalate": on_step_due,

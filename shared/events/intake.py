@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from shared.events import common
 from shared.events.envelope import Event
 
 
@@ -63,9 +64,9 @@ class PatientErased(_IntakeEvent):
     patient_id: str
 
 
-class ServiceTroubleRaised(_IntakeEvent):
-    """Something of this service needs an operator: notifications pages those on call."""
+class ServiceTroubleRaised(_IntakeEvent, common.ServiceTroubleRaised):
+    """See common."""
 
-    code: str
-    count: int = 1
-    since: datetime
+
+class ServiceTroubleCleared(_IntakeEvent, common.ServiceTroubleCleared):
+    """See common."""

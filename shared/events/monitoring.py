@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.events import common
 from shared.events.envelope import Event, Lane
 
 Priority = Literal["high", "medium", "low"]
@@ -205,9 +206,13 @@ class EvaluatorBeat(_MonitoringEvent):
     ended: list[str] = Field(default_factory=list)
 
 
-class ServiceTroubleRaised(_MonitoringEvent):
-    """Something of this service needs an operator: notifications pages those on call."""
+class ServiceTroubleRaised(_MonitoringEvent, common.ServiceTroubleRaised):
+    """See common."""
 
-    code: str
-    count: int = 1
-    since: datetime
+
+class ServiceTroubleCleared(_MonitoringEvent, common.ServiceTroubleCleared):
+    """See common."""
+
+
+class AlarmContentRefused(_AlarmEvent, common.AlarmContentRefused):
+    """See common."""

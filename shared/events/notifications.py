@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import ClassVar, Literal
 
+from shared.events import common
 from shared.events.envelope import Event
 
 
@@ -58,3 +59,11 @@ class EscalationExhausted(_NotificationsEvent):
 class ContactOptedOut(_NotificationsEvent):
     patient_id: str
     channel: Literal["email", "sms"]
+
+
+class ServiceTroubleRaised(_NotificationsEvent, common.ServiceTroubleRaised):
+    """See common."""
+
+
+class ServiceTroubleCleared(_NotificationsEvent, common.ServiceTroubleCleared):
+    """See common."""

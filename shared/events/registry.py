@@ -1,7 +1,11 @@
 """Type string <-> class. Adding an event is one class and one row."""
 
+from typing import TypeVar
+
 from shared.events import intake, monitoring, notifications, scheduling
 from shared.events.envelope import Event
+
+E = TypeVar("E", bound=Event)
 
 EVENTS: tuple[type[Event], ...] = (
     intake.InquiryReceived,
@@ -11,12 +15,14 @@ EVENTS: tuple[type[Event], ...] = (
     intake.InquiryErased,
     intake.PatientErased,
     intake.ServiceTroubleRaised,
+    intake.ServiceTroubleCleared,
     intake.ContactRecord,
     scheduling.AppointmentBooked,
     scheduling.AppointmentRescheduled,
     scheduling.AppointmentCancelled,
     scheduling.StaffChanged,
     scheduling.ServiceTroubleRaised,
+    scheduling.ServiceTroubleCleared,
     scheduling.ReminderDue,
     scheduling.CourseHeld,
     monitoring.SessionCheckedIn,
@@ -32,8 +38,10 @@ EVENTS: tuple[type[Event], ...] = (
     monitoring.SignalLost,
     monitoring.SignalRestored,
     monitoring.EmergencyCalled,
+    monitoring.AlarmContentRefused,
     monitoring.EvaluatorBeat,
     monitoring.ServiceTroubleRaised,
+    monitoring.ServiceTroubleCleared,
     monitoring.PatientDischarged,
     monitoring.SessionCompleted,
     notifications.NotificationDelivered,
@@ -43,5 +51,15 @@ EVENTS: tuple[type[Event], ...] = (
     notifications.EscalationExhausted,
     notifications.EscalationAcknowledged,
     notifications.ContactOptedOut,
+    notifications.ServiceTroubleRaised,
+    notifications.ServiceTroubleCleared,
 )
 REGISTRY: dict[str, type[Event]] = {event.event_type(): event for event in EVENTS}
+
+
+def event_of(service: str, base: type[E]) -> type[E]:
+    """The producer's own class of an event that every producer has; raises KeyError when it has none."""
+    for event in EVENTS:
+        if service == event.SERVICE and issubclass(event, base):
+            return event
+    raise KeyError(base.__name__)

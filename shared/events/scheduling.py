@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.events import common
 from shared.events.envelope import Event
 
 
@@ -73,9 +74,9 @@ class StaffChanged(_SchedulingEvent):
     valid_until: list[Credential] = Field(default_factory=list)
 
 
-class ServiceTroubleRaised(_SchedulingEvent):
-    """Something of this service needs an operator: notifications pages those on call."""
+class ServiceTroubleRaised(_SchedulingEvent, common.ServiceTroubleRaised):
+    """See common."""
 
-    code: str
-    count: int = 1
-    since: datetime
+
+class ServiceTroubleCleared(_SchedulingEvent, common.ServiceTroubleCleared):
+    """See common."""

@@ -1,122 +1,200 @@
-"""Kafka -> handlers. One ordered worker per partition; the offset is committed by hand, after the transaction."""
+"""Kafka -> handlers. One ordered worker per partition; offsets are committed by hand, after the transaction.
+
+A partition in trouble waits by itself: the others go on, and heartbeats with them. Offsets of finished work are committed
+together every 100 ms, so a kill repeats at most that much, and the inbox drops it.
+"""
 
 import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
-from shared.errors import StillwaterError
-from shared.messaging.handling import Pipeline, Record
+from shared.messaging.deadletters import UNKNOWN_TYPE
+from shared.messaging.handling import BATCH_RECORDS, Pipeline
 from shared.messaging.kafka import stop_bounded
-from shared.messaging.outcomes import Reject
-from shared.persistence.mongo import Mongo
+from shared.messaging.outcomes import Outcome, Reject, Retry
+from shared.messaging.record import Record
 
 log = logging.getLogger(__name__)
 
 POLL_MS = 200
-BACKOFF_MAX_SECONDS = 10.0
+COMMIT_SECONDS = 0.1
+BACKOFF_SECONDS, BACKOFF_MAX_SECONDS = 0.1, 10.0
 FUSE_REJECTS = 50
+QUEUE_FULL, QUEUE_LOW = 500, 100
+REVOKE_SECONDS = 5.0
 
 
-class FuseBlown(Exception):
-    """A run of rejects: stopping is better than emptying the topic into the dead letters."""
+class _Lane:
+    """One assigned partition: what was fetched and not yet handled, and the task that handles it."""
 
-
-class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
     def __init__(self) -> None:
-        self.joined = False
+        self.queue: deque[ConsumerRecord] = deque()
+        self.task: asyncio.Task[None] | None = None
+        self.done: int | None = None
+        self.committed: int | None = None
+        self.closed = False
+        self.waiting_since: float | None = None
 
-    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        """Nothing to save: an offset is committed after each transaction and the inbox drops what is repeated."""
-
-    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:  # noqa: ARG002 - the name is aiokafka's
-        self.joined = True
+    @property
+    def busy(self) -> bool:
+        return self.task is not None and not self.task.done()
 
 
-class Consumer:
+class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
     """One consumer group member. `fuse=False` on the alarm lane, where nothing may stop."""
 
     def __init__(
         self,
-        mongo: Mongo,
         pipeline: Pipeline,
-        topics: list[str],
+        topics: Sequence[str],
         connect: Callable[[], AIOKafkaConsumer],
         *,
         fuse: bool,
     ) -> None:
-        self._mongo, self._pipeline, self._topics, self._connect, self._fuse = mongo, pipeline, topics, connect, fuse
-        self._assignment = _Assignment()
+        self._pipeline, self._topics, self._connect, self._fuse = pipeline, list(topics), connect, fuse
+        self._clock = pipeline.mongo.clock
+        self._lanes: dict[TopicPartition, _Lane] = {}
+        self._consumer: AIOKafkaConsumer | None = None
         self._rejects = 0
-        self.last_attempt = mongo.clock.monotonic()
+        self._stop = asyncio.Event()
+        self.joined = False
+        self.blown = False
+        self.last_attempt = self._clock.monotonic()
 
     @property
-    def joined(self) -> bool:
-        return self._assignment.joined
+    def group(self) -> str:
+        return self._pipeline.group
+
+    def waiting_seconds(self) -> float:
+        """How long the partition that waits longest has been held up by `Retry`."""
+        since = [lane.waiting_since for lane in self._lanes.values() if lane.waiting_since is not None]
+        return self._clock.monotonic() - min(since) if since else 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`; starts anew when the broker or a rebalance took the session away. Raises FuseBlown."""
+        """Until `stop`; starts anew when the broker or a rebalance took the session away."""
+        self._stop = stop
         while not stop.is_set():
-            self.last_attempt = self._mongo.clock.monotonic()
-            consumer = self._connect()
+            self.last_attempt = self._clock.monotonic()
+            if self.blown:
+                await _pause(stop, 1.0)
+                continue
+            self._consumer = consumer = self._connect()
             try:
                 async with asyncio.timeout(20):
                     await consumer.start()
-                consumer.subscribe(self._topics, listener=self._assignment)
-                await self._consume(consumer, stop)
+                consumer.subscribe(self._topics, listener=self)
+                await self._consume(consumer)
             except (KafkaError, TimeoutError, OSError) as error:
-                log.warning("consumer.lost", extra={"group": self._pipeline.group, "error": type(error).__name__})
+                log.warning("consumer.lost", extra={"group": self.group, "error": type(error).__name__})
                 await _pause(stop, 1.0)
             finally:
-                self._assignment.joined = False
-                await stop_bounded(consumer)
+                await self._leave(consumer)
 
-    async def _consume(self, consumer: AIOKafkaConsumer, stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            self.last_attempt = self._mongo.clock.monotonic()
-            batches = await consumer.getmany(timeout_ms=POLL_MS)
-            if batches:
-                await asyncio.gather(*(self._partition(consumer, place, rows, stop) for place, rows in batches.items()))
+    async def _consume(self, consumer: AIOKafkaConsumer) -> None:
+        committing = asyncio.create_task(self._commit_often(consumer))
+        try:
+            while not self._stop.is_set() and not self.blown:
+                self.last_attempt = self._clock.monotonic()
+                for place, rows in (await consumer.getmany(timeout_ms=POLL_MS)).items():
+                    self._take(consumer, place, rows)
+        finally:
+            committing.cancel()
+            await asyncio.gather(committing, return_exceptions=True)
 
-    async def _partition(
-        self, consumer: AIOKafkaConsumer, place: TopicPartition, rows: list[ConsumerRecord], stop: asyncio.Event
-    ) -> None:
-        for row in rows:
-            if stop.is_set() or place not in consumer.assignment():
-                return
-            record = Record(row.topic, row.partition, row.offset, row.key, row.value, row.headers)
-            if not await self._until_handled(record, stop):
-                return
-            await consumer.commit({place: row.offset + 1})
+    def _take(self, consumer: AIOKafkaConsumer, place: TopicPartition, rows: list[ConsumerRecord]) -> None:
+        lane = self._lanes.get(place)
+        if lane is None:
+            return  # revoked while it was on its way; whoever has the partition now fetches it
+        lane.queue.extend(rows)
+        if len(lane.queue) >= QUEUE_FULL:
+            consumer.pause(place)
+        if not lane.busy:
+            lane.task = asyncio.create_task(self._work(consumer, place, lane))
 
-    async def _until_handled(self, record: Record, stop: asyncio.Event) -> bool:
-        """Transient trouble waits here with jitter while heartbeats go on; False when told to stop first."""
-        pause = 0.1
-        while not stop.is_set():
-            self.last_attempt = self._mongo.clock.monotonic()
-            try:
-                outcome = await self._pipeline.handle(record)
-            except StillwaterError as error:
-                log.warning("event.retry", extra={"code": error.code, "group": self._pipeline.group})
-            except Exception as error:  # noqa: BLE001 - an unknown fault is tried again, never lost
-                log.error("event.failed", extra={"error": type(error).__name__, "group": self._pipeline.group})
-            else:
-                self._count(outcome)
-                return True
-            await _pause(stop, random.uniform(pause / 2, pause))  # noqa: S311 - jitter, not a secret
-            pause = min(pause * 2, BACKOFF_MAX_SECONDS)
-        return False
+    async def _work(self, consumer: AIOKafkaConsumer, place: TopicPartition, lane: _Lane) -> None:
+        """Handle what is queued, in order; ends when nothing is left, the partition is taken away or `stop` is set."""
+        pause = BACKOFF_SECONDS
+        while lane.queue and not lane.closed and not self._stop.is_set() and not self.blown:
+            self.last_attempt = self._clock.monotonic()
+            rows = [lane.queue[number] for number in range(min(len(lane.queue), BATCH_RECORDS))]
+            outcomes = await self._pipeline.handle_batch([_record(row) for row in rows])
+            retry = bool(outcomes) and isinstance(outcomes[-1], Retry)
+            self._advance(lane, outcomes[:-1] if retry else outcomes)
+            if retry:
+                lane.waiting_since = lane.waiting_since or self._clock.monotonic()
+                await _pause(self._stop, random.uniform(pause / 2, pause))  # noqa: S311 - jitter, not a secret
+                pause = min(pause * 2, BACKOFF_MAX_SECONDS)
+                continue
+            lane.waiting_since, pause = None, BACKOFF_SECONDS
+            if len(lane.queue) <= QUEUE_LOW and not lane.closed and place in consumer.assignment():
+                consumer.resume(place)
 
-    def _count(self, outcome: object) -> None:
-        counts = isinstance(outcome, Reject) and outcome.code != "type_unknown"
-        self._rejects = self._rejects + 1 if counts else 0
-        if self._fuse and self._rejects >= FUSE_REJECTS:
-            raise FuseBlown
+    def _advance(self, lane: _Lane, outcomes: Sequence[Outcome | None]) -> None:
+        for outcome in outcomes:
+            lane.done = lane.queue.popleft().offset + 1
+            counts = isinstance(outcome, Reject) and outcome.code != UNKNOWN_TYPE
+            self._rejects = self._rejects + 1 if counts else 0
+            if self._fuse and self._rejects >= FUSE_REJECTS:
+                # A run of rejects: stopping is better than emptying the topic into the dead letters.
+                log.error("consumer.fuse", extra={"group": self.group})
+                self.blown = True
+
+    async def _commit_often(self, consumer: AIOKafkaConsumer) -> None:
+        while True:
+            await asyncio.sleep(COMMIT_SECONDS)
+            await self._commit(consumer, list(self._lanes))
+
+    async def _commit(self, consumer: AIOKafkaConsumer, places: Iterable[TopicPartition]) -> None:
+        """What is finished. A failure costs a repetition, which the inbox drops (pitfalls 2.3, 8)."""
+        lanes = {place: self._lanes[place] for place in places if place in self._lanes}
+        offsets = {place: lane.done for place, lane in lanes.items() if lane.done not in (None, lane.committed)}
+        if not offsets:
+            return
+        try:
+            async with asyncio.timeout(REVOKE_SECONDS):
+                await consumer.commit(offsets)
+        except (KafkaError, TimeoutError, OSError) as error:
+            log.warning("consumer.commit_failed", extra={"group": self.group, "error": type(error).__name__})
+            return
+        for place, offset in offsets.items():
+            lanes[place].committed = offset
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        """Work in hand is finished, bounded; what is queued belongs to the next owner."""
+        await self._close(self._consumer, revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        for place in assigned:
+            self._lanes[place] = _Lane()
+        self.joined = True
+
+    async def _close(self, consumer: AIOKafkaConsumer | None, places: Iterable[TopicPartition]) -> None:
+        lanes = {place: self._lanes[place] for place in places if place in self._lanes}
+        for lane in lanes.values():
+            lane.closed = True
+        busy = [lane.task for lane in lanes.values() if lane.task and lane.busy]
+        if busy:
+            await asyncio.wait(busy, timeout=REVOKE_SECONDS)
+        if consumer is not None:
+            await self._commit(consumer, lanes)
+        for place in lanes:
+            self._lanes.pop(place, None)
+
+    async def _leave(self, consumer: AIOKafkaConsumer) -> None:
+        self.joined = False
+        await self._close(consumer, list(self._lanes))
+        await stop_bounded(consumer)
+
+
+def _record(row: ConsumerRecord) -> Record:
+    return Record(row.topic, row.partition, row.offset, row.key, row.value, row.headers)
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

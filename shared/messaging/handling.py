@@ -1,4 +1,4 @@
-"""One record -> one handler -> one transaction with its inbox mark. Used by the consumer and by `redrive` alike."""
+"""Records -> handlers -> one transaction with their inbox marks. Used by the consumer and by `redrive` alike."""
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -6,27 +6,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from shared.events.envelope import BadRecord, Envelope, Event, Header, read_record
+from shared.errors import StillwaterError, Unavailable
+from shared.events.envelope import BadRecord, Envelope, Event, read_record
 from shared.events.registry import REGISTRY
-from shared.messaging.outcomes import Outcome, Reject, Skip
+from shared.messaging.deadletters import keep
+from shared.messaging.outcomes import Outcome, Reject, Retry, Skip
+from shared.messaging.record import Record
 from shared.persistence.mongo import Mongo, UnitOfWork
-from shared.persistence.scope import system_scope
+from shared.persistence.scope import Scope, system_scope
 from shared.telemetry.metrics import EVENTS_HANDLED
 from shared.telemetry.tracing import current_traceparent, process_span
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Record:
-    """A record as it came: bytes only."""
-
-    topic: str
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[Header]
+BATCH_RECORDS = 20
 
 
 @dataclass(frozen=True)
@@ -43,91 +36,156 @@ Handler = Callable[[EventContext, Any], Awaitable[Outcome]]
 Handlers = Mapping[type[Event], Handler]
 
 
+@dataclass(frozen=True)
+class _Work:
+    """A readable record that has a handler."""
+
+    record: Record
+    envelope: Envelope
+    event: Event | None
+    handler: Handler
+
+
 class Pipeline:
-    """Decodes, dedupes, calls, and turns a refusal into a dead letter. Raises only what is worth trying again."""
+    """Decodes, dedupes, calls, and turns a refusal into a dead letter. Never raises: trouble is the outcome `Retry`."""
 
     def __init__(self, mongo: Mongo, service: str, group: str, handlers: Handlers, deps: Any) -> None:
-        self._mongo, self._service, self.group, self._handlers, self._deps = mongo, service, group, handlers, deps
+        self.mongo, self._service, self.group, self._handlers, self._deps = mongo, service, group, handlers, deps
 
     async def handle(self, record: Record) -> Outcome | None:
-        """The outcome, committed; None for a known type that this service does not handle.
-
-        Raises Unavailable and other StillwaterErrors of the store: nothing happened, try again.
-        """
-        with process_span(record.topic, self.group, record.headers):
-            outcome = await self._decide(record)
-        name = type(outcome).__name__.lower() if outcome else "passed"
-        EVENTS_HANDLED.labels(self.group, name).inc()
+        """The outcome, committed; None for a known type that this service does not handle."""
+        outcome = await self._settle(record, self._decode(record))
+        self._count(outcome)
         return outcome
 
-    async def _decide(self, record: Record) -> Outcome | None:
-        clinic_id = "-"
+    async def rehearse(self, record: Record) -> Outcome | None:
+        """What the outcome would be; nothing is kept. Raises StillwaterError where the store is in trouble."""
+        item = self._decode(record)
+        if not isinstance(item, _Work):
+            return item
+
+        async def work(unit: UnitOfWork) -> None:
+            raise _NotDone(await self._one(unit, item))
+
+        try:
+            await self.mongo.run(self._scope(item.envelope), work)
+        except _NotDone as rehearsed:
+            return rehearsed.outcome
+        raise AssertionError("a rehearsal always rolls back")
+
+    async def handle_batch(self, records: Sequence[Record]) -> list[Outcome | None]:
+        """The outcomes of the records in their order, up to the first that is `Retry`: those behind it have not run.
+
+        All effects share one transaction; when one of them fails, each gets one of its own.
+        """
+        decoded = [self._decode(record) for record in records]
+        together = await self._together([item for item in decoded if isinstance(item, _Work)])
+        outcomes: list[Outcome | None] = []
+        for record, item in zip(records, decoded, strict=True):
+            if together is not None and isinstance(item, _Work):
+                outcome: Outcome | None = together[record.offset]
+            else:
+                outcome = await self._settle(record, item)
+            self._count(outcome)
+            outcomes.append(outcome)
+            if isinstance(outcome, Retry):
+                break
+        return outcomes
+
+    async def _together(self, items: list[_Work]) -> dict[int, Outcome] | None:
+        """Outcomes by offset; None when the records must be tried one by one."""
+        if len(items) <= 1:
+            return None
+        try:
+            outcomes = await self._effects(items)
+        except Unavailable as error:
+            outcomes = [Retry(error.code) for _ in items]
+        except Exception as error:  # noqa: BLE001 - the replay one by one finds the record that is to blame
+            log.info("batch.split", extra={"error": type(error).__name__, "group": self.group})
+            return None
+        return {item.record.offset: outcome for item, outcome in zip(items, outcomes, strict=True)}
+
+    def _decode(self, record: Record) -> _Work | Reject | None:
         try:
             envelope, value = read_record(record.headers, record.value)
-            clinic_id = envelope.clinic_id
             event_class = REGISTRY.get(envelope.type)
             if event_class is None:
-                raise BadRecord("type_unknown")
+                return Reject("type_unknown")
             handler = self._handlers.get(event_class)
             if handler is None:
                 return None
-            event = None if value is None else event_class.read(value)
+            return _Work(record, envelope, None if value is None else event_class.read(value), handler)
         except BadRecord as error:
-            return await self._refuse(record, clinic_id, Reject(error.code))
-        outcome = await self._effect(envelope, event, handler)
-        if isinstance(outcome, Reject):
-            return await self._refuse(record, clinic_id, outcome)
+            return Reject(error.code)
+
+    async def _settle(self, record: Record, item: _Work | Reject | None) -> Outcome | None:
+        try:
+            if isinstance(item, _Work):
+                outcome: Outcome | None = await self._alone(item)
+            else:
+                outcome = item
+            if isinstance(outcome, Reject):
+                await keep(self.mongo, self.group, record, outcome.code)
+        except StillwaterError as error:
+            outcome = Retry(error.code)
+        except Exception as error:  # noqa: BLE001 - an unknown fault is tried again, never lost
+            log.error("event.failed", extra={"error": type(error).__name__, "group": self.group})
+            outcome = Retry("unexpected")
         return outcome
 
-    async def _effect(self, envelope: Envelope, event: Event | None, handler: Handler) -> Outcome:
-        scope = system_scope(envelope.clinic_id, f"{self._service}.consumer")
-        scope = scope.caused_by(envelope.id, envelope.correlation_id).traced(current_traceparent())
-        mark = f"{envelope.clinic_id}|{self.group}|{envelope.source}|{envelope.id}"
-
-        async def work(unit: UnitOfWork) -> Outcome:
-            inbox = unit.plumbing("inbox")
-            if await inbox.find_one({"_id": mark}):
-                return Skip("duplicate")
-            context = EventContext(unit, envelope, self._deps, unit.clock.clinical_now())
-            outcome = await handler(context, event)
-            if isinstance(outcome, Reject):
-                raise _Refused(outcome)
-            await inbox.insert({"_id": mark, "at": unit.clock.system_now()})
-            return outcome
-
+    async def _alone(self, item: _Work) -> Outcome:
         try:
-            return await self._mongo.run(scope, work)
-        except _Refused as refused:
+            return (await self._effects([item]))[0]
+        except _NotDone as refused:
             return refused.outcome
 
-    async def _refuse(self, record: Record, clinic_id: str, outcome: Reject) -> Reject:
-        """Committed before the offset. The id is the record's place, so a second rejection changes nothing."""
-        identifier = f"{self.group}|{record.topic}|{record.partition}|{record.offset}"
+    async def _effects(self, items: Sequence[_Work]) -> list[Outcome]:
+        """One transaction: what is known is dropped, the rest is handled in order and marked. Raises _NotDone."""
 
-        async def keep(unit: UnitOfWork) -> None:
-            row = {
-                "clinic_id": clinic_id,
-                "state": "open",
-                "code": outcome.code,
-                "group": self.group,
-                "topic": record.topic,
-                "partition": record.partition,
-                "offset": record.offset,
-                "key": record.key,
-                "value": record.value,
-                "headers": [[name, item] for name, item in record.headers],
-                "at": unit.clock.system_now(),
-            }
-            await unit.plumbing("dead_letters").update({"_id": identifier}, {"$setOnInsert": row}, upsert=True)
+        async def work(unit: UnitOfWork) -> list[Outcome]:
+            marks = [self._mark(item.envelope) for item in items]
+            known = {row["_id"] for row in await unit.plumbing("inbox").find({"_id": {"$in": marks}})}
+            outcomes: list[Outcome] = []
+            for item, mark in zip(items, marks, strict=True):
+                outcomes.append(Skip("duplicate") if mark in known else await self._call(unit, item))
+                if mark not in known:
+                    unit.stage("inbox", {"_id": mark, "at": unit.clock.system_now()})
+                known.add(mark)
+            return outcomes
 
-        await self._mongo.run(system_scope("-", "deadletters"), keep)
-        log.error("event.rejected", extra={"code": outcome.code, "group": self.group, "topic": record.topic})
+        return await self.mongo.run(self._scope(items[0].envelope), work)
+
+    async def _one(self, unit: UnitOfWork, item: _Work) -> Outcome:
+        if await unit.plumbing("inbox").find_one({"_id": self._mark(item.envelope)}):
+            return Skip("duplicate")
+        return await self._call(unit, item)
+
+    async def _call(self, unit: UnitOfWork, item: _Work) -> Outcome:
+        with process_span(item.record.topic, self.group, item.record.headers):
+            scope = self._scope(item.envelope).traced(current_traceparent())
+            context = EventContext(unit.under(scope), item.envelope, self._deps, unit.clock.clinical_now())
+            outcome = await item.handler(context, item.event)
+        if isinstance(outcome, Reject | Retry):
+            raise _NotDone(outcome)
         return outcome
 
+    def _scope(self, envelope: Envelope) -> Scope:
+        scope = system_scope(envelope.clinic_id, f"{self._service}.consumer")
+        return scope.caused_by(envelope.id, envelope.correlation_id)
 
-class _Refused(Exception):
-    """Rolls the transaction back; a rejected event leaves nothing but its dead letter."""
+    def _mark(self, envelope: Envelope) -> str:
+        return f"{envelope.clinic_id}|{self.group}|{envelope.source}|{envelope.id}"
 
-    def __init__(self, outcome: Reject) -> None:
-        super().__init__(outcome.code)
+    def _count(self, outcome: Outcome | None) -> None:
+        name = type(outcome).__name__.lower() if outcome else "passed"
+        EVENTS_HANDLED.labels(self.group, name).inc()
+        if isinstance(outcome, Reject):
+            log.error("event.rejected", extra={"code": outcome.code, "group": self.group})
+
+
+class _NotDone(Exception):
+    """Rolls the transaction back; a refused event leaves nothing but its dead letter."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(type(outcome).__name__)
         self.outcome = outcome

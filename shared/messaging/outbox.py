@@ -5,21 +5,35 @@ import zlib
 from bson import Binary
 
 from shared.errors import Invalid
+from shared.events.common import AlarmContentRefused
 from shared.events.envelope import Envelope, Event, rfc3339
+from shared.events.registry import REGISTRY, event_of
 from shared.ids import new_id
 from shared.messaging.topics import MAX_REQUEST_BYTES, topic_for
-from shared.persistence.mongo import UnitOfWork
+from shared.persistence.mongo import Document, UnitOfWork
+from shared.persistence.scope import system_scope
 
+OUTBOX = "outbox"
 SLOTS = 64
+LAST_ORDINAL = 9999
 
 
-def emit(unit: UnitOfWork, event: Event, *, aggregate: str, version: int, key: str | None = None) -> str:
+def emit(
+    unit: UnitOfWork,
+    event: Event,
+    *,
+    aggregate: str,
+    version: int,
+    key: str | None = None,
+    ordinal: int | None = None,
+) -> str:
     """Stage `event` of `aggregate` ("session/0190...") at `version`; returns the event's id.
 
-    Key: the patient where there is one, else the aggregate's id. Raises Invalid when the record would pass the
-    producer's size limit: found here, it fails the use case instead of the relay.
+    Key: the patient where there is one, else the aggregate's id. `ordinal` is given where an event
+    comes last at its version. Raises Invalid when the record would pass the producer's size limit: found here, it fails
+    the use case instead of the relay.
     """
-    ordinal = unit.next_ordinal(aggregate)
+    ordinal = ordinal or unit.next_ordinal(aggregate)
     partition_key = key or event.patient_id or aggregate.rpartition("/")[2]
     envelope = Envelope(
         id=new_id(),
@@ -41,6 +55,20 @@ def emit(unit: UnitOfWork, event: Event, *, aggregate: str, version: int, key: s
     return envelope.id
 
 
+def replace_refused(unit: UnitOfWork, row: Document) -> None:
+    """Instead of an alarm-lane row that the broker refused: a minimal event that names it, so that people look."""
+    headers = {name: bytes(item).decode() for name, item in row["headers"]}
+    refused = REGISTRY.get(headers.get("ce_type", ""))
+    if refused is None or issubclass(refused, AlarmContentRefused):
+        return
+    event = event_of(refused.SERVICE, AlarmContentRefused)(
+        patient_id=headers["ce_partitionkey"], refused_type=headers["ce_type"], aggregate=row["aggregate"]
+    )
+    scope = system_scope(row["clinic_id"], "relay").traced(headers.get("ce_traceparent"))
+    version = int(headers["ce_sequence"].partition(".")[0])
+    emit(unit.under(scope), event, aggregate=row["aggregate"], version=version, ordinal=LAST_ORDINAL)
+
+
 def emit_tombstone(unit: UnitOfWork, record: type[Event], key: str, *, aggregate: str, version: int) -> None:
     """Erase `key` from a compacted topic: a record without a value."""
     envelope = Envelope(
@@ -59,7 +87,7 @@ def emit_tombstone(unit: UnitOfWork, record: type[Event], key: str, *, aggregate
 def _stage(unit: UnitOfWork, envelope: Envelope, topic: str, lane: str, aggregate: str, value: bytes | None) -> None:
     key = envelope.partition_key.encode()
     unit.stage(
-        "outbox",
+        OUTBOX,
         {
             "_id": envelope.id,
             "clinic_id": envelope.clinic_id,

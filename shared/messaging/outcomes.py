@@ -22,4 +22,11 @@ class Reject:
     code: str
 
 
-Outcome = Done | Skip | Reject
+@dataclass(frozen=True)
+class Retry:
+    """Not now: nothing is kept, the partition waits with growing pauses; `code` says what for."""
+
+    code: str
+
+
+Outcome = Done | Skip | Reject | Retry

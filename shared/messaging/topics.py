@@ -33,10 +33,12 @@ class Topic:
         }
 
 
-BULK = {
-    name: Topic(f"stillwater.{name}.v1", name, tuple(other for other in SERVICES if other != name), 12, 30 * _DAY_MS)
-    for name in SERVICES
-}
+def _readers(producer: str) -> tuple[str, ...]:
+    """Every other service; notifications reads its own too, for its own troubles are paged like the others'."""
+    return tuple(name for name in SERVICES if name != producer or name == "notifications")
+
+
+BULK = {name: Topic(f"stillwater.{name}.v1", name, _readers(name), 12, 30 * _DAY_MS) for name in SERVICES}
 ALARMS = Topic("stillwater.monitoring.alarms.v1", "monitoring", ("notifications",), 24, 14 * _DAY_MS)
 CONTACTS = Topic("stillwater.intake.contacts.v1", "intake", ("notifications",), 12, 30 * _DAY_MS, compacted=True)
 BEATS = Topic("stillwater.monitoring.beats.v1", "monitoring", ("monitoring", "notifications"), 1, 3_600_000)

@@ -21,6 +21,7 @@ PLUMBING_INDEXES: dict[str, list[IndexModel]] = {
         IndexModel([("clinic_id", ASCENDING), ("key", ASCENDING)], unique=True, name="key"),
     ],
     "leases": [],
+    "trouble": [],
     "idempotency": [IndexModel([("at", ASCENDING)], expireAfterSeconds=_DAY, name="ttl")],
     "audit": [IndexModel([("clinic_id", ASCENDING), ("patient_id", ASCENDING), ("at", ASCENDING)], name="patient")],
     "data_keys": [],

@@ -120,10 +120,16 @@ class UnitOfWork(Reader):
 
     def __init__(self, database: Any, scope: Scope, clock: Clock, session: AsyncIOMotorClientSession) -> None:
         super().__init__(database, scope, clock)
-        self.session = session
+        self.session: AsyncIOMotorClientSession = session
         self._staged: dict[str, list[Document]] = {}
         self._ordinals: Counter[str] = Counter()
         self._after_commit: list[Callable[[], None]] = []
+
+    def under(self, scope: Scope) -> "UnitOfWork":
+        """The same transaction on behalf of another scope: a consumer's batch holds events of several clinics."""
+        other = UnitOfWork(self._database, scope, self.clock, self.session)
+        other._staged, other._ordinals, other._after_commit = self._staged, self._ordinals, self._after_commit
+        return other
 
     def stage(self, name: str, document: Document) -> None:
         """Insert at the end of the transaction, with all others of that collection in one command."""
@@ -180,6 +186,11 @@ class Mongo:
 
     def plumbing(self, name: str) -> Collection:
         return Collection(self.database[name], None, {})
+
+    def inserts(self, name: str) -> Any:
+        """A change stream of what is inserted from now on, without the documents; `try_next` waits up to half a second."""
+        pipeline: list[Document] = [{"$match": {"operationType": "insert"}}, {"$project": {"_id": 1}}]
+        return self.database[name].watch(pipeline, max_await_time_ms=500)
 
     async def ping(self) -> None:
         await self.client.admin.command("ping")

@@ -4,6 +4,8 @@ from prometheus_client import Counter, Gauge
 
 OUTBOX_SENT = Counter("stillwater_outbox_sent", "Rows acknowledged by the broker", ["lane"])
 OUTBOX_DEAD = Counter("stillwater_outbox_dead", "Rows that the broker refused", ["lane"])
+OUTBOX_AGE = Gauge("stillwater_outbox_oldest_age_seconds", "Age of the oldest row that waits for the relay")
+DEAD_LETTERS_OPEN = Gauge("stillwater_dead_letters_open", "Dead letters that wait for a decision")
 OUTBOX_PENDING = Gauge("stillwater_outbox_pending", "Rows that wait for the relay")
 EVENTS_HANDLED = Counter("stillwater_events_handled", "Records by outcome", ["group", "outcome"])
 TIMERS_FIRED = Counter("stillwater_timers_fired", "Timers by outcome", ["kind"])

@@ -25,8 +25,9 @@ from shared.events.envelope import Envelope, Event, rfc3339
 from shared.events.intake import ContactRecord
 from shared.events.monitoring import SignRef, StaffRef, VitalsAbnormal
 from shared.ids import new_id
-from shared.messaging.handling import Pipeline, Record
+from shared.messaging.handling import Pipeline
 from shared.messaging.outcomes import Outcome
+from shared.messaging.record import Record
 from shared.messaging.topics import topic_for
 from shared.persistence.mongo import Document, Mongo, UnitOfWork
 from shared.persistence.scope import system_scope

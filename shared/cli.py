@@ -1,0 +1,72 @@
+"""The command line of one service: `python -m services.<name> [api|worker|all|migrate|redrive|republish|...]`."""
+
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+import click
+import uvloop
+
+from shared.errors import StillwaterError
+from shared.operate import redrive, republish
+from shared.service import Process, Service
+from shared.settings import read_settings
+from shared.telemetry.logs import set_up_logs
+from shared.telemetry.tracing import set_up
+
+_ROLES = {
+    "all": "api and worker in one process (the default)",
+    "api": "HTTP alone",
+    "worker": "relay, consumers, timers and watches alone",
+}
+
+
+def main(service: Service) -> None:
+    """Wrong settings stop it at once, with all faults listed; exit code 2."""
+
+    @click.group(service.name, help=f"Stillwater {service.name}.", invoke_without_command=True)
+    @click.pass_context
+    def group(context: click.Context) -> None:
+        if context.invoked_subcommand is None:
+            _run_role(service, "all")
+
+    for role, text in _ROLES.items():
+        group.add_command(_role(service, role, text))
+    group.add_command(_migrate(service))
+    group.add_command(redrive.command(service))
+    group.add_command(republish.command(service))
+    group()
+
+
+def _role(service: Service, role: str, text: str) -> click.Command:
+    return click.Command(role, callback=lambda: _run_role(service, role), help=f"Run {text}.")
+
+
+def _run_role(service: Service, role: str) -> None:
+    settings = read_settings(service.name, service.settings)
+    set_up_logs(service.name)
+    provider = set_up(service.name, settings.otlp_endpoint)
+    _run(service, role, _start(service, role))
+    provider.shutdown()
+
+
+async def _start(service: Service, role: str) -> None:
+    await Process(service, read_settings(service.name, service.settings), role).run()
+
+
+def _migrate(service: Service) -> click.Command:
+    async def migrate() -> None:
+        await Process(service, read_settings(service.name, service.settings), "migrate").migrate()
+
+    return click.Command(
+        "migrate",
+        callback=lambda: _run(service, "migrate", migrate()),
+        help="Build indexes; may run again at any time.",
+    )
+
+
+def _run(service: Service, role: str, work: Coroutine[Any, Any, None]) -> None:
+    try:
+        uvloop.run(work)
+    except StillwaterError as error:
+        sys.exit(f"{service.name} {role}: {error.code}")

@@ -1,0 +1,219 @@
+"""Kafka -> inbox -> effect: once, in order, and nothing that is bad stops what is good."""
+
+import asyncio
+from uuid import uuid4
+
+import pytest
+from aiokafka import AIOKafkaProducer, TopicPartition
+
+from deploy.local.stack import Stack
+from shared.events.envelope import Header
+from shared.messaging.consumer import FUSE_REJECTS, Consumer
+from shared.messaging.handling import Pipeline
+from shared.messaging.kafka import KafkaAddress, new_consumer
+from shared.messaging.outcomes import Done, Reject, Retry, Skip
+from shared.messaging.record import Record
+from shared.messaging.topics import ALARMS, BULK
+from shared.persistence.mongo import Mongo
+from tests.integration.messaging.world import Effects, effects, emit_one, inquiry, records_of
+from tests.support.eventually import eventually
+
+
+async def one_record(mongo: Mongo) -> Record:
+    await emit_one(mongo, inquiry(), "inquiry/1")
+    return (await records_of(mongo))[0]
+
+
+async def some_records(mongo: Mongo, *names: str) -> list[Record]:
+    for name in names:
+        await emit_one(mongo, inquiry(name), f"inquiry/{name}")
+    return await records_of(mongo)
+
+
+async def test_a_repeated_record_takes_effect_once(mongo: Mongo) -> None:
+    record, handler = await one_record(mongo), Effects()
+    pipeline = handler.pipeline(mongo)
+    assert await pipeline.handle(record) == Done()
+    assert await pipeline.handle(record) == Skip("duplicate")
+    assert handler.calls == 1
+
+
+async def test_twins_at_the_same_moment_take_effect_once(mongo: Mongo) -> None:
+    record = await one_record(mongo)
+    pipeline = Effects().pipeline(mongo)
+    outcomes = await asyncio.gather(*(pipeline.handle(record) for _ in range(8)))
+    assert outcomes.count(Done()) == 1
+
+
+async def test_records_that_wait_together_share_one_transaction(mongo: Mongo) -> None:
+    records = await some_records(mongo, "a", "b", "c")
+    pipeline = Effects().pipeline(mongo)
+    assert await pipeline.handle(records[1]) == Done()
+    assert await pipeline.handle_batch(records) == [Done(), Skip("duplicate"), Done()]
+    assert await effects(mongo) == ["a", "b", "c"]
+    marks = await mongo.plumbing("inbox").find({})
+    assert len(marks) == 3
+    assert len({row["at"] for row in marks}) == 3
+
+
+async def test_one_bad_record_of_a_batch_does_not_take_its_neighbours_along(mongo: Mongo) -> None:
+    records = await some_records(mongo, "a", "bad", "c")
+    pipeline = Effects({"bad": Reject("never")}).pipeline(mongo)
+    assert await pipeline.handle_batch(records) == [Done(), Reject("never"), Done()]
+    assert await effects(mongo) == ["a", "c"]
+    assert [row["code"] for row in await mongo.plumbing("dead_letters").find({})] == ["never"]
+
+
+async def test_a_batch_stops_at_what_must_be_tried_again(mongo: Mongo) -> None:
+    records = await some_records(mongo, "a", "later", "c")
+    handler = Effects({"later": Retry("not_yet")})
+    assert await handler.pipeline(mongo).handle_batch(records) == [Done(), Retry("not_yet")]
+    assert await effects(mongo) == ["a"]
+
+
+async def test_a_rejected_event_leaves_its_bytes_and_nothing_else(mongo: Mongo) -> None:
+    record = (await some_records(mongo, "bad"))[0]
+    pipeline = Effects({"bad": Reject("never")}).pipeline(mongo)
+    for _ in range(2):
+        assert await pipeline.handle(record) == Reject("never")
+    letters = await mongo.plumbing("dead_letters").find({})
+    assert [(row["code"], bytes(row["value"])) for row in letters] == [("never", record.value)]
+    assert await effects(mongo) == []
+    assert await mongo.plumbing("inbox").count({}) == 0
+
+
+@pytest.mark.parametrize(
+    ("headers", "value", "code"),
+    [
+        ([], b"{}", "attribute_missing"),
+        ([("ce_id", b"\xff")], b"{}", "headers_not_utf8"),
+        ([("content-type", b"application/cloudevents+json")], b"\x00\x01", "envelope_invalid"),
+    ],
+)
+async def test_an_unreadable_record_is_a_dead_letter(
+    mongo: Mongo, headers: list[Header], value: bytes, code: str
+) -> None:
+    record = Record(BULK["intake"].name, 0, 0, b"k", value, headers)
+    assert await Effects().pipeline(mongo).handle(record) == Reject(code)
+    assert await mongo.plumbing("dead_letters").count({"code": code}) == 1
+
+
+async def test_a_record_without_a_clinic_or_of_another_schema_is_kept(mongo: Mongo) -> None:
+    good = await one_record(mongo)
+    pipeline = Effects().pipeline(mongo)
+    future = [(name, item.replace(b".v1", b".v9") if name == "ce_type" else item) for name, item in good.headers]
+    homeless = [(name, item) for name, item in good.headers if name != "ce_clinicid"]
+    assert await pipeline.handle(Record(good.topic, 0, 1, b"k", good.value, future)) == Reject("type_unknown")
+    assert await pipeline.handle(Record(good.topic, 0, 2, b"k", good.value, homeless)) == Reject("attribute_missing")
+    assert await pipeline.handle(Record(good.topic, 0, 3, b"k", b"[1]", good.headers)) == Reject("payload_invalid")
+    kept = await mongo.plumbing("dead_letters").find({})
+    assert [bytes(row["value"]) for row in kept] == [good.value, good.value, b"[1]"]
+
+
+def consumer_of(stack: Stack, pipeline: Pipeline, topic: str, *, fuse: bool = True) -> Consumer:
+    address = KafkaAddress(stack.kafka)
+    return Consumer(
+        pipeline, [topic], lambda: new_consumer(address, pipeline.group, "test", session_timeout_ms=6000), fuse=fuse
+    )
+
+
+async def publish(stack: Stack, topic: str, partition: int, record: Record | None) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=stack.kafka) as producer:
+        if record is None:
+            await producer.send_and_wait(topic, b"\x00poison", partition=partition)
+        else:
+            await producer.send_and_wait(topic, record.value, partition=partition, headers=list(record.headers))
+
+
+async def test_the_partition_goes_on_after_poison(mongo: Mongo, stack: Stack, stop: asyncio.Event) -> None:
+    good = (await some_records(mongo, "good"))[0]
+    await publish(stack, ALARMS.name, 0, None)
+    await publish(stack, ALARMS.name, 0, good)
+    pipeline = Effects().pipeline(mongo)
+    running = asyncio.create_task(consumer_of(stack, pipeline, ALARMS.name, fuse=False).run(stop))
+
+    async def handled() -> bool:
+        return await effects(mongo) == ["good"] and await mongo.plumbing("dead_letters").count({}) >= 1
+
+    await eventually(handled, 20)
+    stop.set()
+    await running
+
+
+async def test_a_partition_in_trouble_waits_alone(mongo: Mongo, stack: Stack, stop: asyncio.Event) -> None:
+    stuck, free = await some_records(mongo, "stuck", "free")
+    handler = Effects({"stuck": Retry("provider_away")})
+    await publish(stack, ALARMS.name, 1, stuck)
+    pipeline = handler.pipeline(mongo)
+    consumer = consumer_of(stack, pipeline, ALARMS.name, fuse=False)
+    running = asyncio.create_task(consumer.run(stop))
+
+    async def tried() -> bool:
+        return consumer.waiting_seconds() > 0
+
+    await eventually(tried, 20)
+    await publish(stack, ALARMS.name, 2, free)
+
+    async def passed() -> bool:
+        return "free" in await effects(mongo)
+
+    await eventually(passed, 5)
+    assert "stuck" not in await effects(mongo)
+    handler.answers.clear()
+
+    async def both() -> bool:
+        return set(await effects(mongo)) >= {"free", "stuck"}
+
+    await eventually(both, 20)
+    assert consumer.waiting_seconds() == 0
+    stop.set()
+    await running
+
+
+async def test_a_run_of_rejects_blows_the_fuse(mongo: Mongo, stack: Stack, stop: asyncio.Event) -> None:
+    topic = f"fuse-{uuid4().hex}"
+    async with AIOKafkaProducer(bootstrap_servers=stack.kafka) as producer:
+        await create_topic(stack, topic)
+        for _ in range(FUSE_REJECTS + 30):
+            await producer.send(topic, b"\x00poison", partition=0)
+    consumer = consumer_of(stack, Effects().pipeline(mongo), topic)
+    running = asyncio.create_task(consumer.run(stop))
+
+    async def blown() -> bool:
+        return consumer.blown
+
+    await eventually(blown, 20)
+    stop.set()
+    await running
+    assert FUSE_REJECTS <= await mongo.plumbing("dead_letters").count({}) < FUSE_REJECTS + 30
+
+
+async def create_topic(stack: Stack, name: str) -> None:
+    from aiokafka.admin import AIOKafkaAdminClient, NewTopic  # noqa: PLC0415 - for this one test
+
+    admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka)
+    await admin.start()
+    await admin.create_topics([NewTopic(name, 1, 1)])
+    await admin.close()
+
+
+async def test_offsets_are_committed_behind_the_transaction(mongo: Mongo, stack: Stack, stop: asyncio.Event) -> None:
+    topic = f"offsets-{uuid4().hex}"
+    await create_topic(stack, topic)
+    for record in await some_records(mongo, "a", "b", "c"):
+        await publish(stack, topic, 0, record)
+    pipeline = Effects().pipeline(mongo)
+    running = asyncio.create_task(consumer_of(stack, pipeline, topic).run(stop))
+
+    async def all_there() -> bool:
+        return await effects(mongo) == ["a", "b", "c"]
+
+    await eventually(all_there, 20)
+    stop.set()
+    await running
+    reader = new_consumer(KafkaAddress(stack.kafka), pipeline.group, "look", session_timeout_ms=6000)
+    await reader.start()
+    try:
+        assert await reader.committed(TopicPartition(topic, 0)) == 3
+    finally:
+        await reader.stop()

@@ -1,0 +1,68 @@
+"""Events, relays and pipelines for the tests of the chain, on the real store and broker."""
+
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from deploy.local.stack import Stack
+from shared.events.envelope import Event, Lane
+from shared.events.intake import InquiryReceived
+from shared.messaging.handling import EventContext, Handlers, Pipeline
+from shared.messaging.kafka import KafkaAddress, new_producer
+from shared.messaging.outbox import emit
+from shared.messaging.outcomes import Done, Outcome
+from shared.messaging.record import Record
+from shared.messaging.relay import Relay
+from shared.messaging.topics import BULK
+from shared.persistence.lease import Lease
+from shared.persistence.mongo import Mongo, UnitOfWork
+from shared.persistence.scope import system_scope
+
+SCOPE = system_scope("clinic-1", "test")
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def inquiry(inquiry_id: str | None = None) -> InquiryReceived:
+    return InquiryReceived(inquiry_id=inquiry_id or uuid4().hex, channel="phone")
+
+
+async def emit_one(mongo: Mongo, event: Event, aggregate: str, version: int = 1) -> str:
+    async def work(unit: UnitOfWork) -> str:
+        return emit(unit, event, aggregate=aggregate, version=version)
+
+    return await mongo.run(SCOPE, work)
+
+
+def relay(mongo: Mongo, stack: Stack, lane: Lane = "bulk", holder: str = "one") -> Relay:
+    address = KafkaAddress(stack.kafka)
+    return Relay(mongo, lane, Lease(mongo, f"relay.{lane}", holder), lambda: new_producer(address, "test"))
+
+
+async def records_of(mongo: Mongo) -> list[Record]:
+    """What the relay would send, in its order."""
+    rows = await mongo.plumbing("outbox").find({})
+    return [
+        Record(
+            BULK["intake"].name, 0, offset, b"k", row["value"], [(name, bytes(item)) for name, item in row["headers"]]
+        )
+        for offset, row in enumerate(rows)
+    ]
+
+
+class Effects:
+    """A handler that leaves one document per event, and answers as it is told for some."""
+
+    def __init__(self, answers: dict[str, Outcome] | None = None) -> None:
+        self.answers, self.calls = answers or {}, 0
+
+    async def __call__(self, context: EventContext, event: InquiryReceived) -> Outcome:
+        self.calls += 1
+        await context.unit.collection("effects").insert({"_id": event.inquiry_id})
+        return self.answers.get(event.inquiry_id, Done())
+
+    def pipeline(self, mongo: Mongo) -> Pipeline:
+        handlers: Handlers = {InquiryReceived: self}
+        return Pipeline(mongo, "test", f"group-{uuid4().hex}", handlers, None)
+
+
+async def effects(mongo: Mongo) -> list[str]:
+    return [row["_id"] for row in await mongo.plumbing("effects").find({})]
