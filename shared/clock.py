@@ -28,6 +28,9 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds that never run backwards."""
 
+    def clinical_span(self, real_seconds: float) -> timedelta:
+        """How much clinical time passes now in so many real seconds: for tolerances that only absorb transport."""
+
 
 class SystemClock:
     """Both clocks are the machine's."""
@@ -40,6 +43,9 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+    def clinical_span(self, real_seconds: float) -> timedelta:
+        return timedelta(seconds=real_seconds)
 
 
 @dataclass(frozen=True)
@@ -65,9 +71,17 @@ class ScaledClock(SystemClock):
 
     def clinical_now(self) -> datetime:
         now = self.system_now()
+        step = self._step(now)
+        return _milliseconds(step.clinical(now)) if step else now
+
+    def clinical_span(self, real_seconds: float) -> timedelta:
+        step = self._step(self.system_now())
+        return timedelta(seconds=real_seconds * (step.rate if step else 1.0))
+
+    def _step(self, now: datetime) -> Step | None:
         self._refresh()
         due = [step for step in self._steps if step.system_at <= now]
-        return _milliseconds(due[-1].clinical(now)) if due else now
+        return due[-1] if due else None
 
     def _refresh(self) -> None:
         if self.monotonic() - self._read_at < _RESTAT_SECONDS:
@@ -123,6 +137,9 @@ class ManualClock:
 
     def monotonic(self) -> float:
         return self._elapsed
+
+    def clinical_span(self, real_seconds: float) -> timedelta:
+        return timedelta(seconds=real_seconds)
 
     def advance(self, seconds: float) -> None:
         self._now = _milliseconds(self._now + timedelta(seconds=seconds))

@@ -48,7 +48,11 @@ Task = Callable[[asyncio.Event], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Wiring:
-    """What a service puts on the shared plumbing; made by its `wiring.wire(settings, mongo, ring)`."""
+    """What a service puts on the shared plumbing; made by its `wiring.wire(settings, mongo, ring)`.
+
+    `deps` goes to handlers and timers, and to routes unless `http_deps` is given. `background` tasks run in workers,
+    those of `everywhere` in api processes too.
+    """
 
     deps: Any
     routers: Sequence[APIRouter]
@@ -56,7 +60,9 @@ class Wiring:
     event_handlers: Handlers
     alarm_handlers: Handlers = field(default_factory=dict)
     timer_handlers: Mapping[str, TimerHandler] = field(default_factory=dict)
+    http_deps: Any = None
     background: Mapping[str, Task] = field(default_factory=dict)
+    everywhere: Mapping[str, Task] = field(default_factory=dict)
     republish: Mapping[str, Republish] = field(default_factory=dict)
 
 
@@ -79,17 +85,14 @@ class Process:
         self.wiring = service.wire(settings, self.mongo, ring)
         tokens = Tokens(settings.oidc_issuer, settings.oidc_audience, settings.oidc_jwks_url, self.clock)
         signing_key = b64decode(settings.signing_key.get_secret_value())
-        self.runtime = Runtime(self.mongo, self.clock, ring, tokens, signing_key, self.wiring.deps)
+        http_deps = self.wiring.http_deps or self.wiring.deps
+        self.runtime = Runtime(self.mongo, self.clock, ring, tokens, signing_key, http_deps)
         self._tasks: dict[str, Any] = {}
         self._consumers: list[Consumer] = []
         self._draining = False
 
     def _address(self) -> KafkaAddress:
-        settings = self._settings
-        password = settings.kafka_password.get_secret_value() if settings.kafka_password else None
-        return KafkaAddress(
-            settings.kafka_bootstrap_servers, settings.kafka_username, password, settings.kafka_security_protocol
-        )
+        return KafkaAddress.of(self._settings)
 
     def _worker_tasks(self) -> dict[str, Task]:
         name, wiring, holder = self._service.name, self.wiring, f"{socket.gethostname()}:{os.getpid()}:{new_id()}"
@@ -157,7 +160,7 @@ class Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         servers = [_server(health_app(self.alive, self.ready), settings.health_host, settings.health_port)]
-        tasks: dict[str, Task] = {"ping": self._ping}
+        tasks: dict[str, Task] = {"ping": self._ping, **self.wiring.everywhere}
         if self._role in ("worker", "all"):
             tasks |= self._worker_tasks()
         if self._role in ("api", "all"):

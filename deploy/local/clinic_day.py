@@ -236,8 +236,7 @@ class Day:
         )
         self._stream(session, 192, "the acknowledgement", lambda: self._alarm(session).get("acknowledged_at"), 20)
         self.say("monitoring", "the alarm is acknowledged")
-        body = {"alarm_id": self._alarm(session)["id"]}
-        self.call("nurse", "POST", "monitoring", f"/v1/sessions/{session}/attend", body)
+        self.call("nurse", "POST", "monitoring", f"/v1/alarms/{self._alarm(session)['id']}/attend")
         self.say("nurse", "is at the chair", "AlarmAttended")
 
     def _clear(self, session: str) -> None:
@@ -245,9 +244,7 @@ class Day:
             rows = self.call("nurse", "GET", "monitoring", f"/v1/alarms?session_id={session}")["items"]
             for row in rows:
                 if row["open"] and not row.get("acknowledged_at"):
-                    self.call(
-                        "nurse", "POST", "monitoring", f"/v1/sessions/{session}/acknowledge", {"alarm_id": row["id"]}
-                    )
+                    self.call("nurse", "POST", "monitoring", f"/v1/alarms/{row['id']}/acknowledge")
             return not any(row["open"] for row in rows)
 
         self._stream(session, 132, "the alarms to clear", all_closed, 30)

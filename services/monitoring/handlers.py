@@ -1,42 +1,47 @@
 """Events that monitoring reacts to."""
 
-from services.monitoring import usecases, watching
 from services.monitoring.store import ALARMS
+from services.monitoring.usecases import answering, projections, sessions
 from shared.events.intake import TreatmentPlanActivated
 from shared.events.notifications import EscalationAcknowledged, EscalationStepTaken
-from shared.events.scheduling import AppointmentBooked
+from shared.events.scheduling import AppointmentBooked, AppointmentCancelled
 from shared.messaging.handling import EventContext, Handlers
 from shared.messaging.outcomes import Done, Outcome, Skip
 
 
 async def on_plan_activated(context: EventContext, event: TreatmentPlanActivated) -> Outcome:
-    await usecases.know_plan(context.unit, event)
-    return Done()
+    return Done() if await projections.know_plan(context.unit, event) else Skip("older")
 
 
 async def on_booked(context: EventContext, event: AppointmentBooked) -> Outcome:
     if event.kind != "dosing":
         return Skip("no_dosing")
-    await usecases.schedule(context.unit, context.deps, event)
+    plan = await projections.plan(context.unit, event.plan_id)
+    await sessions.schedule(context.unit, context.deps, event, plan["route"] if plan else None)
     return Done()
+
+
+async def on_cancelled(context: EventContext, event: AppointmentCancelled) -> Outcome:
+    return Done() if await sessions.unschedule(context.unit, event) else Skip("nothing_to_void")
 
 
 async def on_acknowledged(context: EventContext, event: EscalationAcknowledged) -> Outcome:
     """An acknowledgement given to notifications is one of the alarm."""
     if await context.unit.collection(ALARMS).find_one({"_id": event.alarm_id}) is None:
         return Skip("alarm_unknown")
-    await watching.accept(context.unit, context.deps, event.alarm_id, event.by_role, event.at)
+    await answering.accept(context.unit, context.deps, event.alarm_id, event.by_role, event.at)
     return Done()
 
 
 async def on_step(context: EventContext, event: EscalationStepTaken) -> Outcome:
-    await watching.note_step(context.unit, event.alarm_id, event.step)
+    await answering.note_step(context.unit, event.alarm_id, event.step)
     return Done()
 
 
 EVENT_HANDLERS: Handlers = {
     TreatmentPlanActivated: on_plan_activated,
     AppointmentBooked: on_booked,
+    AppointmentCancelled: on_cancelled,
     EscalationAcknowledged: on_acknowledged,
     EscalationStepTaken: on_step,
 }

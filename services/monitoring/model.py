@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from services.monitoring.alarms import Rule
 from services.monitoring.discharge import DischargeRules
+from services.monitoring.gate import GateRules
+from services.monitoring.limits import Phase, Rule
+from services.monitoring.signals import SignalRules
 from shared.errors import Conflict
 from shared.persistence.mongo import Document
 from shared.protocols import Protocol
@@ -12,27 +14,38 @@ from shared.protocols import Protocol
 TRANSITIONS: dict[str, dict[str, str]] = {
     "check_in": {"scheduled": "checked_in"},
     "baseline": {"checked_in": "baseline", "baseline": "baseline"},
-    "dose": {"baseline": "dosing", "dosing": "dosing"},
-    "discharge": {"dosing": "discharged"},
-    "complete": {"discharged": "completed"},
+    "dose": {"baseline": "dosing", "dosing": "dosing", "recovery": "dosing"},
+    "discharge": {"dosing": "discharged", "recovery": "discharged"},
+    "complete": {"discharged": "completed", "left": "completed"},
+    "void": {"scheduled": "voided", "checked_in": "voided", "baseline": "voided"},
 }
-OPEN = ("checked_in", "baseline", "dosing")
-
-
-class Gate(Protocol):
-    max_systolic: float
-    max_diastolic: float
+PHASE: dict[str, Phase] = {
+    "scheduled": "baseline",
+    "checked_in": "baseline",
+    "baseline": "baseline",
+    "dosing": "dosing",
+    "recovery": "recovery",
+}
+OPEN = ("checked_in", "baseline", "dosing", "recovery")
+ENDED = ("discharged", "left", "completed", "aborted", "voided")
 
 
 class SessionProtocol(Protocol):
-    """protocols/iv.yaml; a session pins the version that it began with."""
+    """protocols/<route>.yaml; a session pins the version that it began with."""
 
     version: str
     route: str
     ceiling_mg_per_kg: float
-    gate: Gate
+    gate: GateRules
+    signals: SignalRules
     rules: Sequence[Rule]
     discharge: DischargeRules
+
+
+def changed(session: Document, now: datetime, **fields: object) -> Document:
+    """The session's next version; `watched` says whether anything in it is still to be evaluated."""
+    after: Document = {**session, **fields, "version": session["version"] + 1, "updated_at": now}
+    return after | {"watched": after["state"] in OPEN}
 
 
 def move(session: Document, step: str, now: datetime, **fields: object) -> Document:
@@ -43,26 +56,23 @@ def move(session: Document, step: str, now: datetime, **fields: object) -> Docum
         needed = " or ".join(sorted(allowed))
         reason = {"code": "state", "detail": f"The session is {state}; {step.replace('_', '-')} needs {needed}."}
         raise Conflict(reasons=[reason])
-    return {**session, **fields, "state": allowed[state], "version": session["version"] + 1, "updated_at": now}
+    return changed(session, now, **fields, state=allowed[state])
 
 
-def gate_reasons(
-    session: Document, plan: Document | None, mg_per_kg: float, protocol: SessionProtocol
-) -> list[dict[str, str]]:
-    """Every reason against the dose (clinical.md 3.3, 5); empty when the gate is open."""
-    baseline, reasons = session["baseline"] or {}, []
-    if session["plan_id"] and plan is None:
-        reasons.append({"code": "plan_unknown", "detail": "No active treatment plan is known here."})
-    if baseline and (
-        baseline["systolic"] > protocol.gate.max_systolic or baseline["diastolic"] > protocol.gate.max_diastolic
-    ):
-        reasons.append(
-            {"code": "blood_pressure", "detail": "The baseline blood pressure is above the protocol's limit."}
-        )
-    if mg_per_kg > protocol.ceiling_mg_per_kg:
-        reasons.append({"code": "above_ceiling", "detail": "The dose is above the ceiling of this route."})
-    if plan and mg_per_kg > plan["dose_mg_per_kg"] * 1.1:
-        reasons.append({"code": "above_plan", "detail": "The dose is more than 10 % above the plan."})
-    if not session["readiness"]["escort_named"]:
-        reasons.append({"code": "no_escort", "detail": "No escort is named (clinical.md 5)."})
-    return reasons
+def aborted(session: Document, now: datetime) -> Document:
+    """Before a dose this ends the session; after one it ends the dosing, and the watching goes on in recovery."""
+    if session["state"] in ENDED:
+        return session
+    if session["doses"]:
+        return changed(session, now, state="recovery", aborted=True)
+    return changed(session, now, state="aborted", aborted=True, ended_at=now)
+
+
+def stopped(session: Document, now: datetime) -> Document:
+    """The dose ended; in any other state nothing moves, the entry alone is kept."""
+    return changed(session, now, state="recovery") if session["state"] == "dosing" else session
+
+
+def left(session: Document, now: datetime) -> Document:
+    """Gone by another way than discharge; a session that ended stays as it ended."""
+    return session if session["state"] in ENDED else changed(session, now, state="left", ended_at=now)

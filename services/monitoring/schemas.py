@@ -9,8 +9,47 @@ from shared.web.schemas import Body, Id, Instant, ShortText
 
 Score = Annotated[int, Field(ge=0, le=10)]
 Pressure = Annotated[float, Field(ge=0, le=400)]
-Loinc = Literal["8480-6", "8462-4", "8867-4", "59408-5", "9279-1"]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+Code = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+Note = Annotated[str, Field(min_length=1, max_length=4000)]
+DeviceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Loinc = Literal["8480-6", "8462-4", "8867-4", "59408-5", "9279-1", "8310-5", "19891-1", "72514-3"]
 assert set(Loinc.__args__) == set(SIGNS)  # type: ignore[attr-defined]  # noqa: S101 - one list, two uses
+Disposition = Literal["against_advice", "left_unseen", "transferred", "died", "escort"]
+EventCode = Literal[
+    "hypertension",
+    "hypotension",
+    "tachycardia",
+    "bradycardia",
+    "desaturation",
+    "respiratory_depression",
+    "sedation",
+    "dissociation",
+    "hallucination",
+    "delirium",
+    "agitation",
+    "anxiety",
+    "nausea",
+    "vomiting",
+    "dizziness",
+    "blurred_vision",
+    "headache",
+    "syncope",
+    "seizure",
+    "allergic_reaction",
+    "extravasation",
+    "bladder_symptom",
+    "mood_worsening",
+    "suicidal_ideation",
+    "mania_switch",
+    "other",
+]
+
+
+class Moment(Body):
+    """`occurred_at` stands beside the time of recording; without it the two are the same."""
+
+    occurred_at: Instant | None = None
 
 
 class Staff(Body):
@@ -23,6 +62,7 @@ class NewSession(Body):
 
     patient_id: Id
     plan_id: Id | None = None
+    route: Literal["iv", "im", "sublingual", "esketamine"] | None = None
 
 
 class Readiness(Body):
@@ -40,19 +80,100 @@ class CheckIn(Body):
     readiness: Readiness
 
 
+class Assignment(Body):
+    room: ShortText | None = None
+    chair: ShortText | None = None
+    responsible_staff: Annotated[list[Staff], Field(min_length=1, max_length=10)] | None = None
+
+
 class Baseline(Body):
+    """Pressures in mm[Hg], heart rate and respiratory rate per minute, SpO2 in %, weight in kg."""
+
     systolic: Pressure
     diastolic: Pressure
     heart_rate: Annotated[float, Field(ge=0, le=300)]
     spo2: Annotated[float, Field(ge=0, le=100)]
+    respiratory_rate: Annotated[float, Field(ge=0, le=70)] | None = None
     weight_kg: Annotated[float, Field(ge=25, le=350)]
 
 
-class Dose(Body):
-    medication: Literal["ketamine"]
+class Dose(Moment):
+    medication: Literal["ketamine", "esketamine"]
     amount_mg: Annotated[float, Field(gt=0, le=1000)]
     lot: ShortText
     expiry: Annotated[str, Field(pattern=r"^\d{4}-\d{2}$")]
+    override_reason: Code | None = None
+
+
+class Infusion(Moment):
+    rate_mg_per_h: Annotated[float, Field(ge=0, le=1000)] | None = None
+
+
+class Abort(Moment):
+    reason_code: Code
+
+
+class Leave(Moment):
+    disposition: Literal["against_advice", "left_unseen", "transferred", "died"]
+
+
+class Emergency(Moment):
+    code: Literal["airway", "breathing", "circulation", "seizure", "anaphylaxis", "behaviour", "fire", "other"] = (
+        "other"
+    )
+
+
+class EmergencyCall(Body):
+    """What to do now beside the page to everybody: the code clock has started."""
+
+    entry_id: Id
+    code_clock_started_at: Instant
+    prompt: Literal["Call the ambulance now."] = "Call the ambulance now."
+
+
+class Entry(Moment):
+    """An entry of the timeline; `note` is free text, kept encrypted."""
+
+    note: Note | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """Codes and numbers of the entry."""
+        return self.model_dump(mode="json", exclude={"occurred_at", "note"}, exclude_none=True)
+
+
+class Observation(Entry):
+    """A scale or a finding: comfort, CADSS, MOAA/S, pain, nausea (clinical.md 2)."""
+
+    observation_code: Literal["comfort", "cadss6", "cadss", "moaas", "pain", "nausea", "aldrete", "padss", "other"]
+    score: Annotated[int, Field(ge=0, le=92)] | None = None
+
+
+class Intervention(Entry):
+    intervention_code: Literal["antiemetic", "antihypertensive", "oxygen", "reassurance", "stop", "other"]
+
+
+class AdverseEvent(Entry):
+    """Codes of clinical.md 10; `serious` in the sense of its section 6."""
+
+    event_code: EventCode
+    severity: Literal["mild", "moderate", "severe"]
+    serious: bool
+    resolved_at: Instant | None = None
+
+
+class Support(Entry):
+    support_code: Literal["eye_mask", "music", "guidance", "blanket", "other"]
+
+
+class EntryShown(Body):
+    id: Id
+    kind: str
+    occurred_at: Instant
+    recorded_at: Instant
+    by: str
+    by_role: str
+    facts: dict[str, Any]
+    note: str | None = None
 
 
 class Reading(Body):
@@ -60,16 +181,30 @@ class Reading(Body):
     value: Annotated[float, Field(ge=-1000, le=100000)]
     unit: ShortText
     taken_at: Instant
-    device: ShortText = "manual"
+    device: DeviceName = "manual"
 
 
 class Readings(Body):
+    """`interval_s`: how often the device measures; it is missed when it keeps silent for ten times as long."""
+
     readings: Annotated[list[Reading], Field(min_length=1, max_length=1000)]
+    interval_s: Seconds | None = None
+
+
+class DeviceReading(Reading):
+    session_id: Id
+
+
+class DeviceReadings(Body):
+    """Readings of several sessions in one request, for gateways."""
+
+    readings: Annotated[list[DeviceReading], Field(min_length=1, max_length=1000)]
+    interval_s: Seconds | None = None
 
 
 class ReadingResult(Body):
     id: str
-    result: Literal["stored", "duplicate", "quarantined"]
+    result: Literal["stored", "duplicate", "quarantined", "refused"]
     reason: str | None = None
 
 
@@ -77,23 +212,50 @@ class ReadingResults(Body):
     results: list[ReadingResult]
 
 
-class AlarmAction(Body):
-    alarm_id: Id
+class ReadingShown(Body):
+    id: str
+    sign: Loinc
+    value: float
+    unit: str
+    device: str
+    taken_at: Instant
+    received_at: Instant
+    quarantined: str | None = None
+    conflict: bool | None = None
+    after_end: bool | None = None
+
+
+class Mute(Body):
+    seconds: Annotated[int, Field(ge=1, le=120)] = 120
 
 
 class Alarm(Body):
     id: Id
     session_id: Id
     rule: str
-    sign: str
-    value: float
+    sign: str | None = None
+    value: float | None = None
+    limit: float | None = None
     priority: Literal["high", "medium", "low"]
     open: bool
     raised_at: Instant
     acknowledged_at: Instant | None = None
     attended_at: Instant | None = None
+    renewed_at: Instant | None = None
+    silenced_until: Instant | None = None
     cleared_at: Instant | None = None
     escalation_step: int | None = None
+
+
+class GateReason(Body):
+    code: str
+    kind: Literal["absolute", "overridable", "note"]
+    detail: str
+
+
+class GateShown(Body):
+    open: bool
+    reasons: list[GateReason]
 
 
 class Discharge(Body):
@@ -110,9 +272,9 @@ class Session(Body):
     plan_id: Id | None = None
     sequence_no: int | None = None
     state: str
+    aborted: bool
     room: str | None = None
     chair: str | None = None
     protocol_version: str
     doses: list[dict[str, Any]]
-    alarm_count: int
     version: int

@@ -1,22 +1,32 @@
-"""Monitoring's collections and their indexes."""
+"""Monitoring's collections, their indexes, and the few queries that look across clinics."""
+
+from collections.abc import Sequence
+from datetime import datetime
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
-SESSIONS, ENGINES, VITALS, ALARMS, PLANS = "sessions", "engines", "vitals", "alarms", "plans"
+from shared.persistence.mongo import Document, Mongo, Reader
+
+SESSIONS, ENTRIES, ENGINES, VITALS, ALARMS, PLANS = "sessions", "entries", "engines", "vitals", "alarms", "plans"
+_NEWEST = IndexModel([("clinic_id", ASCENDING), ("_id", DESCENDING)], name="newest")
 
 INDEXES: dict[str, list[IndexModel]] = {
     SESSIONS: [
-        IndexModel([("clinic_id", ASCENDING), ("_id", DESCENDING)], name="newest"),
+        _NEWEST,
+        IndexModel([("slot", ASCENDING)], partialFilterExpression={"watched": True}, name="watched"),
         IndexModel(
             [("clinic_id", ASCENDING), ("appointment_id", ASCENDING)],
             unique=True,
             partialFilterExpression={"appointment_id": {"$type": "string"}},
             name="one_session_per_appointment",
         ),
+        IndexModel([("clinic_id", ASCENDING), ("patient_id", ASCENDING), ("_id", DESCENDING)], name="of_patient"),
     ],
+    ENTRIES: [IndexModel([("clinic_id", ASCENDING), ("session_id", ASCENDING), ("_id", ASCENDING)], name="timeline")],
     ENGINES: [],
     VITALS: [
-        IndexModel([("clinic_id", ASCENDING), ("session_id", ASCENDING), ("taken_at", DESCENDING)], name="session")
+        IndexModel([("session_id", ASCENDING), ("device", ASCENDING), ("received_at", DESCENDING)], name="heard"),
+        IndexModel([("clinic_id", ASCENDING), ("session_id", ASCENDING), ("taken_at", DESCENDING)], name="chart"),
     ],
     ALARMS: [
         IndexModel(
@@ -25,7 +35,49 @@ INDEXES: dict[str, list[IndexModel]] = {
             partialFilterExpression={"open": True},
             name="one_open_alarm_per_rule",
         ),
-        IndexModel([("clinic_id", ASCENDING), ("_id", DESCENDING)], name="newest"),
+        _NEWEST,
     ],
     PLANS: [],
 }
+
+
+async def sessions_by_id(reader: Reader, ids: Sequence[str]) -> dict[str, Document]:
+    """Of any clinic: a batch of readings is from several, and its caller compares."""
+    rows = await reader.plumbing(SESSIONS).find({"_id": {"$in": list(ids)}})
+    return {row["_id"]: row for row in rows}
+
+
+async def engines_by_id(reader: Reader, ids: Sequence[str]) -> dict[str, Document]:
+    rows = await reader.plumbing(ENGINES).find({"_id": {"$in": list(ids)}})
+    return {row["_id"]: row for row in rows}
+
+
+async def readings_by_id(reader: Reader, ids: Sequence[str]) -> dict[str, Document]:
+    rows = await reader.plumbing(VITALS).find({"_id": {"$in": list(ids)}})
+    return {row["_id"]: row for row in rows}
+
+
+async def watched_sessions(mongo: Mongo, slots: Sequence[int] | None = None) -> list[Document]:
+    """Every session in which something is still to be evaluated."""
+    query: Document = {"watched": True}
+    if slots is not None:
+        query["slot"] = {"$in": list(slots)}
+    return await mongo.plumbing(SESSIONS).find(query)
+
+
+async def engines_of(mongo: Mongo, ids: Sequence[str]) -> dict[str, Document]:
+    rows = await mongo.plumbing(ENGINES).find({"_id": {"$in": list(ids)}})
+    return {row["_id"]: row for row in rows}
+
+
+async def last_heard(reader: Reader | Mongo, ids: Sequence[str]) -> dict[str, dict[str, datetime]]:
+    """Per session and device when the newest reading came in; one index seek per pair."""
+    stages: list[Document] = [
+        {"$match": {"session_id": {"$in": list(ids)}}},
+        {"$sort": {"session_id": 1, "device": 1, "received_at": -1}},
+        {"$group": {"_id": {"session": "$session_id", "device": "$device"}, "at": {"$first": "$received_at"}}},
+    ]
+    found: dict[str, dict[str, datetime]] = {}
+    for row in await reader.plumbing(VITALS).aggregate(stages) if ids else []:
+        found.setdefault(row["_id"]["session"], {})[row["_id"]["device"]] = row["at"]
+    return found

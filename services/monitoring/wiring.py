@@ -1,13 +1,23 @@
 """The only place of monitoring that names concrete classes."""
 
+import os
+import socket
 from pathlib import Path
 
+from services.monitoring.beats import Beats
+from services.monitoring.evaluator import Evaluator
 from services.monitoring.handlers import EVENT_HANDLERS
+from services.monitoring.ingest import Ingest
+from services.monitoring.memory import Memory
 from services.monitoring.model import SessionProtocol
+from services.monitoring.republish import REPUBLISH
 from services.monitoring.routes import router
+from services.monitoring.routes.edge import Edge
 from services.monitoring.settings import MonitoringSettings
 from services.monitoring.store import INDEXES
-from services.monitoring.usecases import Deps
+from services.monitoring.usecases.deps import Deps
+from shared.ids import new_id
+from shared.messaging.kafka import KafkaAddress, new_producer
 from shared.persistence.mongo import Mongo
 from shared.persistence.vault import KeyRing, Vault
 from shared.protocols import load
@@ -16,9 +26,29 @@ from shared.service import Service, Wiring
 PROTOCOLS = Path(__file__).parent / "protocols"
 
 
-def wire(_settings: MonitoringSettings, _mongo: Mongo, ring: KeyRing) -> Wiring:
-    deps = Deps(vault=Vault(ring), protocol=load(PROTOCOLS / "iv.yaml", SessionProtocol))
-    return Wiring(deps=deps, routers=[router], indexes=INDEXES, event_handlers=EVENT_HANDLERS)
+def protocols() -> dict[str, SessionProtocol]:
+    """Every route's protocol by version. Raises ProtocolError for content that is not valid."""
+    found = [load(path, SessionProtocol) for path in sorted(PROTOCOLS.glob("*.yaml"))]
+    return {protocol.version: protocol for protocol in found}
+
+
+def wire(settings: MonitoringSettings, mongo: Mongo, ring: KeyRing) -> Wiring:
+    deps = Deps(vault=Vault(ring), protocols=protocols())
+    memory = Memory(mongo, deps)
+    holder = f"{socket.gethostname()}:{os.getpid()}:{new_id()}"
+    address = KafkaAddress.of(settings)
+    beats = Beats(mongo.clock, memory, holder, lambda: new_producer(address, "monitoring.beats"))
+    evaluator = Evaluator(mongo, deps, memory, holder)
+    return Wiring(
+        deps=deps,
+        http_deps=Edge(deps, Ingest(mongo, deps, memory), memory),
+        routers=[router],
+        indexes=INDEXES,
+        event_handlers=EVENT_HANDLERS,
+        background={"ticks": evaluator.run},
+        everywhere={"memory": memory.run, "beats": beats.run},
+        republish=REPUBLISH,
+    )
 
 
 SERVICE = Service("monitoring", MonitoringSettings, wire)

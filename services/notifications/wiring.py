@@ -58,10 +58,7 @@ def _sending(mongo: Mongo, deps: Deps, settings: NotificationsSettings, *, urgen
 
 
 def _beats_reader(settings: NotificationsSettings) -> AIOKafkaConsumer:
-    password = settings.kafka_password.get_secret_value() if settings.kafka_password else None
-    address = KafkaAddress(
-        settings.kafka_bootstrap_servers, settings.kafka_username, password, settings.kafka_security_protocol
-    )
+    address = KafkaAddress.of(settings)
     return AIOKafkaConsumer(client_id="notifications.beats", auto_offset_reset="latest", **address.options())
 
 

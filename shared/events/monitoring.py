@@ -128,6 +128,7 @@ class SessionCompleted(_MonitoringEvent):
     duration_min: int
     dose_total_mg: float
     alarm_count: int
+    adverse_event_count: int = 0
     outcome_code: Literal["completed", "aborted"]
 
 
@@ -177,6 +178,79 @@ class EmergencyCalled(_AlarmEvent):
     code: str
     by_role: str
     at: datetime
+
+
+class EmergencyEnded(_AlarmEvent):
+    patient_id: str
+    session_id: str
+    by_role: str
+    at: datetime
+
+
+class _SessionEvent(_MonitoringEvent):
+    patient_id: str
+    session_id: str
+
+
+class DoseGateRefused(_SessionEvent):
+    """Every reason code for which the gate stayed closed."""
+
+    reasons: list[str]
+    at: datetime
+
+
+class DoseGateOverridden(DoseGateRefused):
+    """A prescriber gave the dose all the same; `reason_code` says why."""
+
+    by_role: str
+    reason_code: str
+
+
+class DosePaused(_SessionEvent):
+    at: datetime
+
+
+class DoseResumed(_SessionEvent):
+    at: datetime
+
+
+class DoseStopped(_SessionEvent):
+    at: datetime
+
+
+class AdverseEventReported(_SessionEvent):
+    """Codes of clinical.md section 10; serious in the sense of section 6."""
+
+    event_code: str
+    severity: Literal["mild", "moderate", "severe"]
+    serious: bool
+    onset_at: datetime
+    resolved_at: datetime | None = None
+
+
+class InterventionRecorded(_SessionEvent):
+    intervention_code: str
+    at: datetime
+
+
+class SessionAborted(_SessionEvent):
+    """`phase` as it was: before a dose nothing follows, after one the watching goes on."""
+
+    appointment_id: str | None = None
+    plan_id: str | None = None
+    reason_code: str
+    phase: Literal["baseline", "dosing", "recovery"]
+
+
+class SessionState(_SessionEvent):
+    """The present state for `republish`; applied as an upsert, without actions."""
+
+    appointment_id: str | None = None
+    plan_id: str | None = None
+    state: str
+    room: str | None = None
+    chair: str | None = None
+    responsible_staff: list[StaffRef]
 
 
 class EvaluatedSession(BaseModel):

@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from shared.messaging.topics import MAX_BATCH_BYTES, MAX_REQUEST_BYTES, TOPICS
+from shared.settings import ServiceSettings
 
 STOP_SECONDS = 5.0
 
@@ -20,6 +21,13 @@ class KafkaAddress:
     username: str | None = None
     password: str | None = None
     security_protocol: str = "SASL_PLAINTEXT"
+
+    @classmethod
+    def of(cls, settings: ServiceSettings) -> "KafkaAddress":
+        password = settings.kafka_password.get_secret_value() if settings.kafka_password else None
+        return cls(
+            settings.kafka_bootstrap_servers, settings.kafka_username, password, settings.kafka_security_protocol
+        )
 
     def options(self) -> dict[str, Any]:
         if self.username is None:

@@ -61,6 +61,12 @@ class Collection:
         rows: list[Document] = await cursor.to_list(None)
         return rows
 
+    async def aggregate(self, stages: Sequence[Document]) -> list[Document]:
+        """The fixed part of the filter comes first."""
+        first = [{"$match": self._fixed}] if self._fixed else []
+        rows: list[Document] = await self._raw.aggregate([*first, *stages], session=self._session).to_list(None)
+        return rows
+
     async def insert(self, document: Document) -> None:
         await self._raw.insert_one({**document, **self._fixed}, session=self._session)
 

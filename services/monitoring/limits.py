@@ -1,0 +1,87 @@
+"""What counts as a breach: a protocol's rules, resolved for one session's phase, baseline and own limits. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import model_validator
+
+from shared.events.monitoring import Priority
+from shared.protocols import Protocol
+
+Phase = Literal["baseline", "dosing", "recovery"]
+PHASES: tuple[Phase, ...] = ("baseline", "dosing", "recovery")
+
+
+class Rule(Protocol):
+    """One limit of one sign, inclusive, in the sign's unit; relative ones in percent of the session's baseline.
+
+    `delay_s` and `normal_s` are clinical seconds. A change of `jump` or more from the reading before bypasses the delay.
+    `normal_s`: how long the sign must be back before the alarm can clear. `pages=False`: the board shows it, nobody is paged.
+    """
+
+    name: str
+    sign: str
+    above: float | None = None
+    below: float | None = None
+    rise_percent: float | None = None
+    fall_percent: float | None = None
+    priority: Priority
+    delay_s: float
+    hysteresis: float
+    jump: float | None = None
+    normal_s: float = 0
+    pages: bool = True
+    phases: tuple[Phase, ...] = PHASES
+
+    @model_validator(mode="after")
+    def _has_one_limit(self) -> "Rule":
+        if sum(limit is not None for limit in (self.above, self.below, self.rise_percent, self.fall_percent)) != 1:
+            raise ValueError("a rule has exactly one of above, below, rise_percent, fall_percent")
+        return self
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A rule as it holds for one session now: `high` says on which side of `bound` the breach lies."""
+
+    rule: Rule
+    high: bool
+    bound: float
+
+    @property
+    def name(self) -> str:
+        return self.rule.name
+
+    def breached(self, value: float) -> bool:
+        return value >= self.bound if self.high else value <= self.bound
+
+    def back(self, value: float) -> bool:
+        """Within the limit by more than the hysteresis."""
+        if self.high:
+            return value < self.bound - self.rule.hysteresis
+        return value > self.bound + self.rule.hysteresis
+
+
+def limits(
+    rules: Sequence[Rule], phase: Phase, baseline: Mapping[str, float], own: Mapping[str, float] | None = None
+) -> tuple[Limit, ...]:
+    """The limits of a phase; `baseline` by LOINC code, `own` bounds by rule name, set for this session by a prescriber."""
+    found = []
+    for rule in rules:
+        bound = _bound(rule, baseline)
+        if phase in rule.phases and bound is not None:
+            high = rule.above is not None or rule.rise_percent is not None
+            found.append(Limit(rule, high, (own or {}).get(rule.name, bound)))
+    return tuple(found)
+
+
+def _bound(rule: Rule, baseline: Mapping[str, float]) -> float | None:
+    """None for a relative rule without a baseline."""
+    if rule.above is not None or rule.below is not None:
+        return rule.above if rule.above is not None else rule.below
+    before = baseline.get(rule.sign)
+    if before is None:
+        return None
+    change = rule.rise_percent if rule.rise_percent is not None else -(rule.fall_percent or 0.0)
+    return round(before * (1 + change / 100), 3)

@@ -1,0 +1,147 @@
+"""What a process knows of the open sessions without the store: a read-only copy, refreshed every five seconds.
+
+With the store gone it is the throw-away state on which this process judges the readings that it receives: shown as not
+recorded, told in the beat, never written back (architecture, promise 2).
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pymongo.errors import PyMongoError
+
+from services.monitoring.alarms import RuleState, evaluate
+from services.monitoring.limits import limits
+from services.monitoring.model import PHASE
+from services.monitoring.store import engines_of, watched_sessions
+from services.monitoring.usecases.deps import Deps
+from services.monitoring.usecases.raising import states_of
+from services.monitoring.usecases.readings import Delivery, baseline_signs
+from services.monitoring.vitals import judge
+from shared.clock import Clock
+from shared.errors import StillwaterError
+from shared.events.monitoring import Priority
+from shared.persistence.mongo import Document, Mongo
+
+REFRESH_SECONDS = 5.0
+ENDED_SECONDS = 60.0
+
+
+@dataclass
+class _Known:
+    """One open session of any clinic: its document, the engine's states, and when it was evaluated last (real time)."""
+
+    row: Document
+    states: dict[str, RuleState]
+    evaluated_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Unrecorded:
+    """An alarm that arose while nothing could be written."""
+
+    session_id: str
+    rule: str
+    priority: Priority
+    since: datetime
+
+
+class Memory:
+    """`changed` is set when a beat should leave at once."""
+
+    def __init__(self, mongo: Mongo, deps: Deps) -> None:
+        self._mongo, self._deps = mongo, deps
+        self._clock: Clock = mongo.clock
+        self._known: dict[str, _Known] = {}
+        self._ended: dict[str, tuple[str, float]] = {}
+        self._unrecorded: dict[tuple[str, str], tuple[str, Unrecorded]] = {}
+        self.store_gone = False
+        self.changed = asyncio.Event()
+        self.last_attempt = self._clock.monotonic()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Refresh until `stop`; what cannot be refreshed stays as it is."""
+        while not stop.is_set():
+            self.last_attempt = self._clock.monotonic()
+            try:
+                async with asyncio.timeout(REFRESH_SECONDS):
+                    await self.refresh()
+            except (StillwaterError, PyMongoError, TimeoutError):
+                self._lost()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), REFRESH_SECONDS)
+
+    async def refresh(self) -> None:
+        """Take the store's word for everything; what is not open any more has ended."""
+        rows = {row["_id"]: row for row in await watched_sessions(self._mongo)}
+        engines = await engines_of(self._mongo, list(rows))
+        now = self._clock.monotonic()
+        for gone in set(self._known) - set(rows):
+            self._ended[gone] = (self._known.pop(gone).row["clinic_id"], now)
+        for identifier, row in rows.items():
+            before = self._known.get(identifier)
+            self._known[identifier] = _Known(
+                row, states_of(engines.get(identifier)), before.evaluated_at if before else None
+            )
+        self._ended = {name: item for name, item in self._ended.items() if now - item[1] < ENDED_SECONDS}
+        self.store_gone = False
+        self._unrecorded.clear()
+
+    def _lost(self) -> None:
+        if not self.store_gone:
+            self.store_gone = True
+            self.changed.set()
+
+    def evaluated(self, session_ids: Iterable[str]) -> None:
+        """These were evaluated just now, and it is stored."""
+        now = self._clock.system_now()
+        for identifier in session_ids:
+            if identifier in self._known:
+                self._known[identifier].evaluated_at = now
+
+    def judge(self, deliveries: Sequence[Delivery]) -> None:
+        """Judge readings that could not be stored, on the copy; a new alarm is told with the next beat, at once."""
+        self._lost()
+        now = self._clock.clinical_now()
+        for delivery in deliveries:
+            known = self._known.get(delivery.session_id)
+            if known is not None and known.row["clinic_id"] == delivery.scope.clinic_id:
+                self._judge(known, delivery, now)
+
+    def _judge(self, known: _Known, delivery: Delivery, now: datetime) -> None:
+        row = known.row
+        phase = PHASE.get(row["state"], "recovery")
+        found = limits(self._deps.protocol(row).rules, phase, baseline_signs(row), row.get("own_limits"))
+        for reading in delivery.readings:
+            if judge(reading.sign, reading.value, reading.unit)[0] == "quarantined":
+                continue
+            known.states, transitions = evaluate(known.states, reading.sign, reading.value, now, found)
+            for transition in transitions:
+                key = (row["_id"], transition.limit.name)
+                if transition.kind == "cleared":
+                    self._unrecorded.pop(key, None)
+                else:
+                    alarm = Unrecorded(row["_id"], transition.limit.name, transition.limit.rule.priority, now)
+                    self._unrecorded.setdefault(key, (row["clinic_id"], alarm))
+                    self.changed.set()
+        known.evaluated_at = self._clock.system_now()
+
+    def clinics(self) -> set[str]:
+        """Every clinic of which a beat has something to say."""
+        return {known.row["clinic_id"] for known in self._known.values()} | {item[0] for item in self._ended.values()}
+
+    def stamps(self, clinic_id: str) -> dict[str, datetime]:
+        """The open sessions that this process evaluates, and when it did last, in real time."""
+        return {
+            name: known.evaluated_at
+            for name, known in self._known.items()
+            if known.row["clinic_id"] == clinic_id and known.evaluated_at is not None
+        }
+
+    def ended(self, clinic_id: str) -> list[str]:
+        return sorted(name for name, item in self._ended.items() if item[0] == clinic_id)
+
+    def unrecorded(self, clinic_id: str) -> list[Unrecorded]:
+        return [alarm for clinic, alarm in self._unrecorded.values() if clinic == clinic_id]

@@ -1,0 +1,57 @@
+"""What people do with alarms. Idempotent by state; nothing here asks for a key or an ETag."""
+
+from collections.abc import Awaitable, Callable
+
+from fastapi import APIRouter, Response
+
+from services.monitoring import schemas
+from services.monitoring.routes.edge import Clinical, deps, show_alarm
+from services.monitoring.store import ALARMS
+from services.monitoring.usecases import answering
+from shared.persistence.mongo import Document, UnitOfWork
+from shared.web.call import Call, Reply
+from shared.web.problems import problems
+from shared.web.schemas import Id
+
+router = APIRouter(tags=["alarms"])
+ALARM = "/v1/alarms/{alarm_id}"
+
+
+@router.get("/v1/alarms", responses=problems())
+async def list_alarms(call: Clinical) -> Response:
+    """Alarms, newest first."""
+    page = call.page(["session_id", "priority", "rule"])
+    return await call.read(lambda reader: page.of(reader, ALARMS, {}, show_alarm))
+
+
+async def _alarm(call: Call, change: Callable[[UnitOfWork], Awaitable[Document]]) -> Response:
+    async def work(unit: UnitOfWork) -> Reply:
+        row = await change(unit)
+        return Reply(show_alarm(row), version=row["version"])
+
+    return await call.write(work)
+
+
+@router.post(f"{ALARM}/acknowledge", response_model=schemas.Alarm, responses=problems(404))
+async def acknowledge(alarm_id: Id, call: Clinical) -> Response:
+    """I have seen it and I am going; the paging stops."""
+    role, now = call.scope.actor.role, call.runtime.clock.clinical_now()
+    return await _alarm(call, lambda unit: answering.accept(unit, deps(call), alarm_id, role, now))
+
+
+@router.post(f"{ALARM}/attend", response_model=schemas.Alarm, responses=problems(404))
+async def attend(alarm_id: Id, call: Clinical) -> Response:
+    """I am at the chair."""
+    return await _alarm(call, lambda unit: answering.attend(unit, alarm_id, call.scope.actor.role))
+
+
+@router.post(f"{ALARM}/silence", response_model=schemas.Alarm, responses=problems(404))
+async def silence(alarm_id: Id, body: schemas.Mute, call: Clinical) -> Response:
+    """Mute the board's sound for at most two minutes; paging goes on."""
+    return await _alarm(call, lambda unit: answering.silence(unit, alarm_id, body.seconds))
+
+
+@router.post(f"{ALARM}/escalate", response_model=schemas.Alarm, responses=problems(404))
+async def escalate(alarm_id: Id, call: Clinical) -> Response:
+    """I need help: high priority from now on."""
+    return await _alarm(call, lambda unit: answering.escalate(unit, alarm_id, call.scope.actor.role))

@@ -1,0 +1,65 @@
+"""What the routes share: who may call, what they are given, how documents are shown."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Response
+
+from services.monitoring import schemas
+from services.monitoring.ingest import Ingest
+from services.monitoring.memory import Memory
+from services.monitoring.usecases.deps import Deps
+from shared.persistence.mongo import Document, UnitOfWork
+from shared.web.auth import CLINICAL, STAFF, Role
+from shared.web.call import Call, Reply, admit
+
+SESSION = "/v1/sessions/{session_id}"
+Staff = Annotated[Call, Depends(admit(*STAFF))]
+Clinical = Annotated[Call, Depends(admit(*CLINICAL))]
+Prescribing = Annotated[Call, Depends(admit(Role.NURSE, Role.PRESCRIBER, Role.MEDICAL_DIRECTOR))]
+Measuring = Annotated[Call, Depends(admit(*CLINICAL, Role.DEVICE))]
+
+
+@dataclass(frozen=True)
+class Edge:
+    """`deps` of the use cases, the way in for readings, and what is known without the store."""
+
+    deps: Deps
+    ingest: Ingest
+    memory: Memory
+
+
+def edge(call: Call) -> Edge:
+    given: Edge = call.deps
+    return given
+
+
+def deps(call: Call) -> Deps:
+    return edge(call).deps
+
+
+def show_session(row: Document) -> schemas.Session:
+    names = set(schemas.Session.model_fields) - {"id", "doses"}
+    doses = [{name: dose[name] for name in ("medication", "amount_mg", "mg_per_kg", "at")} for dose in row["doses"]]
+    return schemas.Session(id=row["_id"], doses=doses, **{name: row[name] for name in names})
+
+
+def show_alarm(row: Document) -> schemas.Alarm:
+    return schemas.Alarm(id=row["_id"], **{name: row.get(name) for name in set(schemas.Alarm.model_fields) - {"id"}})
+
+
+def show_entry(row: Document, note: str | None = None) -> schemas.EntryShown:
+    names = set(schemas.EntryShown.model_fields) - {"id", "facts", "note"}
+    facts = {name: value for name, value in row["facts"].items() if name != "note_sealed"}
+    return schemas.EntryShown(id=row["_id"], facts=facts, note=note, **{name: row[name] for name in names})
+
+
+async def change_session(call: Call, change: Callable[[UnitOfWork], Awaitable[Document]]) -> Response:
+    """One use case on a session, and the session as it is after it."""
+
+    async def work(unit: UnitOfWork) -> Reply:
+        row = await change(unit)
+        return Reply(show_session(row), version=row["version"])
+
+    return await call.write(work)

@@ -1,0 +1,147 @@
+"""The session's states: from opening to every way out."""
+
+from fastapi import APIRouter, Response
+
+from services.monitoring import gate, schemas
+from services.monitoring.routes.edge import (
+    SESSION,
+    Clinical,
+    Prescribing,
+    Staff,
+    change_session,
+    deps,
+    show_session,
+)
+from services.monitoring.store import SESSIONS
+from services.monitoring.usecases import dosing, ending, sessions
+from shared.errors import Conflict
+from shared.persistence.mongo import Document, UnitOfWork
+from shared.web.call import Reply
+from shared.web.problems import problems
+from shared.web.schemas import Id
+
+router = APIRouter(tags=["sessions"])
+
+
+@router.post("/v1/sessions", status_code=201, response_model=schemas.Session, responses=problems())
+async def open_session(body: schemas.NewSession, call: Clinical) -> Response:
+    """Open a session that was not booked."""
+
+    async def work(unit: UnitOfWork) -> Reply:
+        row = await sessions.open_unscheduled(unit, deps(call), body)
+        return Reply(show_session(row), 201, location=f"/v1/sessions/{row['_id']}", version=1)
+
+    return await call.write(work)
+
+
+@router.get("/v1/sessions", responses=problems())
+async def list_sessions(call: Staff) -> Response:
+    """List sessions, newest first."""
+    page = call.page(["patient_id", "appointment_id", "state"])
+    return await call.read(lambda reader: page.of(reader, SESSIONS, {}, show_session))
+
+
+@router.get(SESSION, response_model=schemas.Session, responses=problems(404))
+async def get_session(session_id: Id, call: Staff) -> Response:
+    """One session."""
+    return await change_session(call, lambda unit: sessions.load(unit, session_id, "read"))
+
+
+@router.post(f"{SESSION}/check-in", response_model=schemas.Session, responses=problems(404, 409))
+async def check_in(session_id: Id, body: schemas.CheckIn, call: Clinical) -> Response:
+    """Identity confirmed, place, people and readiness."""
+    return await change_session(call, lambda unit: sessions.check_in(unit, deps(call), session_id, body))
+
+
+@router.post(f"{SESSION}/assignments", response_model=schemas.Session, responses=problems(404))
+async def reassign(session_id: Id, body: schemas.Assignment, call: Clinical) -> Response:
+    """Another room, chair or responsible person."""
+    return await change_session(call, lambda unit: sessions.reassign(unit, session_id, body))
+
+
+@router.post(f"{SESSION}/baseline", response_model=schemas.Session, responses=problems(404, 409))
+async def take_baseline(session_id: Id, body: schemas.Baseline, call: Clinical) -> Response:
+    """Vital signs and weight before the dose."""
+    return await change_session(call, lambda unit: sessions.take_baseline(unit, session_id, body))
+
+
+@router.get(f"{SESSION}/gate", response_model=schemas.GateShown, responses=problems(404))
+async def get_gate(session_id: Id, call: Clinical) -> Response:
+    """Every reason against a dose now, each with its class."""
+
+    async def work(unit: UnitOfWork) -> Reply:
+        session = await sessions.load(unit, session_id, "gate")
+        found = await dosing.judge(unit, deps(call), session, None)
+        shown = [schemas.GateReason(code=item.code, kind=item.kind, detail=item.detail) for item in found]
+        return Reply(schemas.GateShown(open=not gate.closed(found), reasons=shown))
+
+    return await call.write(work)
+
+
+@router.post(f"{SESSION}/dose", response_model=schemas.Session, responses=problems(403, 404, 409))
+async def give_dose(session_id: Id, body: schemas.Dose, call: Prescribing) -> Response:
+    """Give a dose; the gate is judged at this moment."""
+
+    async def change(unit: UnitOfWork) -> Document:
+        return await dosing.give(unit, deps(call), session_id, body)
+
+    try:
+        return await change_session(call, change)
+    except Conflict as refused:
+        codes = [reason["code"] for reason in refused.reasons]
+        await dosing.note_refusal(call.runtime.mongo, call.scope, session_id, codes)
+        raise
+
+
+@router.post(f"{SESSION}/dose/rate", response_model=schemas.Session, responses=problems(404))
+async def change_rate(session_id: Id, body: schemas.Infusion, call: Clinical) -> Response:
+    """Change the rate of the infusion."""
+    return await change_session(call, lambda unit: dosing.change_infusion(unit, session_id, "rate", body))
+
+
+@router.post(f"{SESSION}/dose/pause", response_model=schemas.Session, responses=problems(404))
+async def pause_dose(session_id: Id, body: schemas.Infusion, call: Clinical) -> Response:
+    """Pause the infusion; always accepted."""
+    return await change_session(call, lambda unit: dosing.change_infusion(unit, session_id, "pause", body))
+
+
+@router.post(f"{SESSION}/dose/resume", response_model=schemas.Session, responses=problems(404))
+async def resume_dose(session_id: Id, body: schemas.Infusion, call: Clinical) -> Response:
+    """Resume the infusion."""
+    return await change_session(call, lambda unit: dosing.change_infusion(unit, session_id, "resume", body))
+
+
+@router.post(f"{SESSION}/dose/stop", response_model=schemas.Session, responses=problems(404))
+async def stop_dose(session_id: Id, body: schemas.Infusion, call: Clinical) -> Response:
+    """Stop the dose; always accepted. Recovery begins."""
+    return await change_session(call, lambda unit: dosing.change_infusion(unit, session_id, "stop", body))
+
+
+@router.post(f"{SESSION}/discharge", response_model=schemas.Session, responses=problems(404, 409))
+async def discharge(session_id: Id, body: schemas.Discharge, call: Clinical) -> Response:
+    """Discharge with an escort; refused with every criterion that is not met."""
+    return await change_session(call, lambda unit: ending.discharge(unit, deps(call), session_id, body))
+
+
+@router.post(f"{SESSION}/leave", response_model=schemas.Session, responses=problems(404))
+async def leave(session_id: Id, body: schemas.Leave, call: Clinical) -> Response:
+    """Every other way out; always open."""
+    return await change_session(call, lambda unit: ending.leave(unit, session_id, body))
+
+
+@router.post(f"{SESSION}/abort", response_model=schemas.Session, responses=problems(404))
+async def abort(session_id: Id, body: schemas.Abort, call: Clinical) -> Response:
+    """Abort; after a dose the watching goes on."""
+    return await change_session(call, lambda unit: ending.abort(unit, session_id, body))
+
+
+@router.post(f"{SESSION}/void", response_model=schemas.Session, responses=problems(404, 409))
+async def void(session_id: Id, body: schemas.Abort, call: Clinical) -> Response:
+    """Opened by mistake; only before a dose."""
+    return await change_session(call, lambda unit: ending.void(unit, session_id, body))
+
+
+@router.post(f"{SESSION}/complete", response_model=schemas.Session, responses=problems(404, 409))
+async def complete(session_id: Id, call: Clinical) -> Response:
+    """The record is finished."""
+    return await change_session(call, lambda unit: ending.complete(unit, session_id))

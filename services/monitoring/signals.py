@@ -1,0 +1,50 @@
+"""When a device counts as silent. Pure; all times are clinical."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from services.monitoring.limits import Phase
+from shared.events.monitoring import Priority
+from shared.protocols import Protocol
+
+MANUAL = "manual"
+
+
+class SignalRules(Protocol):
+    """Silent after `factor` times the device's interval, never under `least_s`: pitfalls.md 2.4 (dead man's switch a)."""
+
+    factor: float
+    least_s: float
+    interval_s: float
+
+
+@dataclass(frozen=True)
+class Silence:
+    """One device of one session that was heard last at `last_seen_at`."""
+
+    device: str
+    last_seen_at: datetime
+    priority: Priority
+
+
+def silent_devices(
+    rules: SignalRules,
+    intervals: Mapping[str, float],
+    last_seen: Mapping[str, datetime],
+    now: datetime,
+    phase: Phase,
+    tolerance: timedelta,
+) -> list[Silence]:
+    """Devices that should have been heard; by hand there is no interval to keep.
+
+    `intervals` in seconds by device where the device declared one. `tolerance` is what transport may take: it is real
+    time, so the caller scales it. A sensor off during dosing is of high priority (clinical.md 10).
+    """
+    found = []
+    for device, seen in sorted(last_seen.items()):
+        interval = intervals.get(device, rules.interval_s)
+        allowed = max(timedelta(seconds=max(interval * rules.factor, rules.least_s)), tolerance)
+        if device != MANUAL and now - seen > allowed:
+            found.append(Silence(device, seen, "high" if phase == "dosing" else "medium"))
+    return found

@@ -1,0 +1,93 @@
+"""What people do with an alarm: acknowledge, attend, silence, ask for help. Each is idempotent by state."""
+
+from datetime import datetime, timedelta
+
+from services.monitoring.alarms import acknowledge
+from services.monitoring.limits import limits
+from services.monitoring.model import PHASE
+from services.monitoring.store import ALARMS, ENGINES, SESSIONS
+from services.monitoring.usecases import raising
+from services.monitoring.usecases.deps import Deps
+from services.monitoring.usecases.entries import record
+from services.monitoring.usecases.readings import baseline_signs
+from shared.events.monitoring import AlarmAcknowledged, AlarmAttended, AlarmEscalated
+from shared.messaging.outbox import emit
+from shared.persistence.audit import audit
+from shared.persistence.mongo import Document, UnitOfWork
+
+SILENCE = timedelta(minutes=2)
+
+
+async def _load(unit: UnitOfWork, alarm_id: str, verb: str) -> tuple[Document, Document]:
+    alarm = await unit.collection(ALARMS).get(alarm_id)
+    session = await unit.collection(SESSIONS).get(alarm["session_id"])
+    audit(unit, f"alarm.{verb}", f"alarm/{alarm_id}", patient_id=session["patient_id"])
+    return alarm, session
+
+
+async def accept(unit: UnitOfWork, deps: Deps, alarm_id: str, by_role: str, at: datetime) -> Document:
+    """Acknowledge; from the API or from the link in a page. Raises NotFound."""
+    alarm, session = await _load(unit, alarm_id, "acknowledge")
+    if alarm.get("acknowledged_at"):
+        return alarm
+    alarm = await raising.next_version(unit, alarm, acknowledged_at=at, acknowledged_by_role=by_role)
+    event = AlarmAcknowledged(patient_id=session["patient_id"], alarm_id=alarm_id, by_role=by_role, at=at)
+    emit(unit, event, aggregate=f"alarm/{alarm_id}", version=alarm["version"])
+    await record(unit, session, "alarm_acknowledged", at, alarm_id=alarm_id, by_role=by_role)
+    await _tell_engine(unit, deps, session, alarm, at)
+    return await unit.collection(ALARMS).get(alarm_id)
+
+
+async def _tell_engine(unit: UnitOfWork, deps: Deps, session: Document, alarm: Document, at: datetime) -> None:
+    engine = await unit.collection(ENGINES).find_one({"_id": session["_id"]})
+    states = raising.states_of(engine)
+    phase = PHASE.get(session["state"], "recovery")
+    found = limits(deps.protocol(session).rules, phase, baseline_signs(session), session.get("own_limits"))
+    limit = next((item for item in found if item.name == alarm["rule"]), None)
+    if engine is None or limit is None:
+        return
+    states, transitions = acknowledge(states, limit, at)
+    states = await raising.apply(unit, session, states, transitions)
+    await unit.collection(ENGINES).put(raising.engine_of(session["_id"], states, engine["signals"]))
+
+
+async def attend(unit: UnitOfWork, alarm_id: str, by_role: str) -> Document:
+    """Somebody is at the chair. Raises NotFound."""
+    alarm, session = await _load(unit, alarm_id, "attend")
+    if alarm.get("attended_at"):
+        return alarm
+    now = unit.clock.clinical_now()
+    after = await raising.next_version(unit, alarm, attended_at=now)
+    event = AlarmAttended(patient_id=session["patient_id"], alarm_id=alarm_id, by_role=by_role, at=now)
+    emit(unit, event, aggregate=f"alarm/{alarm_id}", version=after["version"])
+    await record(unit, session, "alarm_attended", now, alarm_id=alarm_id)
+    return after
+
+
+async def silence(unit: UnitOfWork, alarm_id: str, seconds: int) -> Document:
+    """Mutes the board's sound for at most two minutes; paging goes on. Raises NotFound."""
+    alarm, session = await _load(unit, alarm_id, "silence")
+    until = unit.clock.clinical_now() + min(timedelta(seconds=seconds), SILENCE)
+    after = await raising.next_version(unit, alarm, silenced_until=until)
+    await record(unit, session, "alarm_silenced", alarm_id=alarm_id, seconds=seconds)
+    return after
+
+
+async def escalate(unit: UnitOfWork, alarm_id: str, by_role: str) -> Document:
+    """A person asks for help: the alarm is of high priority from now on. Raises NotFound."""
+    alarm, session = await _load(unit, alarm_id, "escalate")
+    if alarm.get("escalated_at"):
+        return alarm
+    now = unit.clock.clinical_now()
+    after = await raising.next_version(unit, alarm, escalated_at=now, priority="high")
+    event = AlarmEscalated(
+        patient_id=session["patient_id"], alarm_id=alarm_id, by_role=by_role, priority="high", at=now
+    )
+    emit(unit, event, aggregate=f"alarm/{alarm_id}", version=after["version"])
+    await record(unit, session, "alarm_escalated", now, alarm_id=alarm_id)
+    return after
+
+
+async def note_step(unit: UnitOfWork, alarm_id: str, step: int) -> None:
+    """The board shows how far the paging has come."""
+    await unit.collection(ALARMS).update({"_id": alarm_id}, {"$max": {"escalation_step": step}})

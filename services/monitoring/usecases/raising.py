@@ -1,0 +1,171 @@
+"""Alarms: what the engine decided becomes a document and an event, in the transaction of the readings that caused it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from datetime import datetime
+
+from services.monitoring.alarms import RuleState, Transition
+from services.monitoring.signals import Silence
+from services.monitoring.store import ALARMS
+from services.monitoring.usecases.entries import record
+from services.monitoring.vitals import SIGNS
+from shared.events.monitoring import (
+    AlarmCleared,
+    AlarmRenewed,
+    SignalLost,
+    SignalRestored,
+    SignRef,
+    StaffRef,
+    VitalsAbnormal,
+)
+from shared.ids import derived_id
+from shared.messaging.outbox import emit
+from shared.persistence.mongo import Document, UnitOfWork
+from shared.telemetry.metrics import ALARMS_RAISED
+
+
+def states_of(engine: Document | None) -> dict[str, RuleState]:
+    return {name: RuleState(**state) for name, state in engine["rules"].items()} if engine else {}
+
+
+def engine_of(session_id: str, states: Mapping[str, RuleState], signals: Mapping[str, Document]) -> Document:
+    """The engine's document; `signals` are the silent devices with their alarms."""
+    rules = {name: asdict(state) for name, state in states.items()}
+    return {"_id": session_id, "schema_version": 1, "rules": rules, "signals": dict(signals)}
+
+
+async def apply(
+    unit: UnitOfWork, session: Document, states: dict[str, RuleState], transitions: list[Transition]
+) -> dict[str, RuleState]:
+    """Write every transition; returns the states with the ids of the alarms that were raised."""
+    after = dict(states)
+    for transition in transitions:
+        if transition.kind == "raised":
+            alarm_id = await _raise(unit, session, transition)
+            name = transition.limit.name
+            if name in after:
+                after[name] = replace(after[name], alarm_id=alarm_id)
+        elif transition.kind == "renewed":
+            await _renew(unit, session, transition)
+        else:
+            await clear(unit, session, transition.state.alarm_id or "", transition.at, transition.state.value)
+    return after
+
+
+async def _raise(unit: UnitOfWork, session: Document, transition: Transition) -> str:
+    """The id comes from session, rule and the breach's start: two evaluators raise one alarm."""
+    rule, state = transition.limit.rule, transition.state
+    alarm_id = derived_id(session["_id"], rule.name, state.breach_since.isoformat())
+    sign = SignRef(sign=rule.sign, value=state.value, unit=SIGNS[rule.sign].unit, limit=transition.limit.bound)
+    alarm = {"sign": rule.sign, "value": state.value, "limit": transition.limit.bound, "pages": rule.pages}
+    await _insert(unit, session, alarm_id, rule.name, rule.priority, transition.at, **alarm)
+    if rule.pages:
+        event = VitalsAbnormal(
+            **_place(session, alarm_id),
+            signs=[sign],
+            rule=rule.name,
+            category="physiological",
+            priority=rule.priority,
+            taken_at=state.at,
+            raised_at=unit.clock.clinical_now(),
+        )
+        emit(unit, event, aggregate=f"alarm/{alarm_id}", version=1)
+    return alarm_id
+
+
+def _place(session: Document, alarm_id: str) -> Document:
+    return {
+        "patient_id": session["patient_id"],
+        "alarm_id": alarm_id,
+        "session_id": session["_id"],
+        "room": session["room"] or "-",
+        "chair": session["chair"] or "-",
+        "responsible_staff": [StaffRef(**person) for person in session["responsible_staff"]],
+    }
+
+
+async def _insert(
+    unit: UnitOfWork, session: Document, alarm_id: str, rule: str, priority: str, at: datetime, **facts: object
+) -> None:
+    alarm: Document = {
+        "_id": alarm_id,
+        "schema_version": 1,
+        "version": 1,
+        "session_id": session["_id"],
+        "patient_id": session["patient_id"],
+        "rule": rule,
+        "priority": priority,
+        "open": True,
+        "raised_at": at,
+        "created_at": unit.clock.clinical_now(),
+        "updated_at": unit.clock.clinical_now(),
+        **facts,
+    }
+    await unit.collection(ALARMS).insert(alarm)
+    await record(
+        unit, session, "alarm_raised", at, alarm_id=alarm_id, rule=rule, priority=priority, value=facts.get("value")
+    )
+    unit.after_commit(ALARMS_RAISED.labels(priority).inc)
+
+
+async def next_version(unit: UnitOfWork, alarm: Document, **fields: object) -> Document:
+    """The alarm saved with `fields`."""
+    after = {**alarm, **fields, "version": alarm["version"] + 1, "updated_at": unit.clock.clinical_now()}
+    await unit.collection(ALARMS).replace_versioned(after)
+    return after
+
+
+async def _renew(unit: UnitOfWork, session: Document, transition: Transition) -> None:
+    alarm = await unit.collection(ALARMS).get(transition.state.alarm_id or "")
+    after = await next_version(unit, alarm, acknowledged_at=None, attended_at=None, renewed_at=transition.at)
+    rule = transition.limit.rule
+    sign = SignRef(
+        sign=rule.sign, value=transition.state.value, unit=SIGNS[rule.sign].unit, limit=transition.limit.bound
+    )
+    event = AlarmRenewed(patient_id=session["patient_id"], alarm_id=alarm["_id"], at=transition.at, signs=[sign])
+    emit(unit, event, aggregate=f"alarm/{alarm['_id']}", version=after["version"])
+    await record(unit, session, "alarm_renewed", transition.at, alarm_id=alarm["_id"])
+
+
+async def clear(unit: UnitOfWork, session: Document, alarm_id: str, at: datetime, value: float) -> None:
+    alarm = await unit.collection(ALARMS).get(alarm_id)
+    after = await next_version(unit, alarm, open=False, cleared_at=at)
+    event = AlarmCleared(patient_id=session["patient_id"], alarm_id=alarm_id, at=at, value=value)
+    emit(unit, event, aggregate=f"alarm/{alarm_id}", version=after["version"])
+    await record(unit, session, "alarm_cleared", at, alarm_id=alarm_id)
+
+
+async def lose_signal(unit: UnitOfWork, session: Document, silence: Silence) -> Document:
+    """A device fell silent; returns what the engine keeps of it."""
+    alarm_id = derived_id(session["_id"], "signal", silence.device, silence.last_seen_at.isoformat())
+    now = unit.clock.clinical_now()
+    await _insert(unit, session, alarm_id, f"signal:{silence.device}", silence.priority, now, pages=True)
+    event = SignalLost(**_signal(session, alarm_id, silence.priority, silence.last_seen_at))
+    emit(unit, event, aggregate=f"alarm/{alarm_id}", version=1)
+    return {"alarm_id": alarm_id, "priority": silence.priority, "last_seen_at": silence.last_seen_at}
+
+
+async def restore_signal(unit: UnitOfWork, session: Document, lost: Document, at: datetime) -> None:
+    """The device is heard again, or nobody waits for it any more."""
+    alarm = await unit.collection(ALARMS).get(lost["alarm_id"])
+    if not alarm["open"]:
+        return
+    after = await next_version(unit, alarm, open=False, cleared_at=at)
+    event = SignalRestored(**_signal(session, alarm["_id"], lost["priority"], at))
+    emit(unit, event, aggregate=f"alarm/{alarm['_id']}", version=after["version"])
+    await record(unit, session, "alarm_cleared", at, alarm_id=alarm["_id"])
+
+
+def _signal(session: Document, alarm_id: str, priority: str, at: datetime) -> Document:
+    about = {"patient_id": session["patient_id"], "session_id": session["_id"], "alarm_id": alarm_id}
+    return {**about, "priority": priority, "source": "device", "last_seen_at": at}
+
+
+async def end_all(unit: UnitOfWork, session: Document) -> None:
+    """The session ended: nothing is watched any more, so every open alarm is over."""
+    now = unit.clock.clinical_now()
+    for alarm in await unit.collection(ALARMS).find({"session_id": session["_id"], "open": True}):
+        if alarm["rule"].startswith("signal:"):
+            await restore_signal(unit, session, {"alarm_id": alarm["_id"], "priority": alarm["priority"]}, now)
+        else:
+            await clear(unit, session, alarm["_id"], now, alarm["value"])

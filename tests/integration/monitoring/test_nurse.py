@@ -1,0 +1,125 @@
+"""Nothing may stop a nurse: in every state, twice, without a key, without an ETag (architecture 4)."""
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from deploy.local.stack import Stack
+
+AE = {"event_code": "nausea", "severity": "mild", "serious": False}
+ACTS: dict[str, dict[str, Any]] = {
+    "dose/pause": {},
+    "dose/stop": {},
+    "observations": {"observation_code": "moaas", "score": 4, "note": "says she feels well"},
+    "interventions": {"intervention_code": "reassurance"},
+    "adverse-events": AE,
+    "emergency": {"code": "airway"},
+    "emergency/end": {},
+    "abort": {"reason_code": "unwell"},
+    "leave": {"disposition": "left_unseen"},
+}
+ARRIVAL = {
+    "identity_confirmed": True,
+    "display_label": "ADA",
+    "room": "R",
+    "chair": "2",
+    "responsible_staff": [{"role": "nurse", "staff_id": "nurse-1"}],
+    "readiness": {"fasting": True, "escort_named": True, "well_today": True},
+}
+BASE = {"systolic": 120, "diastolic": 80, "heart_rate": 70, "spo2": 98, "weight_kg": 70}
+DOSE = {"medication": "ketamine", "amount_mg": 35, "lot": "L", "expiry": "2028-01"}
+
+
+class Nurse:
+    """Calls monitoring with a nurse's token."""
+
+    def __init__(self, stack: Stack, role: str = "nurse") -> None:
+        headers = {"Authorization": f"Bearer {stack.token(role, f'{role}-1')}"}
+        self.client = httpx.Client(base_url=stack.url("monitoring"), headers=headers, timeout=10)
+
+    def post(self, path: str, body: dict[str, Any] | None = None, **headers: str) -> httpx.Response:
+        return self.client.post(path, json=body, headers=headers)
+
+    def session(self, state: str) -> str:
+        """A session in this state."""
+        opened = self.post("/v1/sessions", {"patient_id": str(uuid4())})
+        path = f"/v1/sessions/{opened.json()['id']}"
+        steps = {"checked_in": 1, "baseline": 2, "dosing": 3, "recovery": 4, "left": 5, "completed": 6}
+        acts: list[tuple[str, dict[str, Any]]] = [
+            ("check-in", ARRIVAL),
+            ("baseline", BASE),
+            ("dose", DOSE),
+            ("dose/stop", {}),
+        ]
+        acts += [("leave", {"disposition": "transferred"}), ("complete", {})]
+        for verb, body in acts[: steps.get(state, 0)]:
+            self.post(f"{path}/{verb}", body).raise_for_status()
+        assert self.client.get(path).json()["state"] == state
+        return path
+
+
+@pytest.fixture(scope="module")
+def nurse(stack: Stack) -> Iterator[Nurse]:
+    made = Nurse(stack)
+    yield made
+    made.client.close()
+
+
+@pytest.mark.parametrize("state", ["scheduled", "checked_in", "baseline", "dosing", "recovery", "left", "completed"])
+def test_every_act_is_accepted_twice_in_every_state(nurse: Nurse, state: str) -> None:
+    for act, body in ACTS.items():
+        path = nurse.session(state)
+        for _ in range(2):
+            answer = nurse.post(f"{path}/{act}", body)
+            assert answer.status_code in (200, 201), (act, state, answer.text)
+
+
+def test_a_stale_etag_and_a_reused_key_do_not_stop_a_stop(nurse: Nurse) -> None:
+    path = nurse.session("dosing")
+    answer = nurse.post(f"{path}/dose/stop", {}, **{"If-Match": '"v1"'})
+    assert (answer.status_code, answer.json()["state"]) == (200, "recovery")
+
+
+def test_equal_entries_within_a_minute_are_both_kept_and_marked(nurse: Nurse) -> None:
+    path = nurse.session("dosing")
+    made = [nurse.post(f"{path}/interventions", {"intervention_code": "oxygen"}).json() for _ in range(2)]
+    assert [entry["facts"].get("possible_repeat", False) for entry in made] == [False, True]
+    keyed = {"Idempotency-Key": uuid4().hex}
+    twice = [nurse.post(f"{path}/observations", {"observation_code": "pain", "score": 2}, **keyed) for _ in range(2)]
+    assert twice[0].json()["id"] == twice[1].json()["id"]
+
+
+def test_the_timeline_tells_everything_in_order_with_its_notes(nurse: Nurse) -> None:
+    path = nurse.session("dosing")
+    nurse.post(f"{path}/observations", ACTS["observations"])
+    nurse.post(f"{path}/dose/stop", {"occurred_at": "2026-01-01T10:00:00Z"})
+    items = nurse.client.get(f"{path}/timeline").json()["items"]
+    assert [item["kind"] for item in items] == ["dose_stopped", "observation", "dose", "baseline", "checked_in"]
+    assert items[1]["note"] == "says she feels well"
+    assert items[0]["occurred_at"] == "2026-01-01T10:00:00.000Z"
+
+
+def test_the_gate_tells_every_reason_and_a_prescriber_may_override_what_can_be(nurse: Nurse, stack: Stack) -> None:
+    path = nurse.session("checked_in")
+    nurse.post(f"{path}/baseline", BASE | {"systolic": 150}).raise_for_status()
+    gate = nurse.client.get(f"{path}/gate").json()
+    assert (gate["open"], [reason["code"] for reason in gate["reasons"]]) == (False, ["blood_pressure", "no_plan"])
+    assert nurse.post(f"{path}/dose", DOSE).status_code == 409
+    assert nurse.post(f"{path}/dose", DOSE | {"override_reason": "clinical_judgement"}).status_code == 403
+    doctor = Nurse(stack, "prescriber")
+    assert doctor.post(f"{path}/dose", DOSE | {"amount_mg": 100, "override_reason": "x"}).status_code == 409
+    assert doctor.post(f"{path}/dose", DOSE | {"override_reason": "clinical_judgement"}).status_code == 200
+    kinds = [item["kind"] for item in nurse.client.get(f"{path}/timeline").json()["items"]]
+    assert kinds.count("gate_refused") == 2
+    doctor.client.close()
+
+
+def test_a_gateway_delivers_for_several_sessions_and_strangers_are_refused(nurse: Nurse) -> None:
+    known = nurse.session("dosing").rpartition("/")[2]
+    about = {"sign": "8867-4", "value": 71, "unit": "/min", "taken_at": "2026-01-01T10:00:00Z", "device": "m1"}
+    readings = [{**about, "session_id": session} for session in (known, str(uuid4()))]
+    answer = nurse.post("/v1/vitals", {"readings": readings})
+    assert [row["result"] for row in answer.json()["results"]] == ["stored", "refused"]

@@ -1,0 +1,174 @@
+"""Readings in, alarms out, on the real store: one alarm per episode, whoever evaluates, whatever is repeated."""
+
+import asyncio
+
+import pytest
+
+from services.monitoring.beats import Beats
+from services.monitoring.evaluator import Evaluator
+from services.monitoring.ingest import Ingest
+from shared.errors import NotFound, Unavailable
+from shared.ids import new_id
+from shared.persistence.scope import Actor, Scope
+from tests.integration.monitoring.world import NURSE, Chair
+
+
+async def test_a_sustained_breach_raises_one_alarm_with_its_event(chair: Chair) -> None:
+    await chair.lasts(192, 8)
+    alarms = await chair.alarms(rule="sbp_critical_high")
+    assert [(row["priority"], row["open"], row["value"]) for row in alarms] == [("high", True, 192)]
+    assert (await chair.told()).count("VitalsAbnormal") == 1
+
+
+async def test_the_delay_ends_by_a_tick_when_nothing_else_is_measured(chair: Chair) -> None:
+    await chair.measures(192, device="manual")
+    await chair.ticks(4)
+    assert await chair.alarms() == []
+    await chair.ticks(2)
+    assert [row["rule"] for row in await chair.alarms()] == ["sbp_critical_high"]
+
+
+async def test_a_repeated_delivery_is_a_duplicate_and_changes_nothing(chair: Chair) -> None:
+    reading = chair.reading(0, "59408-5")
+    first, second = await chair.sends(reading), await chair.sends(reading)
+    assert [row.result for row in [*first, *second]] == ["stored", "duplicate"]
+    assert len(await chair.alarms(rule="spo2_collapse")) == 1
+
+
+async def test_the_same_moment_with_another_value_is_kept_as_a_conflict_and_judged(chair: Chair) -> None:
+    at = chair.clock.clinical_now()
+    await chair.measures(97, "59408-5", at=at)
+    await chair.measures(0, "59408-5", at=at)
+    rows = await chair.mongo.plumbing("vitals").find({"session_id": chair.session_id})
+    assert sorted((row["value"], row.get("conflict", False)) for row in rows) == [(0, True), (97, False)]
+    assert len(await chair.alarms(rule="spo2_collapse")) == 1
+
+
+async def test_a_quarantined_value_is_kept_and_the_alarm_stands(chair: Chair) -> None:
+    await chair.lasts(192, 6)
+    assert (await chair.measures(999))[0].reason == "above_bound"
+    assert [row["open"] for row in await chair.alarms(rule="sbp_critical_high")] == [True]
+
+
+async def test_another_clinics_session_is_not_found_and_does_not_hurt_its_neighbours(chair: Chair) -> None:
+    stranger = Scope("clinic-2", Actor("gateway", "device"))
+    answers = await asyncio.gather(
+        chair.sends(chair.reading(120), scope=stranger), chair.measures(121), return_exceptions=True
+    )
+    assert isinstance(answers[0], NotFound)
+    assert not isinstance(answers[1], BaseException)
+
+
+async def test_three_replicas_share_one_sessions_readings_and_raise_one_alarm(chair: Chair) -> None:
+    replicas = [Ingest(chair.mongo, chair.deps, chair.memory) for _ in range(3)]
+    for second in range(9):
+        chair.ingest = replicas[second % 3]
+        await asyncio.gather(chair.measures(192), chair.measures(97, "59408-5"))
+        chair.clock.advance(1)
+    assert len(await chair.alarms(rule="sbp_critical_high")) == 1
+    assert (await chair.told()).count("VitalsAbnormal") == len(await chair.alarms())
+
+
+async def test_a_restart_in_the_middle_loses_no_alarm_and_raises_none_twice(chair: Chair) -> None:
+    await chair.lasts(192, 3)
+    chair.ingest = Ingest(chair.mongo, chair.deps, chair.memory)
+    chair.evaluator = Evaluator(chair.mongo, chair.deps, chair.memory, new_id())
+    await chair.lasts(192, 3)
+    assert len(await chair.alarms(rule="sbp_critical_high")) == 1
+
+
+async def test_acknowledged_and_back_to_normal_clears(chair: Chair) -> None:
+    await chair.lasts(192, 6)
+    alarm = (await chair.alarms(rule="sbp_critical_high"))[0]
+    await chair.acknowledges(alarm["_id"])
+    await chair.measures(130)
+    assert [row["open"] for row in await chair.alarms(rule="sbp_critical_high")] == [False]
+    assert (await chair.told())[-1] == "AlarmCleared"
+
+
+async def test_acknowledged_and_still_true_is_renewed(chair: Chair) -> None:
+    await chair.lasts(192, 6)
+    alarm = (await chair.alarms(rule="sbp_critical_high"))[0]
+    await chair.acknowledges(alarm["_id"])
+    await chair.ticks(181)
+    assert "AlarmRenewed" in await chair.told()
+    assert (await chair.alarms(rule="sbp_critical_high"))[0]["acknowledged_at"] is None
+
+
+async def test_a_silent_device_is_an_alarm_and_its_return_ends_it(chair: Chair) -> None:
+    await chair.measures(120)
+    await chair.ticks(9)
+    assert await chair.told() == []
+    await chair.ticks(2)
+    await chair.ticks(1)
+    assert await chair.told() == ["SignalLost"]
+    lost = (await chair.alarms())[0]
+    assert (lost["rule"], lost["priority"], lost["open"]) == ("signal:m1", "high", True)
+    await chair.measures(121)
+    assert await chair.told() == ["SignalLost", "SignalRestored"]
+    assert (await chair.alarms())[0]["open"] is False
+
+
+async def test_who_leaves_ends_every_watch(chair: Chair) -> None:
+    await chair.lasts(192, 6)
+    await chair.leaves()
+    await chair.ticks(60)
+    assert await chair.alarms(open=True) == []
+    assert "SignalLost" not in await chair.told()
+    result = await chair.measures(192)
+    assert result[0].result == "stored"
+    rows = await chair.mongo.plumbing("vitals").find({"after_end": True})
+    assert len(rows) == 1
+
+
+async def test_abort_after_a_dose_goes_on_watching(chair: Chair) -> None:
+    await chair.aborts()
+    await chair.lasts(192, 6)
+    assert len(await chair.alarms(rule="sbp_critical_high", open=True)) == 1
+
+
+async def test_another_evaluator_takes_the_slots_of_a_dead_one(chair: Chair) -> None:
+    await chair.evaluator.tick()
+    heir = Evaluator(chair.mongo, chair.deps, chair.memory, new_id())
+    await chair.measures(192, device="manual")
+    chair.clock.advance(6)
+    await heir.tick()
+    assert await chair.alarms() == []
+    leases = await chair.mongo.plumbing("leases").find({})
+    assert len(leases) == 8
+    await chair.mongo.run(NURSE, lambda unit: unit.plumbing("leases").delete({}))
+    await heir.tick()
+    assert len(await chair.alarms()) == 1
+
+
+async def test_with_the_store_gone_the_alarm_is_told_in_the_beat_at_once(
+    chair: Chair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await chair.memory.refresh()
+    beats = Beats(chair.clock, chair.memory, "e1", lambda: None)
+
+    async def away(*_: object) -> None:
+        raise Unavailable
+
+    monkeypatch.setattr(chair.mongo, "run", away)
+    for _ in range(7):
+        with pytest.raises(Unavailable):
+            await chair.measures(192)
+        chair.clock.advance(1)
+    beat = beats.beat("clinic-1")
+    assert beat.store == "gone"
+    assert [(item.session_id, item.rule) for item in beat.unrecorded] == [(chair.session_id, "sbp_critical_high")]
+    assert chair.memory.changed.is_set()
+    monkeypatch.undo()
+    await chair.memory.refresh()
+    assert (beats.beat("clinic-1").store, beats.beat("clinic-1").unrecorded) == ("ok", [])
+
+
+async def test_a_beat_names_what_is_evaluated_and_what_has_ended(chair: Chair) -> None:
+    await chair.memory.refresh()
+    await chair.ticks()
+    beats = Beats(chair.clock, chair.memory, "e1", lambda: None)
+    assert [item.session_id for item in beats.beat("clinic-1").sessions] == [chair.session_id]
+    await chair.leaves()
+    await chair.memory.refresh()
+    assert (beats.beat("clinic-1").sessions, beats.beat("clinic-1").ended) == ([], [chair.session_id])

@@ -1,0 +1,116 @@
+"""One chair with a real store behind it: the clock is moved by hand, events are read from the outbox."""
+
+import os
+from base64 import b64encode
+from datetime import datetime, timedelta
+from typing import Any
+
+from services.monitoring import schemas
+from services.monitoring.evaluator import Evaluator
+from services.monitoring.ingest import Ingest
+from services.monitoring.memory import Memory
+from services.monitoring.usecases import answering, dosing, ending, sessions
+from services.monitoring.usecases.deps import Deps
+from services.monitoring.usecases.readings import Delivery, Results
+from services.monitoring.wiring import protocols
+from shared.clock import ManualClock
+from shared.events.registry import REGISTRY
+from shared.ids import new_id
+from shared.persistence.mongo import Document, Mongo, UnitOfWork
+from shared.persistence.scope import Actor, Scope
+from shared.persistence.vault import KeyRing, Vault
+
+CLINIC = "clinic-1"
+NURSE = Scope(CLINIC, Actor("nurse-1", "nurse"))
+UNITS = {"8480-6": "mm[Hg]", "8462-4": "mm[Hg]", "8867-4": "/min", "59408-5": "%", "9279-1": "/min"}
+
+
+def ring() -> KeyRing:
+    return KeyRing(f"k1:{b64encode(os.urandom(32)).decode()}")
+
+
+class Chair:
+    """A session in dosing after `seat`; readings in, alarms and events out."""
+
+    def __init__(self, mongo: Mongo, clock: ManualClock) -> None:
+        self.mongo, self.clock = mongo, clock
+        self.deps = Deps(Vault(ring()), protocols())
+        self.memory = Memory(mongo, self.deps)
+        self.ingest = Ingest(mongo, self.deps, self.memory)
+        self.evaluator = Evaluator(mongo, self.deps, self.memory, new_id())
+        self.session_id = ""
+        self.patient_id = new_id()
+
+    async def _run(self, work: Any, scope: Scope = NURSE) -> Any:
+        return await self.mongo.run(scope, work)
+
+    async def seat(self, *, dose: bool = True) -> "Chair":
+        async def work(unit: UnitOfWork) -> str:
+            row = await sessions.open_unscheduled(unit, self.deps, schemas.NewSession(patient_id=self.patient_id))
+            ready = schemas.Readiness(fasting=True, escort_named=True, well_today=True)
+            staff = [schemas.Staff(role="nurse", staff_id="nurse-1")]
+            arrival = schemas.CheckIn(
+                identity_confirmed=True,
+                display_label="ADA",
+                room="R",
+                chair="2",
+                responsible_staff=staff,
+                readiness=ready,
+            )
+            await sessions.check_in(unit, self.deps, row["_id"], arrival)
+            base = schemas.Baseline(systolic=120, diastolic=80, heart_rate=70, spo2=98, weight_kg=70)
+            await sessions.take_baseline(unit, row["_id"], base)
+            if dose:
+                given = schemas.Dose(medication="ketamine", amount_mg=35, lot="L", expiry="2028-01")
+                await dosing.give(unit, self.deps, row["_id"], given)
+            return str(row["_id"])
+
+        self.session_id = await self._run(work)
+        return self
+
+    def reading(self, value: float, sign: str = "8480-6", *, at: datetime | None = None, device: str = "m1") -> Any:
+        return schemas.Reading(
+            sign=sign,
+            value=value,
+            unit=UNITS[sign],
+            taken_at=at or self.clock.clinical_now(),
+            device=device,
+        )
+
+    async def measures(self, value: float, sign: str = "8480-6", **other: Any) -> Results:
+        return await self.sends(self.reading(value, sign, **other))
+
+    async def sends(self, *readings: Any, scope: Scope = NURSE) -> Results:
+        return await self.ingest.deliver(Delivery(scope, self.session_id, readings))
+
+    async def lasts(self, value: float, seconds: int) -> None:
+        """The same pressure once a second."""
+        for _ in range(seconds + 1):
+            await self.measures(value)
+            self.clock.advance(1)
+
+    async def acknowledges(self, alarm_id: str) -> None:
+        now = self.clock.clinical_now()
+        await self._run(lambda unit: answering.accept(unit, self.deps, alarm_id, "nurse", now))
+
+    async def leaves(self) -> None:
+        await self._run(lambda unit: ending.leave(unit, self.session_id, schemas.Leave(disposition="left_unseen")))
+
+    async def aborts(self) -> None:
+        await self._run(lambda unit: ending.abort(unit, self.session_id, schemas.Abort(reason_code="unwell")))
+
+    async def ticks(self, seconds: float = 0) -> None:
+        self.clock.advance(seconds)
+        await self.evaluator.tick()
+
+    async def alarms(self, **query: Any) -> list[Document]:
+        return await self.mongo.plumbing("alarms").find({"session_id": self.session_id, **query})
+
+    async def told(self) -> list[str]:
+        """The names of the alarm events in the order of their rows."""
+        rows = await self.mongo.plumbing("outbox").find({"lane": "alarm"})
+        return [REGISTRY[dict(row["headers"])["ce_type"].decode()].__name__ for row in rows]
+
+
+def minutes(number: float) -> timedelta:
+    return timedelta(minutes=number)

@@ -1,0 +1,180 @@
+"""The protocol's tables against clinical.md, the dose gate and the silence of devices."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from services.monitoring.alarms import evaluate, tick
+from services.monitoring.gate import Found, GateRules, closed, reasons
+from services.monitoring.limits import limits
+from services.monitoring.model import ENDED, OPEN, TRANSITIONS, aborted, left, move, stopped
+from services.monitoring.signals import SignalRules, silent_devices
+from services.monitoring.vitals import judge
+from services.monitoring.wiring import protocols
+from shared.errors import Conflict
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+IV = protocols()["iv-2026-11"]
+BP, DBP, HR, SPO2, RR = "8480-6", "8462-4", "8867-4", "59408-5", "9279-1"
+
+
+@pytest.mark.parametrize(
+    ("sign", "value", "priority"),
+    [
+        (BP, 180, "high"),
+        (BP, 160, "medium"),
+        (BP, 159, None),
+        (BP, 100, "medium"),
+        (BP, 101, None),
+        (BP, 90, "high"),
+        (DBP, 110, "high"),
+        (DBP, 100, "medium"),
+        (DBP, 50, "medium"),
+        (HR, 141, "high"),
+        (HR, 121, "medium"),
+        (HR, 49, "medium"),
+        (HR, 39, "high"),
+        (SPO2, 94, None),
+        (SPO2, 93, "medium"),
+        (SPO2, 90, "medium"),
+        (SPO2, 89, "high"),
+        (RR, 10, None),
+        (RR, 9, "medium"),
+        (RR, 7, "high"),
+        (RR, 24, None),
+        (RR, 25, "medium"),
+        (RR, 31, "high"),
+        (HR, 0, "high"),
+        (SPO2, 0, "high"),
+        (RR, 0, "high"),
+        (BP, 0, "high"),
+    ],
+)
+def test_two_tiers_of_clinical_md_3_3_and_10(sign: str, value: float, priority: str | None) -> None:
+    found = limits(IV.rules, "dosing", {})
+    states, at_once = evaluate({}, sign, value, NOW, found)
+    _, later = tick(states, NOW + timedelta(seconds=60), found)
+    raised = {item.limit.rule.priority for item in [*at_once, *later]}
+    worst = "high" if "high" in raised else "medium" if raised else None
+    assert worst == priority
+
+
+@pytest.mark.parametrize(
+    ("sign", "value", "unit", "verdict"),
+    [
+        (BP, 0, "mm[Hg]", ("collapse", None)),
+        (BP, 301, "mm[Hg]", ("quarantined", "above_bound")),
+        (BP, 120, "kPa", ("quarantined", "wrong_unit")),
+        (HR, -1, "/min", ("quarantined", "below_bound")),
+        (RR, 0, "/min", ("collapse", None)),
+        ("8310-5", 29, "Cel", ("quarantined", "below_bound")),
+        (SPO2, 100, "%", ("plausible", None)),
+    ],
+)
+def test_zero_is_a_finding_not_bad_data_clinical_md_10(
+    sign: str, value: float, unit: str, verdict: tuple[str, str | None]
+) -> None:
+    assert judge(sign, value, unit) == verdict
+
+
+def test_swapped_pressures_are_quarantined_clinical_md_3_1() -> None:
+    assert judge(DBP, 130, "mm[Hg]", systolic=80) == ("quarantined", "diastolic_not_below_systolic")
+
+
+GATE = GateRules(max_systolic=140, max_diastolic=90, min_gap_hours=48, valid_minutes=15)
+OPEN_GATE: dict[str, Any] = {
+    "now": NOW,
+    "baseline": {"systolic": 120, "diastolic": 80},
+    "baseline_at": NOW - timedelta(minutes=10),
+    "readiness": {"fasting": True, "escort_named": True, "well_today": True},
+    "planned": True,
+    "plan": {"dose_mg_per_kg": 0.5},
+    "last_dose_at": NOW - timedelta(hours=48),
+    "mg_per_kg": 0.5,
+    "ceiling_mg_per_kg": 1.0,
+    "first_dose": True,
+}
+
+
+def test_the_gate_is_open_when_nothing_stands_against_the_dose() -> None:
+    assert reasons(GATE, Found(**OPEN_GATE)) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "code", "kind"),
+    [
+        ({"baseline": None}, "no_baseline", "absolute"),
+        ({"baseline_at": NOW - timedelta(minutes=16)}, "baseline_expired", "overridable"),
+        ({"baseline": {"systolic": 141, "diastolic": 80}}, "blood_pressure", "overridable"),
+        ({"baseline": {"systolic": 120, "diastolic": 91}}, "blood_pressure", "overridable"),
+        ({"plan": None}, "plan_unknown", "overridable"),
+        ({"plan": {"dose_mg_per_kg": 0.5, "state": "paused"}}, "plan_not_active", "absolute"),
+        ({"readiness": None}, "readiness_missing", "overridable"),
+        ({"readiness": {"fasting": False, "escort_named": True, "well_today": True}}, "not_fasting", "overridable"),
+        ({"readiness": {"fasting": True, "escort_named": False, "well_today": True}}, "no_escort", "overridable"),
+        ({"readiness": {"fasting": True, "escort_named": True, "well_today": False}}, "not_well", "overridable"),
+        ({"last_dose_at": NOW - timedelta(hours=47)}, "minimum_gap", "overridable"),
+        ({"mg_per_kg": 1.01, "plan": {"dose_mg_per_kg": 1.0}}, "above_ceiling", "absolute"),
+        ({"mg_per_kg": 0.56}, "above_plan", "overridable"),
+    ],
+)
+def test_each_reason_closes_the_gate_by_itself(changed: dict[str, Any], code: str, kind: str) -> None:
+    found = reasons(GATE, Found(**(OPEN_GATE | changed)))
+    assert [(reason.code, reason.kind) for reason in found] == [(code, kind)]
+    assert closed(found)
+
+
+def test_a_session_without_a_plan_is_noted_and_does_not_close_the_gate() -> None:
+    found = reasons(GATE, Found(**(OPEN_GATE | {"planned": False, "plan": None})))
+    assert [reason.kind for reason in found] == ["note"]
+    assert not closed(found)
+
+
+SIGNAL = SignalRules(factor=10, least_s=10, interval_s=1)
+
+
+@pytest.mark.parametrize(
+    ("silent_s", "interval_s", "tolerance_s", "found"),
+    [(10, None, 2, False), (11, None, 2, True), (60, 30, 2, False), (301, 30, 2, True), (60, None, 120, False)],
+)
+def test_a_device_is_silent_after_ten_of_its_intervals(
+    silent_s: float, interval_s: float | None, tolerance_s: float, found: bool
+) -> None:
+    intervals = {} if interval_s is None else {"m": interval_s}
+    seen = {"m": NOW - timedelta(seconds=silent_s), "manual": NOW - timedelta(hours=9)}
+    silent = silent_devices(SIGNAL, intervals, seen, NOW, "dosing", timedelta(seconds=tolerance_s))
+    assert [item.device for item in silent] == (["m"] if found else [])
+    assert all(item.priority == "high" for item in silent)
+
+
+def session(state: str, **fields: Any) -> dict[str, Any]:
+    return {"state": state, "version": 1, "doses": [], "aborted": False, "watched": state in OPEN, **fields}
+
+
+@pytest.mark.parametrize("step", sorted(TRANSITIONS))
+@pytest.mark.parametrize("state", ["scheduled", *OPEN, *ENDED])
+def test_a_forbidden_transition_says_what_is_missing(step: str, state: str) -> None:
+    allowed = TRANSITIONS[step]
+    if state in allowed:
+        assert move(session(state), step, NOW)["state"] == allowed[state]
+        return
+    with pytest.raises(Conflict) as refused:
+        move(session(state), step, NOW)
+    assert all(name in refused.value.reasons[0]["detail"] for name in (state, *allowed))
+
+
+@pytest.mark.parametrize("state", ["scheduled", *OPEN, *ENDED])
+def test_abort_before_a_dose_ends_the_session_and_after_one_only_the_dosing(state: str) -> None:
+    before, after = aborted(session(state), NOW), aborted(session(state, doses=[{}]), NOW)
+    if state in ENDED:
+        assert (before["state"], after["state"]) == (state, state)
+    else:
+        assert (before["state"], before["watched"]) == ("aborted", False)
+        assert (after["state"], after["watched"], after["aborted"]) == ("recovery", True, True)
+
+
+def test_stop_and_leave_never_fail_and_move_only_what_they_should() -> None:
+    for state in ("scheduled", *OPEN, *ENDED):
+        assert stopped(session(state), NOW)["state"] == ("recovery" if state == "dosing" else state)
+        assert left(session(state), NOW)["state"] == (state if state in ENDED else "left")
