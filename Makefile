@@ -3,6 +3,9 @@ PY := .venv/bin/python
 SETUP := .venv/.stamp
 export PYTHONDONTWRITEBYTECODE := 1
 ROLES ?= all
+REPLICAS ?= 1
+SECONDS ?= 600
+SEED ?= 0
 ROLE ?= nurse
 
 .PHONY: help setup up down run token test test-unit lint docs migrate
@@ -14,8 +17,8 @@ $(SETUP): requirements-dev.txt
 	@touch $(SETUP)
 
 setup: $(SETUP) ## the virtual environment, hash-checked
-up: $(SETUP) ## start the embedded stack; ROLES=split for api and worker apart
-	@$(PY) -m deploy.local up --roles $(ROLES)
+up: $(SETUP) ## start the embedded stack; ROLES=split [REPLICAS=n] for api and worker apart
+	@$(PY) -m deploy.local up --roles $(ROLES) --replicas $(REPLICAS)
 down: $(SETUP) ## stop it all
 	@$(PY) -m deploy.local down
 run: up ## the stack, then a clinic day through the public APIs

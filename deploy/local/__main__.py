@@ -27,11 +27,12 @@ def cli() -> None: ...
 
 @cli.command(help="Start everything and return when every /readyz answers 200.")
 @click.option("--roles", type=click.Choice(["all", "split"]), default="all", help="split: api and worker apart")
-def up(roles: str) -> None:
+@click.option("--replicas", type=click.IntRange(1, 5), default=1, help="of each process, with --roles split")
+def up(roles: str, replicas: int) -> None:
     stack = Stack(ROOT / ".local")
     started = time.monotonic()
     try:
-        stack.up(step, split=roles == "split")
+        stack.up(step, replicas=replicas if roles == "split" else 0)
     except StackError as error:
         console.print(f"  [red]failed[/] {error}")
         stack.down()

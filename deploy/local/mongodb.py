@@ -16,7 +16,7 @@ from deploy.local import processes
 from deploy.local.processes import StackError
 from shared.persistence.indexes import INSERT_ONLY
 
-READ_WRITE = ["find", "insert", "update", "remove"]
+READ_WRITE = ["find", "insert", "update", "remove", "changeStream"]
 
 
 def binary() -> str:

@@ -10,7 +10,8 @@ import shutil
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,18 @@ _FIXED = {"mongod": 27117, "operator": 29092, "services": 29093, "controller": 2
 _FIXED |= {name: 8001 + number for number, name in enumerate(SERVICES)}
 _FIXED |= {f"{name}-health": 8101 + number for number, name in enumerate(SERVICES)}
 
+
+@dataclass(frozen=True)
+class Part:
+    """One process of one service: `intake`, or `intake-api`, `intake-worker`, `intake-api-2` when the roles are apart."""
+
+    name: str
+    service: str
+    role: str
+    port: int
+    health_port: int
+
+
 Report = Callable[[str], contextlib.AbstractContextManager[None]]
 
 
@@ -45,7 +58,10 @@ class Stack:
         self.home, self.cache = home, cache or ROOT / ".local" / "cache"
         home.mkdir(parents=True, exist_ok=True)
         self.secrets = _secrets(home / "secrets.json")
+        self._random = random_ports
+        self.overrides: dict[str, str] = {}
         self.ports = {name: processes.free_port() for name in _FIXED} if random_ports else dict(_FIXED)
+        self.parts: Sequence[Part] = [self._part(service, "all", 1, service) for service in SERVICES]
 
     @property
     def issuer(self) -> str:
@@ -68,8 +84,29 @@ class Stack:
     def health_url(self, service: str) -> str:
         return f"http://127.0.0.1:{self.ports[service + '-health']}"
 
-    def up(self, report: Report = silent, *, split: bool = False) -> None:
-        """Raises StackError, whose text says what to do."""
+    def _part(self, service: str, role: str, number: int, name: str) -> Part:
+        """Further replicas listen ten ports higher each; a worker's health port is a thousand above its api's."""
+        if number == 1 or not self._random:
+            step = 10 * (number - 1)
+            worker = 1000 if role == "worker" and not self._random else 0
+            health = processes.free_port() if role == "worker" and self._random else self.ports[f"{service}-health"]
+            return Part(name, service, role, self.ports[service] + step, health + step + worker)
+        return Part(name, service, role, processes.free_port(), processes.free_port())
+
+    def split(self, replicas: int) -> None:
+        """From now on: api and worker as processes of their own, so many of each."""
+        found = []
+        for service in SERVICES:
+            for role in ("api", "worker"):
+                for number in range(1, replicas + 1):
+                    name = f"{service}-{role}" + (f"-{number}" if number > 1 else "")
+                    found.append(self._part(service, role, number, name))
+        self.parts = found
+
+    def up(self, report: Report = silent, *, replicas: int = 0) -> None:
+        """`replicas`: 0 runs each service as one process. Raises StackError, whose text says what to do."""
+        if replicas:
+            self.split(replicas)
         if self.is_up():
             return
         self.down()
@@ -83,12 +120,12 @@ class Stack:
         with report("migrating the four databases"):
             asyncio.run(self._migrate())
         with report("starting the services"):
-            for service in SERVICES:
-                self.start_service(service, split=split)
+            for part in self.parts:
+                self.start_part(part)
             self._write_addresses()
-        for service in SERVICES:
-            with report(f"waiting for {service}"):
-                self._wait_ready(service)
+        for part in self.parts:
+            with report(f"waiting for {part.name}"):
+                self.wait_ready(part)
 
     def start_stores(self, report: Report = silent) -> None:
         if not os.environ.get("MONGODB_URI"):
@@ -106,19 +143,17 @@ class Stack:
                 own = importlib.import_module(f"services.{service}.store").INDEXES
                 mongodb.make_users(self.mongodb_uri, service, [*PLUMBING_INDEXES, *own], self.secrets)
 
-    def start_service(self, service: str, *, split: bool = False) -> None:
-        for role in ("api", "worker") if split else ("all",):
-            name = f"{service}-{role}" if split else service
-            processes.start(
-                self.home, name, [sys.executable, "-m", f"services.{service}", role], self.environment(service, role)
-            )
+    def start_part(self, part: Part) -> None:
+        command = [sys.executable, "-m", f"services.{part.service}", part.role]
+        processes.start(self.home, part.name, command, self.environment(part.service, part))
 
     def is_up(self) -> bool:
         """True when every service of this stack answers that it is ready."""
         if not (self.home / "stack.json").exists():
             return False
         with contextlib.suppress(httpx.HTTPError):
-            return all(httpx.get(f"{self.health_url(name)}/readyz", timeout=1).status_code == 200 for name in SERVICES)
+            ready = [httpx.get(f"{_loopback(part.health_port)}/readyz", timeout=1) for part in self.parts]
+            return all(answer.status_code == 200 for answer in ready)
         return False
 
     def down(self) -> None:
@@ -130,11 +165,11 @@ class Stack:
         processes.stop(self.home, stores)
         (self.home / "stack.json").unlink(missing_ok=True)
 
-    def environment(self, service: str, role: str = "all") -> dict[str, str]:
+    def environment(self, service: str, part: Part | None = None) -> dict[str, str]:
+        part = part or self._part(service, "all", 1, service)
         prefix, password = service.upper(), self.secrets[service]
         host = f"127.0.0.1:{self.ports['mongod']}"
         owner = f"{service}-migrate:{self.secrets[service + '-migrate']}"
-        health = self.ports[f"{service}-health"] + (1000 if role == "worker" else 0)
         values = {
             "ENVIRONMENT": "local",
             "MONGODB_URI": f"mongodb://{service}:{password}@{host}/?replicaSet=rs0&authSource={service}",
@@ -146,8 +181,8 @@ class Stack:
             "KAFKA_MIN_INSYNC_REPLICAS": "1",
             "OIDC_ISSUER": self.issuer,
             "OIDC_JWKS_URL": f"{self.issuer}/jwks",
-            "API_PORT": str(self.ports[service]),
-            "HEALTH_PORT": str(health),
+            "API_PORT": str(part.port),
+            "HEALTH_PORT": str(part.health_port),
             "KEY_RING": f"k1:{self.secrets[service + '-ring']}",
             "TRANSPORT_KEY_RING": f"t1:{self.secrets['transport-ring']}",
             "SIGNING_KEY": self.secrets[service + "-signing"],
@@ -165,7 +200,7 @@ class Stack:
                 "FALLBACK_PAGER": "pager-fallback",
                 "PUBLIC_URL": self.url("notifications"),
             }
-        return {f"{prefix}_{name}": text for name, text in values.items()}
+        return {f"{prefix}_{name}": text for name, text in values.items()} | self.overrides
 
     async def _migrate(self) -> None:
         jobs = []
@@ -183,16 +218,17 @@ class Stack:
         for name, port in self.ports.items():
             processes.need_free_port(port, name)
 
-    def _wait_ready(self, service: str) -> None:
-        deadline, last = time.monotonic() + READY_SECONDS, "no answer"
+    def wait_ready(self, part: Part, seconds: float = READY_SECONDS) -> None:
+        """Raises StackError when it is not ready in time."""
+        deadline, last = time.monotonic() + seconds, "no answer"
         while time.monotonic() < deadline:
             with contextlib.suppress(httpx.HTTPError):
-                answer = httpx.get(f"{self.health_url(service)}/readyz", timeout=1)
+                answer = httpx.get(f"{_loopback(part.health_port)}/readyz", timeout=1)
                 if answer.status_code == 200:
                     return
                 last = answer.text
-            time.sleep(0.1)
-        raise StackError(f"{service} is not ready ({last}); see {self.home / 'log'}.")
+            time.sleep(0.05)
+        raise StackError(f"{part.name} is not ready ({last}); see {self.home / 'log' / (part.name + '.log')}.")
 
     def _write_addresses(self) -> None:
         services = {
@@ -218,6 +254,10 @@ class Stack:
     def token(self, role: str, subject: str, clinic: str = CLINIC, patient_id: str | None = None) -> str:
         key = companions.signing_key(self.home / "issuer.pem")
         return companions.make_token(key, self.issuer, role, clinic, subject, patient_id)
+
+
+def _loopback(port: int) -> str:
+    return f"http://127.0.0.1:{port}"
 
 
 def _secrets(path: Path) -> dict[str, str]:

@@ -79,7 +79,11 @@ class Ingest:
                 waiter.answer.set_result(answer)
 
     async def _run(self, deliveries: list[Delivery]) -> list[Results | StillwaterError]:
+        runs = 0
+
         async def work(unit: UnitOfWork) -> list[Results | StillwaterError]:
-            return await take(unit, self._deps, deliveries)
+            nonlocal runs
+            runs += 1
+            return await take(unit, self._deps, deliveries, repeated=runs > 1)
 
         return await self._mongo.run(deliveries[0].scope, work)

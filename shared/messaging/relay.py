@@ -31,6 +31,7 @@ from shared.telemetry.tracing import send_span
 log = logging.getLogger(__name__)
 
 BATCH_ROWS = 1000
+SPANNED_ROWS = 64
 SWEEP_SECONDS = 0.2
 PRODUCE_SECONDS = 10.0
 _SCOPE = system_scope("-", "relay")
@@ -88,7 +89,7 @@ class Relay:
         sent, behind = 0, ""
         try:
             while rows := await self._read(behind):
-                sent += await self._send(rows)
+                sent += await self._send(_in_order(rows))
                 behind = rows[-1]["_id"]
                 if len(rows) < BATCH_ROWS or (stop is not None and stop.is_set()):
                     break
@@ -102,9 +103,7 @@ class Relay:
         if self._held_back:
             query["aggregate"] = {"$nin": self._held_back}
         rows = await self._mongo.plumbing(OUTBOX).find(query, limit=BATCH_ROWS)
-        if not rows or not await self._leading():
-            return []
-        return _in_order(rows)
+        return rows if rows and await self._leading() else []
 
     async def _send(self, rows: Sequence[Document]) -> int:
         try:
@@ -137,15 +136,17 @@ class Relay:
         self._looked_for_dead = now
 
     async def _produce(self, rows: Sequence[Document]) -> None:
+        """Acknowledged together. In a backlog no row has a span of its own: its reader continues the origin's span."""
         producer = await self._open_producer()
-        async with asyncio.timeout(PRODUCE_SECONDS), contextlib.AsyncExitStack() as spans:
-            futures = []
-            for row in rows:
-                headers = [(name, bytes(item)) for name, item in row["headers"]]
-                headers = spans.enter_context(send_span(row["topic"], headers))
-                value = None if row["value"] is None else bytes(row["value"])
-                futures.append(await producer.send(row["topic"], value, bytes(row["key"]), headers=headers))
-            await asyncio.gather(*futures)
+        async with asyncio.timeout(PRODUCE_SECONDS):
+            with contextlib.ExitStack() as spans:
+                futures = []
+                for row in rows:
+                    headers = [(name, item) for name, item in row["headers"]]
+                    if len(rows) <= SPANNED_ROWS:
+                        headers = spans.enter_context(send_span(row["topic"], headers))
+                    futures.append(await producer.send(row["topic"], row["value"], row["key"], headers=headers))
+                await asyncio.gather(*futures)
 
     async def _one_by_one(self, rows: Sequence[Document]) -> int:
         """After a refusal, with a new producer: only a row that is refused alone is dead."""

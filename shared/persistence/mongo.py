@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorClientSession
 from pymongo import IndexModel, ReadPreference
-from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError, WTimeoutError
+from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, PyMongoError, WTimeoutError
 from pymongo.monitoring import CommandListener
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
@@ -270,6 +270,8 @@ class Mongo:
 
 
 def _is_duplicate(error: PyMongoError) -> bool:
+    if isinstance(error, BulkWriteError):
+        return any(row["code"] == _DUPLICATE_KEY for row in error.details["writeErrors"])
     return isinstance(error, OperationFailure) and error.code == _DUPLICATE_KEY
 
 

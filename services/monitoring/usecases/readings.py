@@ -50,16 +50,20 @@ class _Session:
     heard: set[str] = field(default_factory=set)
 
 
-async def take(unit: UnitOfWork, deps: Deps, deliveries: Sequence[Delivery]) -> list[Results | StillwaterError]:
+async def take(
+    unit: UnitOfWork, deps: Deps, deliveries: Sequence[Delivery], *, repeated: bool
+) -> list[Results | StillwaterError]:
     """The results of each delivery in order; acknowledged only with every alarm transition that they caused.
 
     A delivery for an unknown session, or another clinic's, is NotFound and changes nothing for its neighbours.
+    Duplicates are rare: the store's unique key finds them, and only then, `repeated`, is looked for what is known.
     """
     ids = sorted({delivery.session_id for delivery in deliveries})
     rows, engines = await sessions_by_id(unit, ids), await engines_by_id(unit, ids)
     sessions = {identifier: _open(deps, row, engines.get(identifier)) for identifier, row in rows.items()}
     batch = _Batch(unit, sessions)
-    await batch.find_known(deliveries)
+    if repeated:
+        await batch.find_known(deliveries)
     answers: list[Results | StillwaterError] = []
     for delivery in deliveries:
         session = sessions.get(delivery.session_id)

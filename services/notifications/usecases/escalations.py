@@ -56,8 +56,7 @@ async def start(unit: UnitOfWork, deps: Deps, alarm: Alarm) -> bool:
     """Page the first step; False when this alarm escalates already. A stub that came first is completed, not restarted."""
     row = await find(unit, alarm.alarm_id)
     if row is None:
-        row = await _create(unit, alarm, rules.begin(alarm.priority, unit.clock.clinical_now()))
-        await take_step(unit, deps, row)
+        await take_step(unit, deps, _new(unit, alarm, rules.begin(alarm.priority, unit.clock.clinical_now())))
         return True
     if row["known"]:
         return False
@@ -65,13 +64,12 @@ async def start(unit: UnitOfWork, deps: Deps, alarm: Alarm) -> bool:
     return True
 
 
-async def _create(unit: UnitOfWork, alarm: Alarm, state: State) -> Document:
+def _new(unit: UnitOfWork, alarm: Alarm, state: State) -> Document:
+    """Not stored yet: version 0."""
     identifier = escalation_id(unit, alarm.alarm_id)
-    row = as_document(identifier, unit.clock.clinical_now(), **_facts(alarm), **_fields(state))
-    await unit.collection(ESCALATIONS).insert(row)
     event = EscalationStarted(patient_id=alarm.patient_id, escalation_id=identifier, alarm_id=alarm.alarm_id)
     emit(unit, event, aggregate=f"escalation/{identifier}", version=1)
-    return row
+    return as_document(identifier, unit.clock.clinical_now(), **_facts(alarm), **_fields(state)) | {"version": 0}
 
 
 def _facts(alarm: Alarm) -> Document:
@@ -93,7 +91,10 @@ def _state(row: Document) -> State:
 async def _save(unit: UnitOfWork, deps: Deps, row: Document, state: State) -> Document:
     """Save, and set or cancel the one timer that this state has."""
     after = {**row, **_fields(state), "version": row["version"] + 1, "updated_at": unit.clock.clinical_now()}
-    await unit.collection(ESCALATIONS).replace_versioned(after)
+    if row["version"] == 0:
+        await unit.collection(ESCALATIONS).insert(after)
+    else:
+        await unit.collection(ESCALATIONS).replace_versioned(after)
     key, due = f"escalation:{row['_id']}", rules.timer(deps.policy, state)
     if due is None:
         await cancel_timer(unit, key)
@@ -142,9 +143,9 @@ async def _restart(unit: UnitOfWork, deps: Deps, row: Document, state: State) ->
     await take_step(unit, deps, saved)
 
 
-async def _stub(unit: UnitOfWork, alarm_id: str, patient_id: str | None, at: datetime, state: State) -> Document:
+def _stub(unit: UnitOfWork, alarm_id: str, patient_id: str | None, at: datetime, state: State) -> Document:
     """An event of an alarm that is not known yet: what it says is kept, and VitalsAbnormal completes it."""
-    return await _create(unit, Alarm(alarm_id, None, patient_id, state.priority, at, known=False), state)
+    return _new(unit, Alarm(alarm_id, None, patient_id, state.priority, at, known=False), state)
 
 
 async def accept(unit: UnitOfWork, deps: Deps, alarm_id: str, patient_id: str | None, at: datetime) -> bool:
@@ -152,8 +153,7 @@ async def accept(unit: UnitOfWork, deps: Deps, alarm_id: str, patient_id: str | 
     row = await find(unit, alarm_id)
     if row is None:
         state = rules.accept(rules.begin("high", at), at)
-        row = await _stub(unit, alarm_id, patient_id, at, state)
-        await _save(unit, deps, row, state)
+        await _save(unit, deps, _stub(unit, alarm_id, patient_id, at, state), state)
         return True
     if row["phase"] != "paging" or (row["run"] > 0 and at < row["base"]):
         return False
@@ -165,7 +165,8 @@ async def attend(unit: UnitOfWork, deps: Deps, alarm_id: str, patient_id: str | 
     """Somebody is at the chair. Idempotent by state."""
     row = await find(unit, alarm_id)
     if row is None:
-        await _stub(unit, alarm_id, patient_id, at, rules.attend(rules.begin("high", at)))
+        state = rules.attend(rules.begin("high", at))
+        await _save(unit, deps, _stub(unit, alarm_id, patient_id, at, state), state)
     elif row["phase"] in ("paging", "accepted"):
         await _quieten(unit, deps, row, rules.attend(_state(row)))
 
@@ -174,7 +175,8 @@ async def clear(unit: UnitOfWork, deps: Deps, alarm_id: str, patient_id: str | N
     """The alarm is over. What ended never pages again."""
     row = await find(unit, alarm_id)
     if row is None:
-        await _stub(unit, alarm_id, patient_id, at, rules.end(rules.begin("high", at)))
+        state = rules.end(rules.begin("high", at))
+        await _save(unit, deps, _stub(unit, alarm_id, patient_id, at, state), state)
     elif row["phase"] != "ended":
         await _quieten(unit, deps, row, rules.end(_state(row)))
 

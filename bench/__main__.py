@@ -1,0 +1,59 @@
+"""`python -m bench [NAME ...]`: measure, print the table, write bench/results.json."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import click
+import uvloop
+
+from bench import alarm_path, footprint, inbox, outbox, routes
+from bench.figures import Figure, show, write
+from bench.world import World, world
+
+Bench = Callable[[World, bool], Awaitable[list[Figure]]]
+
+
+async def _alarm_path(system: World, quick: bool) -> list[Figure]:
+    return await alarm_path.measure(system, 60 if quick else 1000)
+
+
+async def _relay(system: World, quick: bool) -> list[Figure]:
+    found = await outbox.latency(system, 4 if quick else 20)
+    return found + await outbox.throughput(system, 5_000 if quick else 20_000)
+
+
+async def _consumer(system: World, quick: bool) -> list[Figure]:
+    return await inbox.throughput(system, 1_000 if quick else 6_000)
+
+
+async def _api(system: World, quick: bool) -> list[Figure]:
+    return await routes.create(system, 1.0 if quick else 5.0)
+
+
+BENCHES: dict[str, Bench] = {"api": _api, "alarm_path": _alarm_path, "relay": _relay, "consumer": _consumer}
+
+
+async def _run(names: tuple[str, ...], quick: bool) -> list[Figure]:
+    figures: list[Figure] = []
+    async with world() as system:
+        click.echo("footprint ...")
+        figures += await footprint.measure(system)
+        for name in names or tuple(BENCHES):
+            click.echo(f"{name} ...")
+            figures += await BENCHES[name](system, quick)
+            await asyncio.sleep(0)
+    return figures
+
+
+@click.command(help="Measure on a fresh stack of real MongoDB and Kafka; every figure has its yardstick beside it.")
+@click.argument("names", nargs=-1, type=click.Choice(sorted(BENCHES)))
+@click.option("--quick", is_flag=True, help="Few rounds: shows that it works, writes nothing.")
+def main(names: tuple[str, ...], quick: bool) -> None:
+    figures = uvloop.run(_run(names, quick))
+    show(figures)
+    if not quick:
+        write(figures)
+
+
+if __name__ == "__main__":
+    main()

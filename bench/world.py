@@ -1,0 +1,84 @@
+"""The system under test: api and worker as processes of their own on a fresh stack, and a pager's sink with a clock."""
+
+import asyncio
+import contextlib
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from deploy.local import processes
+from deploy.local.stack import Part, Stack
+from shared.messaging.topics import SERVICES
+
+
+class Sink:
+    """A pager provider that notes when each page arrived, by room and sign."""
+
+    def __init__(self) -> None:
+        self.arrived: dict[tuple[str, str], float] = {}
+        self._server: asyncio.Server | None = None
+        self.port = processes.free_port()
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).lower()
+                length = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
+                body: dict[str, Any] = orjson.loads(await reader.readexactly(length))
+                now = time.perf_counter()
+                for sign in body.get("signs", ()):
+                    self.arrived.setdefault((body["room"], sign["sign"]), now)
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        writer.close()
+
+
+class World:
+    """A stack with split roles; `bare` is the yardstick process beside it."""
+
+    def __init__(self, stack: Stack, sink: Sink) -> None:
+        self.stack, self.sink = stack, sink
+        self.bare_port = processes.free_port()
+
+    def stack_now(self) -> datetime:
+        """Clinical time is real time here."""
+        return datetime.now(UTC)
+
+    def part(self, name: str) -> Part:
+        return next(part for part in self.stack.parts if part.name == name)
+
+    def start_bare(self) -> int:
+        arguments = [str(self.bare_port), self.stack.mongodb_uri, self.stack.kafka]
+        return processes.start(self.stack.home, "bare", [sys.executable, "-m", "bench.bare", *arguments])
+
+    async def topic(self, name: str, partitions: int) -> str:
+        """A topic of its own for one measurement."""
+        unique = f"bench.{name}.{time.time_ns()}"
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.stack.kafka)
+        await admin.start()
+        await admin.create_topics([NewTopic(unique, partitions, 1)])
+        await admin.close()
+        return unique
+
+
+@contextlib.asynccontextmanager
+async def world() -> AsyncIterator[World]:
+    with tempfile.TemporaryDirectory(prefix="stillwater-bench-") as folder:
+        stack, sink = Stack(Path(folder), random_ports=True), Sink()
+        await sink.start()
+        stack.overrides |= {f"{service.upper()}_OTLP_ENDPOINT": "" for service in SERVICES}
+        stack.overrides["NOTIFICATIONS_PAGER_URL"] = f"http://127.0.0.1:{sink.port}/"
+        try:
+            await asyncio.to_thread(stack.up, replicas=1)
+            yield World(stack, sink)
+        finally:
+            await asyncio.to_thread(stack.down)
