@@ -58,6 +58,22 @@ def activate(plan: Document, now: datetime) -> Document:
     return changed(plan, now, state="active")
 
 
+PLAN_MOVES: dict[str, dict[str, str]] = {
+    "pause": {"active": "paused"},
+    "resume": {"paused": "active"},
+    "discontinue": {"draft": "discontinued", "active": "discontinued", "paused": "discontinued"},
+}
+
+
+def move_plan(plan: Document, verb: str, now: datetime) -> Document:
+    """The plan after `verb`. Raises Conflict that names what would be needed."""
+    allowed = PLAN_MOVES[verb]
+    if plan["state"] not in allowed:
+        detail = f"The plan is {plan['state']}; {verb} needs {' or '.join(sorted(allowed))}."
+        raise Conflict(reasons=[{"code": f"plan_{plan['state']}", "detail": detail}])
+    return changed(plan, now, state=allowed[plan["state"]])
+
+
 def count_session(plan: Document, session_id: str, now: datetime) -> Document | None:
     """The plan after one more dosing session; None when this session is counted already."""
     if session_id in plan["session_ids"]:

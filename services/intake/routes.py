@@ -153,3 +153,31 @@ async def activate_plan(plan_id: Id, call: Prescriber) -> Response:
         return Reply(show_plan(row), version=row["version"])
 
     return await call.write(work)
+
+
+async def _move_plan(call: Call, plan_id: str, verb: str, body: schemas.PlanMove) -> Response:
+    expected = call.expected_version()
+
+    async def work(unit: UnitOfWork) -> Reply:
+        row = await usecases.move_plan(unit, plan_id, verb, expected, body.reason_code)
+        return Reply(show_plan(row), version=row["version"])
+
+    return await call.write(work)
+
+
+@router.post("/v1/plans/{plan_id}/pause", response_model=schemas.Plan, responses=problems(404, 409, 412, 428))
+async def pause_plan(plan_id: Id, body: schemas.PlanMove, call: Prescriber) -> Response:
+    """Hold the dosing."""
+    return await _move_plan(call, plan_id, "pause", body)
+
+
+@router.post("/v1/plans/{plan_id}/resume", response_model=schemas.Plan, responses=problems(404, 409, 412, 428))
+async def resume_plan(plan_id: Id, body: schemas.PlanMove, call: Prescriber) -> Response:
+    """Go on with the dosing."""
+    return await _move_plan(call, plan_id, "resume", body)
+
+
+@router.post("/v1/plans/{plan_id}/discontinue", response_model=schemas.Plan, responses=problems(404, 409, 412, 428))
+async def discontinue_plan(plan_id: Id, body: schemas.PlanMove, call: Prescriber) -> Response:
+    """End the plan for good."""
+    return await _move_plan(call, plan_id, "discontinue", body)

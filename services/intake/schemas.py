@@ -67,10 +67,16 @@ class Plan(Body):
     sessions_done: int
     min_gap_hours: int
     integration_after: bool
-    state: Literal["draft", "active", "completed"]
+    state: Literal["draft", "active", "paused", "completed", "discontinued"]
     protocol_version: str
     version: int
 
 
 class Erasure(Body):
     reason_code: Literal["asked_by_the_person", "duplicate", "test_data"]
+
+
+class PlanMove(Body):
+    """Why; a code of the clinic's own list."""
+
+    reason_code: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")] | None = None

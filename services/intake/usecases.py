@@ -6,13 +6,18 @@ from dataclasses import dataclass
 from services.intake import model, schemas
 from services.intake.model import PlanProtocol
 from services.intake.store import INQUIRIES, PATIENTS, PLANS
+from shared.errors import VersionConflict
 from shared.events.intake import (
     ContactRecord,
     InquiryErased,
     InquiryReceived,
     PatientRegistered,
+    PlanState,
     TreatmentPlanActivated,
     TreatmentPlanCompleted,
+    TreatmentPlanDiscontinued,
+    TreatmentPlanPaused,
+    TreatmentPlanResumed,
 )
 from shared.events.monitoring import SessionCompleted
 from shared.ids import new_id
@@ -108,6 +113,46 @@ async def activate_plan(unit: UnitOfWork, plan_id: str, expected_version: int) -
     emit(unit, event, aggregate=f"plan/{plan_id}", version=after["version"])
     audit(unit, "plan.activate", f"plan/{plan_id}", patient_id=after["patient_id"])
     return after
+
+
+_MOVED: dict[str, type[TreatmentPlanActivated]] = {
+    "pause": TreatmentPlanPaused,
+    "resume": TreatmentPlanResumed,
+    "discontinue": TreatmentPlanDiscontinued,
+}
+
+
+async def move_plan(
+    unit: UnitOfWork, plan_id: str, verb: str, expected: int | None, reason_code: str | None
+) -> Document:
+    """Pause, resume or discontinue; `expected` is None where an event and no person decides.
+
+    Raises NotFound, PreconditionFailed, Conflict.
+    """
+    plan = await unit.collection(PLANS).get(plan_id)
+    if expected is not None and expected != plan["version"]:
+        raise VersionConflict
+    after = model.move_plan(plan, verb, unit.clock.clinical_now())
+    await unit.collection(PLANS).replace_versioned(after)
+    fields: Document = {name: after[name] for name in _PLAN_FIELDS} | {"plan_id": plan_id}
+    if verb != "resume":
+        fields["reason_code"] = reason_code or "unspecified"
+    emit(unit, _MOVED[verb].model_validate(fields), aggregate=f"plan/{plan_id}", version=after["version"])
+    audit(unit, f"plan.{verb}", f"plan/{plan_id}", patient_id=after["patient_id"])
+    return after
+
+
+async def pause_for_safety(unit: UnitOfWork, patient_id: str, reason_code: str) -> int:
+    """A serious adverse event pauses every active plan of the patient; returns how many."""
+    rows = await unit.collection(PLANS).find({"patient_id": patient_id, "state": "active"})
+    for row in rows:
+        await move_plan(unit, row["_id"], "pause", None, reason_code)
+    return len(rows)
+
+
+def plan_state(plan: Document) -> PlanState:
+    fields = {name: plan[name] for name in _PLAN_FIELDS}
+    return PlanState(plan_id=plan["_id"], state=plan["state"], sessions_done=len(plan["session_ids"]), **fields)
 
 
 _PLAN_FIELDS = [

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from services.intake.handlers import EVENT_HANDLERS
 from services.intake.model import PlanProtocol
+from services.intake.republish import REPUBLISH
 from services.intake.routes import router
 from services.intake.settings import IntakeSettings
 from services.intake.store import INDEXES
@@ -26,7 +27,7 @@ def wire(settings: IntakeSettings, _mongo: Mongo, ring: KeyRing) -> Wiring:
         protocol=load(PROTOCOLS / "plans.yaml", PlanProtocol),
         publishable_keys={key: clinic for key, _, clinic in pairs},
     )
-    return Wiring(deps=deps, routers=[router], indexes=INDEXES, event_handlers=EVENT_HANDLERS)
+    return Wiring(deps=deps, routers=[router], indexes=INDEXES, event_handlers=EVENT_HANDLERS, republish=REPUBLISH)
 
 
 SERVICE = Service("intake", IntakeSettings, wire)

@@ -2,7 +2,13 @@
 
 from services.monitoring.store import ALARMS
 from services.monitoring.usecases import answering, projections, sessions
-from shared.events.intake import TreatmentPlanActivated
+from shared.events.intake import (
+    PlanState,
+    TreatmentPlanActivated,
+    TreatmentPlanDiscontinued,
+    TreatmentPlanPaused,
+    TreatmentPlanResumed,
+)
 from shared.events.notifications import EscalationAcknowledged, EscalationStepTaken
 from shared.events.scheduling import AppointmentBooked, AppointmentCancelled
 from shared.messaging.handling import EventContext, Handlers
@@ -10,7 +16,17 @@ from shared.messaging.outcomes import Done, Outcome, Skip
 
 
 async def on_plan_activated(context: EventContext, event: TreatmentPlanActivated) -> Outcome:
-    return Done() if await projections.know_plan(context.unit, event) else Skip("older")
+    """Activated or resumed: the plan may be dosed by."""
+    return Done() if await projections.know_plan(context.unit, event, "active") else Skip("older")
+
+
+async def on_plan_held(context: EventContext, event: TreatmentPlanPaused) -> Outcome:
+    return Done() if await projections.know_plan(context.unit, event, "held") else Skip("older")
+
+
+async def on_plan_state(context: EventContext, event: PlanState) -> Outcome:
+    """Republished: applied if not older, so that a projection that was dropped is whole again."""
+    return Done() if await projections.know_plan(context.unit, event, event.state) else Skip("older")
 
 
 async def on_booked(context: EventContext, event: AppointmentBooked) -> Outcome:
@@ -40,6 +56,10 @@ async def on_step(context: EventContext, event: EscalationStepTaken) -> Outcome:
 
 EVENT_HANDLERS: Handlers = {
     TreatmentPlanActivated: on_plan_activated,
+    TreatmentPlanResumed: on_plan_activated,
+    TreatmentPlanPaused: on_plan_held,
+    TreatmentPlanDiscontinued: on_plan_held,
+    PlanState: on_plan_state,
     AppointmentBooked: on_booked,
     AppointmentCancelled: on_cancelled,
     EscalationAcknowledged: on_acknowledged,

@@ -5,7 +5,7 @@ from shared.events.intake import TreatmentPlanActivated
 from shared.persistence.mongo import Document, UnitOfWork
 
 
-async def know_plan(unit: UnitOfWork, event: TreatmentPlanActivated, state: str = "active") -> bool:
+async def know_plan(unit: UnitOfWork, event: TreatmentPlanActivated, state: str) -> bool:
     """False for an older version."""
     known = await unit.collection(PLANS).find_one({"_id": event.plan_id})
     if known is not None and known["version"] >= event.version:
