@@ -8,7 +8,7 @@ SECONDS ?= 600
 SEED ?= 0
 ROLE ?= nurse
 
-.PHONY: help setup up down run token test test-unit lint docs migrate
+.PHONY: help setup up down run token test test-unit test-faults bench lint docs migrate
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -32,6 +32,10 @@ test-unit: $(SETUP) ## seconds; no store, no broker
 	@$(PY) -m pytest tests/unit tests/contract
 test: lint ## every tier, on real MongoDB and Kafka
 	@$(PY) -m pytest
+test-faults: $(SETUP) ## the long fault run: [SECONDS=] [SEED=]
+	@$(PY) -m tests.faults --seconds $(SECONDS) --seed $(SEED)
+bench: $(SETUP) ## figures beside bare yardsticks; writes bench/results.json
+	@$(PY) -m bench
 docs: $(SETUP) ## OpenAPI and the event catalogue, generated
 	@$(PY) -m docs.generate
 migrate: up ## indexes and topics (part of `make up`)

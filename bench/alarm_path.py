@@ -41,7 +41,7 @@ class Ward:
         return session
 
     async def measure(self, session: str, values: dict[str, float], device: str = "manual") -> None:
-        now = rfc3339(self._world.stack_now())
+        now = rfc3339(self._world.stack.now())
         readings = [
             {"sign": sign, "value": values.get(sign, normal), "unit": unit, "taken_at": now, "device": device}
             for sign, unit, normal in SIGNS

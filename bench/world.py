@@ -6,7 +6,6 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +47,6 @@ class World:
     def __init__(self, stack: Stack, sink: Sink) -> None:
         self.stack, self.sink = stack, sink
         self.bare_port = processes.free_port()
-
-    def stack_now(self) -> datetime:
-        """Clinical time is real time here."""
-        return datetime.now(UTC)
 
     def part(self, name: str) -> Part:
         return next(part for part in self.stack.parts if part.name == name)

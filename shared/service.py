@@ -18,7 +18,7 @@ from pymongo import IndexModel
 from shared.clock import Clock, ScaledClock, SystemClock
 from shared.ids import new_id
 from shared.messaging.consumer import Consumer
-from shared.messaging.handling import Handlers, Pipeline
+from shared.messaging.handling import Handlers, Pipeline, WithoutStore
 from shared.messaging.kafka import KafkaAddress, ensure_topics, new_consumer, new_producer
 from shared.messaging.redrive import Redrive
 from shared.messaging.relay import Relay
@@ -51,7 +51,7 @@ class Wiring:
     """What a service puts on the shared plumbing; made by its `wiring.wire(settings, mongo, ring)`.
 
     `deps` goes to handlers and timers, and to routes unless `http_deps` is given. `background` tasks run in workers,
-    those of `everywhere` in api processes too.
+    those of `everywhere` in api processes too. `without_store` is what the alarm lane does while nothing can be written.
     """
 
     deps: Any
@@ -63,6 +63,7 @@ class Wiring:
     http_deps: Any = None
     background: Mapping[str, Task] = field(default_factory=dict)
     everywhere: Mapping[str, Task] = field(default_factory=dict)
+    without_store: WithoutStore | None = None
     republish: Mapping[str, Republish] = field(default_factory=dict)
 
 
@@ -124,7 +125,8 @@ class Process:
 
     def _pipeline(self, lane: str, handlers: Handlers) -> Pipeline:
         name = self._service.name
-        return Pipeline(self.mongo, name, group_for(name, lane), handlers, self.wiring.deps)
+        without_store = self.wiring.without_store if lane == "alarm" else None
+        return Pipeline(self.mongo, name, group_for(name, lane), handlers, self.wiring.deps, without_store)
 
     def redrive(self, by: str) -> Redrive:
         sides = (("bulk", self.wiring.event_handlers), ("alarm", self.wiring.alarm_handlers))

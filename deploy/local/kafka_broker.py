@@ -1,4 +1,4 @@
-"""A real Apache Kafka in KRaft mode: SCRAM for the services with ACLs, a plain listener for the operator on loopback."""
+"""A real Apache Kafka in KRaft mode: SCRAM for the services, a plain listener for the operator on loopback."""
 
 import os
 import shutil
@@ -6,16 +6,10 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.protocol.admin import CreateAclsRequest
-
 from deploy.local import processes
 from deploy.local.processes import StackError
-from shared.messaging.topics import SERVICES, TOPICS, group_for
 
 POM = Path(__file__).parent / "kafka" / "pom.xml"
-_TOPIC, _GROUP, _LITERAL, _ALLOW = 2, 3, 3, 3
-_READ, _WRITE, _DESCRIBE = 3, 4, 8
 
 
 def jars(cache: Path) -> str:
@@ -95,25 +89,3 @@ transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
 log.dirs={data}
 """
-
-
-async def grant(bootstrap_servers: str) -> None:
-    """Each service may write its own topics, read those it consumes, and use its own groups; nothing else."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
-    await admin.start()
-    try:
-        for topic in TOPICS:
-            await _allow(admin, _TOPIC, topic.name, topic.producer, _WRITE)
-            for reader in topic.readers:
-                await _allow(admin, _TOPIC, topic.name, reader, _READ)
-        for service in SERVICES:
-            for lane in ("bulk", "alarm"):
-                await _allow(admin, _GROUP, group_for(service, lane), service, _READ)
-    finally:
-        await admin.close()
-
-
-async def _allow(admin: AIOKafkaAdminClient, kind: int, name: str, service: str, operation: int) -> None:
-    for allowed in (operation, _DESCRIBE):
-        request = CreateAclsRequest(kind, name, _LITERAL, f"User:{service}", "*", allowed, _ALLOW)
-        await admin._send_request(request)  # noqa: SLF001 - aiokafka has the request but no public method yet

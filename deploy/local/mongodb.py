@@ -1,11 +1,10 @@
-"""A real mongod as a single-node replica set with authentication; one user per service that opens no other database."""
+"""A real mongod as a single-node replica set with authentication."""
 
 import importlib.util
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,6 @@ from pymongo.errors import PyMongoError
 
 from deploy.local import processes
 from deploy.local.processes import StackError
-from shared.persistence.indexes import INSERT_ONLY
-
-READ_WRITE = ["find", "insert", "update", "remove", "changeStream"]
 
 
 def binary() -> str:
@@ -81,23 +77,3 @@ def _wait_primary(client: MongoClient[Any]) -> None:
         if time.monotonic() > deadline:
             raise StackError("mongod did not become primary within 20 s.")
         time.sleep(0.05)
-
-
-def make_users(uri: str, service: str, collections: Iterable[str], passwords: Mapping[str, str]) -> None:
-    """The service's user (own collections; audit is insert and find only) and the owner that `migrate` uses."""
-    privileges: list[dict[str, Any]] = [
-        {
-            "resource": {"db": service, "collection": name},
-            "actions": ["find", "insert"] if name in INSERT_ONLY else READ_WRITE,
-        }
-        for name in sorted(collections)
-    ]
-    privileges.append({"resource": {"db": service, "collection": ""}, "actions": ["listCollections"]})
-    with MongoClient[Any](uri) as client:
-        database = client[service]
-        known = {row["role"] for row in database.command("rolesInfo")["roles"]}
-        verb = "updateRole" if "service" in known else "createRole"
-        database.command(verb, "service", privileges=privileges, roles=[])
-        for user, role in ((service, "service"), (f"{service}-migrate", "dbOwner")):
-            exists = database.command("usersInfo", user)["users"]
-            database.command("updateUser" if exists else "createUser", user, pwd=passwords[user], roles=[role])

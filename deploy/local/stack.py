@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import importlib
 import json
 import os
 import secrets
@@ -12,15 +11,17 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from deploy import rights
 from deploy.local import companions, kafka_broker, mongodb, processes
 from deploy.local.processes import StackError
+from shared.clock import ScaledClock
 from shared.messaging.topics import SERVICES
-from shared.persistence.indexes import PLUMBING_INDEXES
 from shared.service import create_topics
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,6 +78,10 @@ class Stack:
             f"mongodb://admin:{self.secrets['admin']}@127.0.0.1:{self.ports['mongod']}/?replicaSet=rs0&authSource=admin"
         )
         return os.environ.get("MONGODB_URI") or own
+
+    def now(self) -> datetime:
+        """Clinical time, as the services see it."""
+        return ScaledClock(self.home / "clock.jsonl").clinical_now()
 
     def url(self, service: str) -> str:
         return f"http://127.0.0.1:{self.ports[service]}"
@@ -138,10 +143,8 @@ class Stack:
         with report("creating topics, users and permissions"):
             asyncio.run(create_topics(self.kafka))
             if not os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
-                asyncio.run(kafka_broker.grant(self.kafka))
-            for service in SERVICES:
-                own = importlib.import_module(f"services.{service}.store").INDEXES
-                mongodb.make_users(self.mongodb_uri, service, [*PLUMBING_INDEXES, *own], self.secrets)
+                asyncio.run(rights.grant(self.kafka))
+            rights.make_all_users(self.mongodb_uri, self.secrets)
 
     def start_part(self, part: Part) -> None:
         command = [sys.executable, "-m", f"services.{part.service}", part.role]

@@ -57,3 +57,9 @@ async def unreadable_alarms(mongo: Mongo, since: datetime) -> list[Document]:
 
 async def watched_clinics(mongo: Mongo) -> list[Document]:
     return await mongo.plumbing(WATCH).find({})
+
+
+async def clinics_with_staff(mongo: Mongo) -> list[str]:
+    """Clinics in which somebody can be paged."""
+    rows = await mongo.plumbing(STAFF_CONTACTS).aggregate([{"$group": {"_id": "$clinic_id"}}])
+    return sorted(row["_id"] for row in rows)

@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer
 from services.notifications.beats import Watch
 from services.notifications.escalation import EscalationPolicy
 from services.notifications.handlers import ALARM_HANDLERS, EVENT_HANDLERS, TIMER_HANDLERS
+from services.notifications.memory import PagerBook
 from services.notifications.messages import MessageTexts
 from services.notifications.providers import TIMEOUT_SECONDS, providers
 from services.notifications.routes import router
@@ -64,6 +65,7 @@ def _beats_reader(settings: NotificationsSettings) -> AIOKafkaConsumer:
 
 def wire(settings: NotificationsSettings, mongo: Mongo, ring: KeyRing) -> Wiring:
     deps = make_deps(settings, ring)
+    book = PagerBook(mongo, deps, settings)
     watch = Watch(mongo, deps, lambda: _beats_reader(settings))
     return Wiring(
         deps=deps,
@@ -72,11 +74,13 @@ def wire(settings: NotificationsSettings, mongo: Mongo, ring: KeyRing) -> Wiring
         event_handlers=EVENT_HANDLERS,
         alarm_handlers=ALARM_HANDLERS,
         timer_handlers=TIMER_HANDLERS,
+        without_store=book.page,
         background={
             "sender.pages": _sending(mongo, deps, settings, urgent=True),
             "sender.mail": _sending(mongo, deps, settings, urgent=False),
             "watch.listen": watch.listen,
             "watch.look": watch.look,
+            "memory": book.run,
         },
     )
 

@@ -34,6 +34,7 @@ class EventContext:
 
 Handler = Callable[[EventContext, Any], Awaitable[Outcome]]
 Handlers = Mapping[type[Event], Handler]
+WithoutStore = Callable[[Envelope, Event], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,17 @@ class _Work:
 class Pipeline:
     """Decodes, dedupes, calls, and turns a refusal into a dead letter. Never raises: trouble is the outcome `Retry`."""
 
-    def __init__(self, mongo: Mongo, service: str, group: str, handlers: Handlers, deps: Any) -> None:
+    def __init__(
+        self,
+        mongo: Mongo,
+        service: str,
+        group: str,
+        handlers: Handlers,
+        deps: Any,
+        without_store: WithoutStore | None = None,
+    ) -> None:
         self.mongo, self._service, self.group, self._handlers, self._deps = mongo, service, group, handlers, deps
+        self._without_store = without_store
 
     async def handle(self, record: Record) -> Outcome | None:
         """The outcome, committed; None for a known type that this service does not handle."""
@@ -89,8 +99,18 @@ class Pipeline:
             self._count(outcome)
             outcomes.append(outcome)
             if isinstance(outcome, Retry):
+                await self._do_without([item for item in decoded[len(outcomes) - 1 :] if isinstance(item, _Work)])
                 break
         return outcomes
+
+    async def _do_without(self, items: Sequence[_Work]) -> None:
+        """What must happen though nothing can be written: the offset stays, the records come again."""
+        for item in items if self._without_store else ():
+            if item.event is not None and self._without_store is not None:
+                try:
+                    await self._without_store(item.envelope, item.event)
+                except Exception as error:  # noqa: BLE001 - the next retry tries again
+                    log.error("without_store.failed", extra={"error": type(error).__name__, "group": self.group})
 
     async def _together(self, items: list[_Work]) -> dict[int, Outcome] | None:
         """Outcomes by offset; None when the records must be tried one by one."""

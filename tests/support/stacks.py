@@ -10,11 +10,11 @@ from deploy.local.stack import Stack
 
 
 @contextmanager
-def fresh_stack() -> Iterator[Stack]:
+def fresh_stack(replicas: int = 0) -> Iterator[Stack]:
     with tempfile.TemporaryDirectory(prefix="stillwater-") as folder:
         stack = Stack(Path(folder), random_ports=True)
         try:
-            stack.up()
+            stack.up(replicas=replicas)
             yield stack
         finally:
             names = processes.names(stack.home)

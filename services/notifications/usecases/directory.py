@@ -8,7 +8,7 @@ from services.notifications.store import APPOINTMENTS, ROTA, SESSIONS, STAFF, ST
 from services.notifications.usecases.deps import Deps
 from shared.errors import VersionConflict
 from shared.persistence.audit import audit
-from shared.persistence.mongo import Document, UnitOfWork
+from shared.persistence.mongo import Document, Reader, UnitOfWork
 
 ROLES = ("nurse", "prescriber", "medical_director", "operator")
 _KEEP = timedelta(days=45)
@@ -35,7 +35,7 @@ async def set_staff_contact(
     return version
 
 
-def _staff_key(unit: UnitOfWork, staff_id: str) -> str:
+def _staff_key(unit: Reader, staff_id: str) -> str:
     return f"{unit.scope.clinic_id}:{staff_id}"
 
 
@@ -46,7 +46,7 @@ def _next_version(known: Document | None, expected: int | None) -> int:
     return version + 1
 
 
-async def on_call(unit: UnitOfWork) -> Document:
+async def on_call(unit: Reader) -> Document:
     """The rota as it was set; version 0 before that."""
     found = await unit.collection(ROTA).find_one({"_id": unit.scope.clinic_id})
     return found or {"version": 0, "on_call": {role: [] for role in ROLES}}
@@ -62,7 +62,7 @@ async def set_on_call(unit: UnitOfWork, body: schemas.OnCall, expected: int | No
     return version
 
 
-async def rota(unit: UnitOfWork) -> dict[str, list[str]]:
+async def rota(unit: Reader) -> dict[str, list[str]]:
     """Staff ids by role; a role that nobody set falls back on everybody whom the staff directory gives that role."""
     chosen: dict[str, list[str]] = {role: list(people) for role, people in (await on_call(unit))["on_call"].items()}
     empty = [role for role in ROLES if not chosen.get(role)]
@@ -73,7 +73,7 @@ async def rota(unit: UnitOfWork) -> dict[str, list[str]]:
     return chosen
 
 
-async def routes_of(unit: UnitOfWork, deps: Deps, people: Iterable[str]) -> dict[str, list[list[str]]]:
+async def routes_of(unit: Reader, deps: Deps, people: Iterable[str]) -> dict[str, list[list[str]]]:
     """The ways to page each of these: pager first, then SMS. Who has no address is left out."""
     keys = [_staff_key(unit, person) for person in set(people)]
     found: dict[str, list[list[str]]] = {}
@@ -87,7 +87,7 @@ async def routes_of(unit: UnitOfWork, deps: Deps, people: Iterable[str]) -> dict
     return found
 
 
-async def everybody(unit: UnitOfWork) -> list[str]:
+async def everybody(unit: Reader) -> list[str]:
     return [row["staff_id"] for row in await unit.collection(STAFF_CONTACTS).find({})]
 
 

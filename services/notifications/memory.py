@@ -1,0 +1,123 @@
+"""Pages without a store: rota and pager addresses are kept in memory, refreshed every five seconds.
+
+When an alarm cannot be written, its people are paged all the same, under the ids that the rows will have: on return the
+record is handled, the same pages are sent under the same ids, and the providers see repetitions. A page prefers a
+duplicate to a loss (architecture, promise 1).
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import httpx
+from pymongo.errors import PyMongoError
+
+from services.notifications import escalation as rules
+from services.notifications.messages import page_text
+from services.notifications.providers import TIMEOUT_SECONDS, Provider, Refused, Unreached, providers
+from services.notifications.settings import NotificationsSettings
+from services.notifications.store import clinics_with_staff
+from services.notifications.usecases import directory
+from services.notifications.usecases.deps import Deps
+from services.notifications.usecases.paging import FALLBACK
+from shared.errors import StillwaterError
+from shared.events.envelope import Envelope, Event, rfc3339
+from shared.events.monitoring import EmergencyCalled, VitalsAbnormal
+from shared.ids import derived_id
+from shared.persistence.mongo import Document, Mongo
+from shared.persistence.scope import system_scope
+from shared.telemetry.metrics import PAGES_SENT
+
+log = logging.getLogger(__name__)
+
+REFRESH_SECONDS = 5.0
+Rota = Mapping[str, Sequence[str]]
+Routes = Mapping[str, Sequence[Sequence[str]]]
+
+
+class PagerBook:
+    """One per worker; `page` is called for an alarm whose transaction failed, as often as it is tried again."""
+
+    def __init__(self, mongo: Mongo, deps: Deps, settings: NotificationsSettings) -> None:
+        self._mongo, self._deps, self._settings = mongo, deps, settings
+        self._people: dict[str, tuple[Rota, Routes]] = {}
+        self._providers: Mapping[str, Sequence[Provider]] = {}
+        self._seen: dict[str, datetime] = {}
+        self._sent: set[str] = set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Refresh until `stop`; what cannot be refreshed stays as it is."""
+        async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS) as client:
+            self._providers = providers(self._settings, client)
+            while not stop.is_set():
+                with contextlib.suppress(StillwaterError, PyMongoError):
+                    await self.refresh()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), REFRESH_SECONDS)
+
+    async def refresh(self) -> None:
+        found: dict[str, tuple[Rota, Routes]] = {}
+        for clinic_id in await clinics_with_staff(self._mongo):
+            reader = self._mongo.reader(system_scope(clinic_id, "notifications.memory"))
+            everybody = await directory.everybody(reader)
+            found[clinic_id] = (
+                await directory.rota(reader),
+                await directory.routes_of(reader, self._deps, everybody),
+            )
+        self._people = found
+        self._seen.clear()
+        self._sent.clear()
+
+    async def page(self, envelope: Envelope, event: Event) -> None:
+        """Send every step that is due by now and was not sent from here yet."""
+        rota, routes = self._people.get(envelope.clinic_id, ({}, {}))
+        now = self._mongo.clock.clinical_now()
+        since = self._seen.setdefault(envelope.id, now)
+        if isinstance(event, EmergencyCalled):
+            facts: Document = {"kind": "EMERGENCY", "what": event.code, "room": event.room, "chair": event.chair}
+            cause = f"emergency:{event.session_id}:{event.at.isoformat()}"
+            for person in list(routes) or [FALLBACK]:
+                identifier = derived_id("page", envelope.clinic_id, cause, person)
+                await self._send(identifier, person, routes, facts, event.at)
+        elif isinstance(event, VitalsAbnormal):
+            await self._ladder(envelope, event, since, rota, routes)
+
+    async def _ladder(
+        self, envelope: Envelope, event: VitalsAbnormal, since: datetime, rota: Rota, routes: Routes
+    ) -> None:
+        """The same steps that the escalation would take, by its own rules."""
+        escalation = derived_id("escalation", envelope.clinic_id, event.alarm_id)
+        reached = {role: [person for person in people if person in routes] for role, people in rota.items()}
+        staff = [person.model_dump() for person in event.responsible_staff if person.staff_id in routes]
+        facts: Document = {"kind": "alarm", "room": event.room, "chair": event.chair, "alarm_id": event.alarm_id}
+        facts |= {"signs": [sign.model_dump() for sign in event.signs], "priority": event.priority}
+        state = rules.begin(event.priority, since)
+        ladder = self._deps.policy.ladder(event.priority)
+        for number in range(len(ladder.steps)):
+            due = rules.due_of_step(ladder, since, number)
+            if due is None or due > self._mongo.clock.clinical_now():
+                return
+            taken = rules.take(self._deps.policy, state, staff, reached)
+            state = taken.state
+            for person in taken.people or (FALLBACK,):
+                identifier = derived_id("page", escalation, str(state.run), str(state.step), person)
+                await self._send(identifier, person, routes, facts, event.raised_at)
+
+    async def _send(self, identifier: str, person: str, routes: Routes, facts: Document, raised_at: datetime) -> None:
+        if identifier in self._sent:
+            return
+        channel, to = (routes.get(person) or [["pager", self._deps.fallback_pager]])[0]
+        now = self._mongo.clock.clinical_now()
+        alarm = {"priority": "high", **facts, "raised_at": rfc3339(raised_at)}
+        text = page_text(alarm, raised_at, now, self._deps.policy.old_after_s)
+        key = derived_id("attempt", identifier, "0", f"{channel}.0")
+        try:
+            await self._providers[channel][0].send(key, to, {"text": text, "alarm": alarm})
+        except (Refused, Unreached) as error:
+            log.warning("memory.page_failed", extra={"code": error.code, "channel": channel})
+            return
+        self._sent.add(identifier)
+        PAGES_SENT.labels(channel, "from_memory").inc()
+        log.warning("memory.paged", extra={"channel": channel})

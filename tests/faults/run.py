@@ -1,0 +1,49 @@
+"""One round: traffic, a fault in the middle of it, time to settle, and the checker's word."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from tests.faults.checker import Violation, check
+from tests.faults.history import Observed
+from tests.faults.system import System
+from tests.faults.traffic import Traffic
+
+SETTLE_SECONDS = 60.0
+Act = Callable[[System], Awaitable[None]]
+
+
+async def play(system: System, name: str, act: Act, seed: int, calm_s: float = 2.0) -> list[Violation]:
+    """Returns what was found wrong once everything has settled, or what had not settled in a minute."""
+    traffic = Traffic(system, system.history, seed)
+    try:
+        await traffic.prepare()
+        running = [asyncio.create_task(traffic.inquiries(8)), asyncio.create_task(traffic.episodes(1.0))]
+        await asyncio.sleep(calm_s)
+        async with system.fault(name):
+            await act(system)
+            await system.ready()
+        await asyncio.sleep(calm_s)
+        traffic.stop.set()
+        async with asyncio.timeout(SETTLE_SECONDS):
+            await asyncio.gather(*running)
+        await traffic.answer_all()
+        return await _settled(system)
+    finally:
+        traffic.stop.set()
+        await traffic.close()
+
+
+async def _settled(system: System) -> list[Violation]:
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        observed = await system.observe()
+        found = check(system.history, observed)
+        if not found or time.monotonic() > deadline:
+            return found + _left_over(observed)
+        await asyncio.sleep(1)
+
+
+def _left_over(seen: Observed) -> list[Violation]:
+    waiting = [row for row in seen.messages if row["state"] in ("pending", "waiting")]
+    return [Violation("delivered", f"message {row['_id']} is {row['state']}") for row in waiting]

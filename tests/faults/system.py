@@ -1,0 +1,127 @@
+"""The running system of a fault run: split roles, its processes in the hand, its stores and sinks in the eye."""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from motor.motor_asyncio import AsyncIOMotorClient
+
+from deploy.local import kafka_broker, mongodb, processes
+from deploy.local.stack import Part, Stack
+from shared.events.envelope import BadRecord, read_record
+from shared.messaging.topics import ALARMS, BULK, SERVICES
+from tests.faults.history import Fault, History, Observed
+
+TOPICS = (*BULK.values(), ALARMS)
+
+
+class System:
+    """Names of processes: `mongod`, `kafka`, `intake-api`, `monitoring-worker` and so on."""
+
+    def __init__(self, stack: Stack, history: History) -> None:
+        self.stack, self.history = stack, history
+        self.client: Any = AsyncIOMotorClient(stack.mongodb_uri, tz_aware=True)
+
+    @contextlib.asynccontextmanager
+    async def fault(self, name: str) -> AsyncIterator[None]:
+        """Note the span of a fault."""
+        began = time.time()
+        yield
+        self.history.faults.append(Fault(name, began, time.time()))
+
+    def part(self, name: str) -> Part:
+        return next(part for part in self.stack.parts if part.name == name)
+
+    def send(self, name: str, number: signal.Signals) -> None:
+        process = processes.running(self.stack.home, name)
+        assert process is not None, f"{name} does not run"
+        process.send_signal(number)
+
+    async def kill(self, name: str, down_s: float = 0.0) -> None:
+        """kill -9, and start it again."""
+        self.send(name, signal.SIGKILL)
+        await asyncio.sleep(down_s)
+        await asyncio.to_thread(self.start, name)
+
+    def start(self, name: str) -> None:
+        stack = self.stack
+        if name == "mongod":
+            mongodb.start(stack.home, stack.ports["mongod"], stack.secrets["admin"])
+        elif name == "kafka":
+            passwords = {service: stack.secrets[service] for service in SERVICES}
+            kafka_broker.start(stack.home, stack.cache, stack.ports, passwords)
+        else:
+            part = self.part(name)
+            stack.start_part(part)
+            stack.wait_ready(part)
+
+    async def pause(self, name: str, seconds: float) -> None:
+        """SIGSTOP and SIGCONT: longer than leases and group sessions last."""
+        self.send(name, signal.SIGSTOP)
+        await asyncio.sleep(seconds)
+        self.send(name, signal.SIGCONT)
+
+    async def ready(self) -> None:
+        for part in self.stack.parts:
+            await asyncio.to_thread(self.stack.wait_ready, part)
+
+    async def observe(self) -> Observed:
+        """Everything that the checker looks at."""
+        async with httpx.AsyncClient(timeout=20) as client:
+            messages = (await client.get(f"{self.stack.issuer}/messages")).json()
+        outbox = [row for service in SERVICES for row in await self.rows(service, "outbox")]
+        letters = [row for service in SERVICES for row in await self.rows(service, "dead_letters")]
+        return Observed(
+            inquiries=await self.rows("intake", "inquiries"),
+            messages=await self.rows("notifications", "messages"),
+            alarms=await self.rows("monitoring", "alarms"),
+            escalations=await self.rows("notifications", "escalations"),
+            dead_letters=[row | {"event_id": _event_id(row)} for row in letters],
+            outbox=outbox,
+            inbox=[row["_id"] for service in SERVICES for row in await self.rows(service, "inbox")],
+            records=await self.records(),
+            mails=[row for row in messages if row["kind"] == "email"],
+            pages=[row for row in messages if row["kind"] == "pager"],
+        )
+
+    async def rows(self, service: str, collection: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = await self.client[service][collection].find({}).to_list(None)
+        return found
+
+    async def records(self) -> list[dict[str, Any]]:
+        """Every record of every topic, per partition in order."""
+        found: list[dict[str, Any]] = []
+        async with AIOKafkaConsumer(bootstrap_servers=self.stack.kafka, auto_offset_reset="earliest") as reader:
+            places = [TopicPartition(topic.name, number) for topic in TOPICS for number in range(topic.partitions)]
+            reader.assign(places)
+            ends = await reader.end_offsets(places)
+            begins = await reader.beginning_offsets(places)
+            left = {place for place in places if ends[place] > begins[place]}
+            while left:
+                for rows in (await reader.getmany(timeout_ms=500)).values():
+                    found += [_shown(row) for row in rows]
+                left = {place for place in left if await reader.position(place) < ends[place]}
+        return [row for row in found if row["id"]]
+
+
+def _shown(row: Any) -> dict[str, Any]:
+    try:
+        envelope, _ = read_record(row.headers, row.value)
+    except BadRecord:
+        return {"id": ""}
+    return {
+        "id": envelope.id,
+        "type": envelope.type,
+        "topic": row.topic,
+        "source": envelope.source,
+        "sequence": envelope.sequence,
+    }
+
+
+def _event_id(letter: dict[str, Any]) -> str:
+    return next((bytes(item).decode(errors="replace") for name, item in letter["headers"] if name == "ce_id"), "")
