@@ -1,6 +1,7 @@
 """Events and timers that notifications reacts to. The alarm lane calls no provider and waits for nobody."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from cryptography.exceptions import InvalidTag
 
@@ -221,6 +222,26 @@ async def on_emergency(context: EventContext, event: monitoring.EmergencyCalled)
     return Done()
 
 
+async def on_risk(context: EventContext, event: intake.SuicideRiskFlagged) -> Outcome:
+    """High, or a level that this code does not know: whoever is on call now. The page names nobody, the work list does."""
+    cause = f"risk:{event.patient_id}:{event.at.isoformat()}"
+    return await _risk(context, event.patient_id, cause, event.level, event.at)
+
+
+async def on_risk_refused(context: EventContext, event: intake.AlarmContentRefused) -> Outcome:
+    """The broker took the event but not what it says: it is read as the worst."""
+    patient_id = event.aggregate.rpartition("/")[2]
+    return await _risk(context, patient_id, context.envelope.id, "content_refused", context.received_at)
+
+
+async def _risk(context: EventContext, patient_id: str, cause: str, level: str, at: datetime) -> Outcome:
+    await tasks.add_task(context.unit, "suicide_risk", f"patient/{patient_id}", cause, level)
+    if level not in ("unassessed", "low", "moderate"):
+        facts = {"kind": "suicide risk", "room": "work list", "what": "see this patient now", "code": level}
+        await paging.page_once(context.unit, context.deps, cause, ("prescriber", "nurse"), facts, at)
+    return Done()
+
+
 # Timers
 
 
@@ -275,6 +296,8 @@ ALARM_HANDLERS: Handlers = {
     monitoring.SignalRestored: on_signal_restored,
     monitoring.EmergencyCalled: on_emergency,
     monitoring.AlarmContentRefused: on_content_refused,
+    intake.SuicideRiskFlagged: on_risk,
+    intake.AlarmContentRefused: on_risk_refused,
 }
 TIMER_HANDLERS: Mapping[str, TimerHandler] = {
     "escalate": on_step_due,

@@ -11,13 +11,11 @@ import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-import httpx
 from pymongo.errors import PyMongoError
 
 from services.notifications import escalation as rules
 from services.notifications.messages import page_text
-from services.notifications.providers import TIMEOUT_SECONDS, Provider, Refused, Unreached, providers
-from services.notifications.settings import NotificationsSettings
+from services.notifications.providers import Provider, Refused, Unreached
 from services.notifications.store import clinics_with_staff
 from services.notifications.usecases import directory
 from services.notifications.usecases.deps import Deps
@@ -40,22 +38,20 @@ Routes = Mapping[str, Sequence[Sequence[str]]]
 class PagerBook:
     """One per worker; `page` is called for an alarm whose transaction failed, as often as it is tried again."""
 
-    def __init__(self, mongo: Mongo, deps: Deps, settings: NotificationsSettings) -> None:
-        self._mongo, self._deps, self._settings = mongo, deps, settings
+    def __init__(self, mongo: Mongo, deps: Deps) -> None:
+        self._mongo, self._deps = mongo, deps
         self._people: dict[str, tuple[Rota, Routes]] = {}
-        self._providers: Mapping[str, Sequence[Provider]] = {}
+        self.providers: Mapping[str, Sequence[Provider]] = {}
         self._seen: dict[str, datetime] = {}
         self._sent: set[str] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Refresh until `stop`; what cannot be refreshed stays as it is."""
-        async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS) as client:
-            self._providers = providers(self._settings, client)
-            while not stop.is_set():
-                with contextlib.suppress(StillwaterError, PyMongoError):
-                    await self.refresh()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), REFRESH_SECONDS)
+        while not stop.is_set():
+            with contextlib.suppress(StillwaterError, PyMongoError):
+                await self.refresh()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), REFRESH_SECONDS)
 
     async def refresh(self) -> None:
         found: dict[str, tuple[Rota, Routes]] = {}
@@ -114,7 +110,7 @@ class PagerBook:
         text = page_text(alarm, raised_at, now, self._deps.policy.old_after_s)
         key = derived_id("attempt", identifier, "0", f"{channel}.0")
         try:
-            await self._providers[channel][0].send(key, to, {"text": text, "alarm": alarm})
+            await self.providers[channel][0].send(key, to, {"text": text, "alarm": alarm})
         except (Refused, Unreached) as error:
             log.warning("memory.page_failed", extra={"code": error.code, "channel": channel})
             return

@@ -58,6 +58,15 @@ def _sending(mongo: Mongo, deps: Deps, settings: NotificationsSettings, *, urgen
     return run
 
 
+def _remembering(book: PagerBook, settings: NotificationsSettings) -> Task:
+    async def run(stop: asyncio.Event) -> None:
+        async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS) as client:
+            book.providers = providers(settings, client)
+            await book.run(stop)
+
+    return run
+
+
 def _beats_reader(settings: NotificationsSettings) -> AIOKafkaConsumer:
     address = KafkaAddress.of(settings)
     return AIOKafkaConsumer(client_id="notifications.beats", auto_offset_reset="latest", **address.options())
@@ -65,7 +74,7 @@ def _beats_reader(settings: NotificationsSettings) -> AIOKafkaConsumer:
 
 def wire(settings: NotificationsSettings, mongo: Mongo, ring: KeyRing) -> Wiring:
     deps = make_deps(settings, ring)
-    book = PagerBook(mongo, deps, settings)
+    book = PagerBook(mongo, deps)
     watch = Watch(mongo, deps, lambda: _beats_reader(settings))
     return Wiring(
         deps=deps,
@@ -80,7 +89,7 @@ def wire(settings: NotificationsSettings, mongo: Mongo, ring: KeyRing) -> Wiring
             "sender.mail": _sending(mongo, deps, settings, urgent=False),
             "watch.listen": watch.listen,
             "watch.look": watch.look,
-            "memory": book.run,
+            "memory": _remembering(book, settings),
         },
     )
 

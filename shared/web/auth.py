@@ -1,5 +1,6 @@
 """Bearer tokens (JWT, RS256 or ES256) of any OIDC provider, and the roles they carry."""
 
+import asyncio
 import logging
 from dataclasses import dataclass
 from enum import StrEnum
@@ -61,6 +62,7 @@ class Tokens:
         self._issuer, self._audience, self._url, self._clock = issuer, audience, jwks_url, clock
         self._keys: dict[str, jwt.PyJWK] = {}
         self._fetched_at = float("-inf")
+        self._fetching = asyncio.Lock()
 
     async def principal(self, authorization: str | None) -> Principal:
         """Raises Unauthorized for every fault of the token, and Unavailable when no keys could be had yet."""
@@ -89,9 +91,12 @@ class Tokens:
         return _principal(claims)
 
     async def _key(self, kid: str) -> jwt.PyJWK | None:
-        due = self._clock.monotonic() - self._fetched_at > _REFETCH_SECONDS
-        if kid not in self._keys and due:
-            await self._fetch()
+        """Whoever comes while the keys are being fetched waits for them: a fresh process refuses no good token."""
+        if kid not in self._keys:
+            async with self._fetching:
+                due = self._clock.monotonic() - self._fetched_at > _REFETCH_SECONDS
+                if kid not in self._keys and due:
+                    await self._fetch()
         return self._keys.get(kid)
 
     async def _fetch(self) -> None:

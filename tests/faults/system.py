@@ -14,10 +14,11 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from deploy.local import kafka_broker, mongodb, processes
 from deploy.local.stack import Part, Stack
 from shared.events.envelope import BadRecord, read_record
-from shared.messaging.topics import ALARMS, BULK, SERVICES
+from shared.messaging.topics import BEATS, SERVICES
+from shared.messaging.topics import TOPICS as ALL_TOPICS
 from tests.faults.history import Fault, History, Observed
 
-TOPICS = (*BULK.values(), ALARMS)
+TOPICS = tuple(topic for topic in ALL_TOPICS if topic is not BEATS)
 
 
 class System:

@@ -1,0 +1,88 @@
+"""With notifications' own store away an alarm is paged from memory, under the ids that its rows get on return."""
+
+import pytest
+
+from services.notifications.handlers import ALARM_HANDLERS
+from services.notifications.memory import PagerBook
+from shared.errors import Unavailable
+from shared.events.envelope import Envelope, Event, rfc3339
+from shared.events.monitoring import EmergencyCalled
+from shared.ids import new_id
+from shared.messaging.handling import Pipeline
+from shared.messaging.outcomes import Done, Retry
+from shared.messaging.record import Record
+from shared.messaging.topics import ALARMS
+from tests.integration.notifications.world import CLINIC, PATIENT, World
+
+
+async def away(*_: object) -> None:
+    raise Unavailable
+
+
+def record(world: World, event: Event) -> Record:
+    envelope = Envelope(
+        id=new_id(),
+        source="/stillwater/monitoring/alarm/1",
+        type=event.event_type(),
+        time=rfc3339(world.clock.system_now()),
+        clinic_id=CLINIC,
+        partition_key=PATIENT,
+        sequence="0000000001.0001",
+    )
+    return Record(ALARMS.name, 0, 0, b"k", event.model_dump_json().encode(), envelope.headers())
+
+
+async def remembering(world: World) -> tuple[PagerBook, Pipeline]:
+    book = PagerBook(world.mongo, world.deps)
+    book.providers = {"pager": [world.pager], "sms": [world.sms]}
+    await book.refresh()
+    group = "stillwater.notifications.alarms"
+    return book, Pipeline(world.mongo, "notifications", group, ALARM_HANDLERS, world.deps, book.page)
+
+
+async def test_the_responsible_nurse_is_paged_and_the_rows_follow_under_the_same_id(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.staff(nurse=["n1", "n2"])
+    _, pipeline = await remembering(world)
+    alarm = record(world, world.alarm())
+    monkeypatch.setattr(world.mongo, "run", away)
+    for _ in range(2):
+        assert await pipeline.handle_batch([alarm]) == [Retry("unavailable")]
+    assert [to for _, to, _ in world.pager.calls] == ["pager-n1"]
+    assert "systolic pressure 192" in world.pager.calls[0][2]["text"]
+    monkeypatch.undo()
+    assert await pipeline.handle_batch([alarm]) == [Done()]
+    await world.send()
+    assert [key for key, _, _ in world.pager.calls] == [world.pager.calls[0][0]] * 2
+
+
+async def test_the_ladder_goes_on_while_the_store_stays_away(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.staff(nurse=["n1", "n2"], prescriber=["d1"])
+    _, pipeline = await remembering(world)
+    alarm = record(world, world.alarm())
+    monkeypatch.setattr(world.mongo, "run", away)
+    for _ in range(3):
+        await pipeline.handle_batch([alarm])
+        world.clock.advance(31)
+    assert world.pager.addressees[0] == "pager-n1"
+    assert {"pager-n2", "pager-d1"} <= set(world.pager.addressees)
+
+
+async def test_an_emergency_pages_everybody_from_memory(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.staff(nurse=["n1", "n2"])
+    _, pipeline = await remembering(world)
+    now = world.clock.clinical_now()
+    call = EmergencyCalled(
+        patient_id=PATIENT, session_id=new_id(), room="R", chair="1", code="airway", by_role="nurse", at=now
+    )
+    monkeypatch.setattr(world.mongo, "run", away)
+    await pipeline.handle_batch([record(world, call)])
+    assert sorted(world.pager.addressees) == ["pager-n1", "pager-n2"]
+
+
+async def test_nobody_known_means_the_fallback_pager(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, pipeline = await remembering(world)
+    monkeypatch.setattr(world.mongo, "run", away)
+    await pipeline.handle_batch([record(world, world.alarm())])
+    assert world.pager.addressees == ["pager-fallback"]
