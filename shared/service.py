@@ -172,6 +172,9 @@ class Process:
         working = [asyncio.create_task(_supervise(name, task, stop)) for name, task in tasks.items()]
         await stop.wait()
         self._draining = True
+        if self._role in ("api", "all"):
+            # Still answering: whoever sends requests here learns from /readyz to send them elsewhere.
+            await asyncio.sleep(settings.unready_seconds)
         for server in servers:
             server.should_exit = True
         await asyncio.wait([*serving, *working], timeout=settings.drain_seconds)
@@ -222,6 +225,7 @@ def _server(app: Any, host: str, port: int, drain_s: int = 1) -> _Server:
         timeout_graceful_shutdown=drain_s,
         lifespan="off",
         server_header=False,
+        timeout_keep_alive=75,
     )
     return _Server(config)
 

@@ -40,9 +40,11 @@ def _readers(producer: str) -> tuple[str, ...]:
 
 BULK = {name: Topic(f"stillwater.{name}.v1", name, _readers(name), 12, 30 * _DAY_MS) for name in SERVICES}
 ALARMS = Topic("stillwater.monitoring.alarms.v1", "monitoring", ("notifications",), 24, 14 * _DAY_MS)
+INTAKE_ALARMS = Topic("stillwater.intake.alarms.v1", "intake", _readers("intake"), 24, 14 * _DAY_MS)
 CONTACTS = Topic("stillwater.intake.contacts.v1", "intake", ("notifications",), 12, 30 * _DAY_MS, compacted=True)
 BEATS = Topic("stillwater.monitoring.beats.v1", "monitoring", ("monitoring", "notifications"), 1, 3_600_000)
-TOPICS: tuple[Topic, ...] = (*BULK.values(), ALARMS, CONTACTS, BEATS)
+ALARM_LANES = {topic.producer: topic for topic in (ALARMS, INTAKE_ALARMS)}
+TOPICS: tuple[Topic, ...] = (*BULK.values(), ALARMS, INTAKE_ALARMS, CONTACTS, BEATS)
 
 
 def topic_for(event: type[Event]) -> Topic:
@@ -50,7 +52,8 @@ def topic_for(event: type[Event]) -> Topic:
         return CONTACTS
     if event is EvaluatorBeat:
         return BEATS
-    return ALARMS if event.LANE == "alarm" else BULK[event.SERVICE]
+    lane = BULK if event.LANE == "bulk" else ALARM_LANES
+    return lane[event.SERVICE]
 
 
 def group_for(service: str, lane: str) -> str:

@@ -24,6 +24,10 @@ TROUBLE = "trouble"
 LOOK_SECONDS = 2.0
 OLD_SECONDS = 60
 FORGOTTEN = timedelta(seconds=30)
+PENDING = {
+    "state": "pending",
+    "lane": {"$in": ["alarm", "bulk"]},
+}  # the lanes are named, for the index begins with them
 _SCOPE = system_scope("-", "trouble")
 
 
@@ -64,11 +68,11 @@ class TroubleWatch:
 
     async def _found(self) -> Mapping[str, int]:
         outbox, letters = self._mongo.plumbing(OUTBOX), self._mongo.plumbing(DEAD_LETTERS)
-        oldest = await outbox.find({"state": "pending"}, limit=1)
+        oldest = await outbox.find(PENDING, limit=1)
         age = (self._mongo.clock.system_now() - oldest[0]["created_at"]).total_seconds() if oldest else 0.0
         dead = await letters.count({"state": "open", "code": {"$ne": UNKNOWN_TYPE}})
         OUTBOX_AGE.set(age)
-        OUTBOX_PENDING.set(await outbox.count({"state": "pending"}) if oldest else 0)
+        OUTBOX_PENDING.set(await outbox.count(PENDING) if oldest else 0)
         DEAD_LETTERS_OPEN.set(dead)
         return {
             "dead_letters": dead,

@@ -28,13 +28,14 @@ async def play(system: System, name: str, act: Act, seed: int, calm_s: float = 2
         async with asyncio.timeout(SETTLE_SECONDS):
             await asyncio.gather(*running)
         await traffic.answer_all()
-        return await _settled(system)
+        return await settled(system)
     finally:
         traffic.stop.set()
         await traffic.close()
 
 
-async def _settled(system: System) -> list[Violation]:
+async def settled(system: System) -> list[Violation]:
+    """What is wrong when everything had a minute to come right."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:
         observed = await system.observe()

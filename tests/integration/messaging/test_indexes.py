@@ -1,0 +1,36 @@
+"""What is asked every second stays cheap when millions of rows have been sent: no query walks through all of them."""
+
+from typing import Any
+
+import pytest
+
+from shared.messaging.trouble import PENDING
+from shared.persistence.mongo import Mongo, UnitOfWork
+from tests.integration.messaging.world import SCOPE
+
+QUERIES: list[tuple[str, dict[str, Any], dict[str, int]]] = [
+    ("outbox", {"state": "pending", "lane": "alarm", "_id": {"$gt": ""}}, {"_id": 1}),
+    ("outbox", PENDING, {"_id": 1}),
+    ("outbox", {"state": "dead"}, {"_id": 1}),
+    ("dead_letters", {"state": "open"}, {"_id": 1}),
+    ("timers", {"clock": "clinical", "due_at": {"$lte": 1}}, {"due_at": 1}),
+]
+
+
+@pytest.mark.parametrize(("collection", "query", "sort"), QUERIES)
+async def test_a_frequent_query_reads_only_what_it_returns(
+    mongo: Mongo, collection: str, query: dict[str, Any], sort: dict[str, int]
+) -> None:
+    rows = [
+        {"_id": f"{number:06d}", "state": "sent", "lane": "bulk", "clinic_id": "c", "key": str(number)}
+        for number in range(2000)
+    ]
+
+    async def fill(unit: UnitOfWork) -> None:
+        await unit.plumbing(collection).insert_many(rows)
+
+    await mongo.run(SCOPE, fill)
+    find = {"find": collection, "filter": query, "sort": sort, "limit": 100}
+    plan = await mongo.database.command("explain", find, verbosity="executionStats")
+    assert plan["executionStats"]["totalDocsExamined"] == 0
+    assert plan["executionStats"]["totalKeysExamined"] < 10
