@@ -23,7 +23,7 @@ async def _run(system: System, seconds: float, seed: int) -> list[tuple[str, flo
     while time.monotonic() < end:
         name = waiting.pop(0) if waiting else dice.choice(list(FAULTS))
         began = time.monotonic()
-        found = await play(system, name, {**FAULTS, **LONG}[name], dice.randrange(2**32))
+        found = await play(system, {name: {**FAULTS, **LONG}[name]}, dice.randrange(2**32))
         rounds.append((name, time.monotonic() - began, [str(violation) for violation in found]))
         click.echo(f"{name:<28} {rounds[-1][1]:6.1f} s  {'ok' if not found else found[0]}")
         if found:

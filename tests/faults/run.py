@@ -1,8 +1,8 @@
-"""One round: traffic, a fault in the middle of it, time to settle, and the checker's word."""
+"""One round: traffic, faults in the middle of it, time to settle, and the checker's word."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from tests.faults.checker import Violation, check
 from tests.faults.history import Observed
@@ -13,16 +13,17 @@ SETTLE_SECONDS = 60.0
 Act = Callable[[System], Awaitable[None]]
 
 
-async def play(system: System, name: str, act: Act, seed: int, calm_s: float = 2.0) -> list[Violation]:
-    """Returns what was found wrong once everything has settled, or what had not settled in a minute."""
+async def play(system: System, faults: Mapping[str, Act], seed: int, calm_s: float = 1.0) -> list[Violation]:
+    """Traffic, the faults one after the other, calm; returns what is wrong when everything had time to settle."""
     traffic = Traffic(system, system.history, seed)
     try:
         await traffic.prepare()
         running = [asyncio.create_task(traffic.inquiries(8)), asyncio.create_task(traffic.episodes(1.0))]
-        await asyncio.sleep(calm_s)
-        async with system.fault(name):
-            await act(system)
-            await system.ready()
+        for name, act in faults.items():
+            await asyncio.sleep(calm_s)
+            async with system.fault(name):
+                await act(system)
+                await system.ready()
         await asyncio.sleep(calm_s)
         traffic.stop.set()
         async with asyncio.timeout(SETTLE_SECONDS):
