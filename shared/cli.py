@@ -8,7 +8,7 @@ import click
 import uvloop
 
 from shared.errors import StillwaterError
-from shared.operate import redrive, republish
+from shared.operate import redrive, republish, rotate_keys, verify_audit
 from shared.service import Process, Service
 from shared.settings import read_settings
 from shared.telemetry.logs import set_up_logs
@@ -33,8 +33,8 @@ def main(service: Service) -> None:
     for role, text in _ROLES.items():
         group.add_command(_role(service, role, text))
     group.add_command(_migrate(service))
-    group.add_command(redrive.command(service))
-    group.add_command(republish.command(service))
+    for task in (redrive, republish, verify_audit, rotate_keys):
+        group.add_command(task.command(service))
     group()
 
 

@@ -96,6 +96,10 @@ class PreconditionRequired(StillwaterError):
 class TooManyRequests(StillwaterError):
     status, code, title = 429, "quota-exceeded", "Too many requests"
 
+    def __init__(self, policy: str, retry_after_s: int) -> None:
+        super().__init__(headers={"Retry-After": str(retry_after_s)})
+        self.policy = policy
+
 
 class Unavailable(StillwaterError):
     """Nothing is known to have happened; send the same request again after `Retry-After` seconds."""

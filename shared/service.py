@@ -29,6 +29,7 @@ from shared.messaging.wake import OutboxWatch
 from shared.persistence.indexes import PLUMBING_INDEXES
 from shared.persistence.lease import Lease
 from shared.persistence.mongo import Mongo
+from shared.persistence.sealer import Sealer, audit_key
 from shared.persistence.timers import TimerHandler, TimerRunner
 from shared.persistence.vault import KeyRing
 from shared.settings import ServiceSettings
@@ -36,12 +37,14 @@ from shared.telemetry.metrics import TASK_RESTARTS
 from shared.web.app import create_app
 from shared.web.auth import Tokens
 from shared.web.health import health_app
+from shared.web.rates import Limiter
 from shared.web.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
 LIVE_SECONDS = 60.0
 READY_SECONDS = 10.0
+SEAL_SECONDS = 3.0
 BULK_SESSION_MS, ALARM_SESSION_MS = 15_000, 6_000
 Task = Callable[[asyncio.Event], Awaitable[None]]
 
@@ -78,7 +81,7 @@ class Process:
     """One process of one service."""
 
     def __init__(self, service: Service, settings: ServiceSettings, role: str) -> None:
-        self._service, self._settings, self._role = service, settings, role
+        self._service, self.settings, self._role = service, settings, role
         path = settings.clinical_clock_path
         self.clock: Clock = ScaledClock(path) if path else SystemClock()
         ring = KeyRing(settings.key_ring.get_secret_value())
@@ -87,13 +90,16 @@ class Process:
         tokens = Tokens(settings.oidc_issuer, settings.oidc_audience, settings.oidc_jwks_url, self.clock)
         signing_key = b64decode(settings.signing_key.get_secret_value())
         http_deps = self.wiring.http_deps or self.wiring.deps
-        self.runtime = Runtime(self.mongo, self.clock, ring, tokens, signing_key, http_deps)
+        limiter = Limiter(settings.rate_per_minute, settings.form_rate_per_minute)
+        origins = tuple(origin for origin in settings.form_origins.split(",") if origin)
+        self.runtime = Runtime(self.mongo, self.clock, ring, tokens, signing_key, http_deps, limiter, origins)
         self._tasks: dict[str, Any] = {}
+        self._sealer: Sealer | None = None
         self._consumers: list[Consumer] = []
         self._draining = False
 
     def _address(self) -> KafkaAddress:
-        return KafkaAddress.of(self._settings)
+        return KafkaAddress.of(self.settings)
 
     def _worker_tasks(self) -> dict[str, Task]:
         name, wiring, holder = self._service.name, self.wiring, f"{socket.gethostname()}:{os.getpid()}:{new_id()}"
@@ -117,6 +123,10 @@ class Process:
         tasks["redrive"] = self.redrive(f"system:{name}").at_start
         self._tasks.update(watches)
         tasks |= {task: watch.run for task, watch in watches.items()}
+        key, anchors = audit_key(self.settings.audit_key.get_secret_value()), self.settings.audit_anchor_path
+        self._sealer = Sealer(self.mongo, name, key, anchors, Lease(self.mongo, "sealer", holder))
+        self._tasks["sealer"] = self._sealer
+        tasks["sealer"] = self._sealer.run
         if wiring.timer_handlers:
             timers = TimerRunner(self.mongo, wiring.timer_handlers, wiring.deps, name)
             self._tasks["timers"] = timers
@@ -157,7 +167,7 @@ class Process:
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT; then stop accepting, finish, commit, leave: each step bounded."""
-        stop, settings = asyncio.Event(), self._settings
+        stop, settings = asyncio.Event(), self.settings
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
@@ -178,6 +188,10 @@ class Process:
         for server in servers:
             server.should_exit = True
         await asyncio.wait([*serving, *working], timeout=settings.drain_seconds)
+        if self._sealer is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SEAL_SECONDS):
+                    await self._sealer.close()
         self.mongo.close()
 
     async def _ping(self, stop: asyncio.Event) -> None:
@@ -189,8 +203,8 @@ class Process:
 
     async def migrate(self) -> None:
         """Indexes and topics; may run again and beside the old code."""
-        uri = self._settings.mongodb_migrate_uri or self._settings.mongodb_uri
-        mongo = Mongo(uri.get_secret_value(), self._settings.mongodb_database, self.clock)
+        uri = self.settings.mongodb_migrate_uri or self.settings.mongodb_uri
+        mongo = Mongo(uri.get_secret_value(), self.settings.mongodb_database, self.clock)
         await mongo.build_indexes({**PLUMBING_INDEXES, **self.wiring.indexes})
         mongo.close()
 

@@ -1,11 +1,12 @@
 """What every service is told by its environment. No secret has a default; every unit is in the name."""
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 S = TypeVar("S", bound="ServiceSettings")
@@ -37,9 +38,23 @@ class ServiceSettings(BaseSettings):
     key_ring: SecretStr
     transport_key_ring: SecretStr | None = None
     signing_key: SecretStr
+    audit_key: SecretStr
+    audit_anchor_path: Path
     otlp_endpoint: str | None = None
     clinical_clock_path: Path | None = None
     drain_seconds: int = 15
+    unready_seconds: float = 1.0
+    rate_per_minute: Annotated[int, Field(ge=1)] = 6000
+    form_rate_per_minute: Annotated[int, Field(ge=1)] = 30
+    form_origins: str = ""
+
+    @field_validator("form_origins")
+    @classmethod
+    def _origins_by_name(cls, text: str) -> str:
+        """Comma-separated origins whose pages may send the public form: `https://clinic.example`."""
+        if not all(re.fullmatch(r"https?://[^/*\s]+", origin) for origin in text.split(",") if origin):
+            raise ValueError("form_origins are origins (scheme, host, port) with commas between them, never a wildcard")
+        return text
 
     @model_validator(mode="after")
     def _scaled_time_is_local(self) -> "ServiceSettings":

@@ -32,7 +32,7 @@ async def init(env: Mapping[str, str]) -> None:
     made = await create_topics(broker)
     await grant(broker)
     await asyncio.to_thread(make_all_users, env["MONGODB_ADMIN_URI"], passwords(env))
-    print(f"{len(made)} topics made; permissions and users of {', '.join(SERVICES)} are set")
+    sys.stdout.write(f"{len(made)} topics made; permissions and users of {', '.join(SERVICES)} are set\n")
 
 
 def main() -> None:

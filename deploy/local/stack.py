@@ -189,6 +189,8 @@ class Stack:
             "KEY_RING": f"k1:{self.secrets[service + '-ring']}",
             "TRANSPORT_KEY_RING": f"t1:{self.secrets['transport-ring']}",
             "SIGNING_KEY": self.secrets[service + "-signing"],
+            "AUDIT_KEY": self.secrets[service + "-audit"],
+            "AUDIT_ANCHOR_PATH": str(self.home / "audit" / f"{service}.jsonl"),
             "OTLP_ENDPOINT": self.issuer,
             "CLINICAL_CLOCK_PATH": str(self.home / "clock.jsonl"),
         }
@@ -264,13 +266,13 @@ def _loopback(port: int) -> str:
 
 
 def _secrets(path: Path) -> dict[str, str]:
-    """Made once per stack and kept, readable by the owner only."""
-    if path.exists():
-        known: dict[str, str] = json.loads(path.read_text())
-        return known
+    """Made once per stack and kept, readable by the owner only; what a later version needs is added."""
+    known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
     made = {name: secrets.token_hex(16) for name in ("admin", *SERVICES, *(f"{name}-migrate" for name in SERVICES))}
-    keys = ["transport-ring", *(f"{name}-{kind}" for name in SERVICES for kind in ("ring", "signing"))]
+    keys = ["transport-ring", *(f"{name}-{kind}" for name in SERVICES for kind in ("ring", "signing", "audit"))]
     made |= {name: b64encode(secrets.token_bytes(32)).decode() for name in keys}
-    path.touch(0o600)
-    path.write_text(json.dumps(made))
-    return made
+    whole = made | known
+    if whole != known:
+        path.touch(0o600)
+        path.write_text(json.dumps(whole))
+    return whole

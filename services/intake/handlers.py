@@ -1,25 +1,47 @@
-"""Events that intake reacts to."""
+"""Events and timers that intake reacts to."""
 
-from services.intake import usecases
-from shared.events.monitoring import AdverseEventReported, SessionCompleted
+from collections.abc import Mapping
+
+from services.intake.usecases import consents, eligibility, plans
+from shared.events.monitoring import AdverseEventReported, SessionAborted, SessionCompleted
 from shared.messaging.handling import EventContext, Handlers
 from shared.messaging.outcomes import Done, Outcome, Skip
+from shared.persistence.timers import TimerContext, TimerHandler
 
 
 async def on_session_completed(context: EventContext, event: SessionCompleted) -> Outcome:
     if event.plan_id is None or event.sequence_no is None:
         return Skip("not_of_a_plan")
-    return Done() if await usecases.count_session(context.unit, event) else Skip("nothing_to_count")
+    return Done() if await plans.count_session(context.unit, event) else Skip("nothing_to_count")
 
 
 async def on_adverse_event(context: EventContext, event: AdverseEventReported) -> Outcome:
+    """The same event told again, or corrected, pauses nothing that a prescriber has resumed."""
     if not event.serious:
         return Skip("not_serious")
-    paused = await usecases.pause_for_safety(context.unit, event.patient_id or "", "serious_adverse_event")
-    return Done() if paused else Skip("nothing_to_pause")
+    return Done() if await plans.review_after_event(context.unit, event) else Skip("nothing_to_review")
+
+
+async def on_session_aborted(context: EventContext, event: SessionAborted) -> Outcome:
+    if event.plan_id is None:
+        return Skip("not_of_a_plan")
+    return Done() if await plans.review_after_abort(context.unit, event) else Skip("nothing_to_review")
+
+
+async def on_consent_expires(context: TimerContext) -> None:
+    await consents.expire(context.unit, context.payload["consent_id"])
+
+
+async def on_eligibility_expires(context: TimerContext) -> None:
+    await eligibility.expire(context.unit, context.payload["eligibility_id"])
 
 
 EVENT_HANDLERS: Handlers = {
     AdverseEventReported: on_adverse_event,
+    SessionAborted: on_session_aborted,
     SessionCompleted: on_session_completed,
+}
+TIMER_HANDLERS: Mapping[str, TimerHandler] = {
+    "consent_expires": on_consent_expires,
+    "eligibility_expires": on_eligibility_expires,
 }

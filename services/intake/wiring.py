@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from services.intake.handlers import EVENT_HANDLERS
-from services.intake.model import PlanProtocol
+from services.intake.handlers import EVENT_HANDLERS, TIMER_HANDLERS
+from services.intake.model import ConsentProtocol, PlanProtocol, RiskProtocol
 from services.intake.republish import REPUBLISH
 from services.intake.routes import router
 from services.intake.settings import IntakeSettings
 from services.intake.store import INDEXES
-from services.intake.usecases import Deps
+from services.intake.usecases.deps import Deps
 from shared.persistence.mongo import Mongo
 from shared.persistence.vault import KeyRing, TransportCipher, Vault
 from shared.protocols import load
@@ -24,10 +24,19 @@ def wire(settings: IntakeSettings, _mongo: Mongo, ring: KeyRing) -> Wiring:
     deps = Deps(
         vault=Vault(ring),
         transport=TransportCipher(KeyRing(settings.transport_key_ring.get_secret_value())),
-        protocol=load(PROTOCOLS / "plans.yaml", PlanProtocol),
+        plans=load(PROTOCOLS / "plans.yaml", PlanProtocol),
+        consents=load(PROTOCOLS / "consents.yaml", ConsentProtocol),
+        risk=load(PROTOCOLS / "risk.yaml", RiskProtocol),
         publishable_keys={key: clinic for key, _, clinic in pairs},
     )
-    return Wiring(deps=deps, routers=[router], indexes=INDEXES, event_handlers=EVENT_HANDLERS, republish=REPUBLISH)
+    return Wiring(
+        deps=deps,
+        routers=[router],
+        indexes=INDEXES,
+        event_handlers=EVENT_HANDLERS,
+        timer_handlers=TIMER_HANDLERS,
+        republish=REPUBLISH,
+    )
 
 
 SERVICE = Service("intake", IntakeSettings, wire)

@@ -41,6 +41,13 @@ class Rule(Protocol):
         return self
 
 
+class LimitSet(Protocol):
+    """protocols/limits/*.yaml; a session protocol names the version that it uses."""
+
+    version: str
+    rules: Sequence[Rule]
+
+
 @dataclass(frozen=True)
 class Limit:
     """A rule as it holds for one session now: `high` says on which side of `bound` the breach lies."""

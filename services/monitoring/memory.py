@@ -13,12 +13,10 @@ from datetime import datetime
 from pymongo.errors import PyMongoError
 
 from services.monitoring.alarms import RuleState, evaluate
-from services.monitoring.limits import limits
-from services.monitoring.model import PHASE
 from services.monitoring.store import engines_of, watched_sessions
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.raising import states_of
-from services.monitoring.usecases.readings import Delivery, baseline_signs
+from services.monitoring.usecases.readings import Delivery
 from services.monitoring.vitals import judge
 from shared.clock import Clock
 from shared.errors import StillwaterError
@@ -112,8 +110,7 @@ class Memory:
 
     def _judge(self, known: _Known, delivery: Delivery, now: datetime) -> None:
         row = known.row
-        phase = PHASE.get(row["state"], "recovery")
-        found = limits(self._deps.protocol(row).rules, phase, baseline_signs(row), row.get("own_limits"))
+        found = self._deps.limits(row)
         for reading in delivery.readings:
             if judge(reading.sign, reading.value, reading.unit)[0] == "quarantined":
                 continue

@@ -1,11 +1,10 @@
 """The session's states as one table; a forbidden transition says what is missing."""
 
-from collections.abc import Sequence
 from datetime import datetime
 
 from services.monitoring.discharge import DischargeRules
 from services.monitoring.gate import GateRules
-from services.monitoring.limits import Phase, Rule
+from services.monitoring.limits import Phase
 from services.monitoring.signals import SignalRules
 from shared.errors import Conflict
 from shared.persistence.mongo import Document
@@ -38,7 +37,7 @@ class SessionProtocol(Protocol):
     ceiling_mg_per_kg: float
     gate: GateRules
     signals: SignalRules
-    rules: Sequence[Rule]
+    limits: str
     discharge: DischargeRules
 
 

@@ -62,7 +62,7 @@ class NewSession(Body):
 
     patient_id: Id
     plan_id: Id | None = None
-    route: Literal["iv", "im", "sublingual", "esketamine"] | None = None
+    route: Literal["iv", "im", "sublingual", "esketamine_nasal"] | None = None
 
 
 class Readiness(Body):

@@ -5,14 +5,14 @@ from datetime import datetime
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
+from shared.persistence.indexes import LISTED
 from shared.persistence.mongo import Document, Mongo, Reader
 
 SESSIONS, ENTRIES, ENGINES, VITALS, ALARMS, PLANS = "sessions", "entries", "engines", "vitals", "alarms", "plans"
-_NEWEST = IndexModel([("clinic_id", ASCENDING), ("_id", DESCENDING)], name="newest")
 
 INDEXES: dict[str, list[IndexModel]] = {
     SESSIONS: [
-        _NEWEST,
+        *LISTED,
         IndexModel([("slot", ASCENDING)], partialFilterExpression={"watched": True}, name="watched"),
         IndexModel(
             [("clinic_id", ASCENDING), ("appointment_id", ASCENDING)],
@@ -35,7 +35,7 @@ INDEXES: dict[str, list[IndexModel]] = {
             partialFilterExpression={"open": True},
             name="one_open_alarm_per_rule",
         ),
-        _NEWEST,
+        *LISTED,
     ],
     PLANS: [],
 }
@@ -71,13 +71,24 @@ async def engines_of(mongo: Mongo, ids: Sequence[str]) -> dict[str, Document]:
 
 
 async def last_heard(reader: Reader | Mongo, ids: Sequence[str]) -> dict[str, dict[str, datetime]]:
-    """Per session and device when the newest reading came in; one index seek per pair."""
+    """Per session and device when its newest reading came in: one index seek per pair, however long the session is."""
+    same = {"$and": [{"$eq": ["$session_id", "$$session"]}, {"$eq": ["$device", "$$device"]}]}
+    newest: list[Document] = [{"$match": {"$expr": same}}, {"$sort": {"received_at": -1}}, {"$limit": 1}]
     stages: list[Document] = [
-        {"$match": {"session_id": {"$in": list(ids)}}},
-        {"$sort": {"session_id": 1, "device": 1, "received_at": -1}},
-        {"$group": {"_id": {"session": "$session_id", "device": "$device"}, "at": {"$first": "$received_at"}}},
+        {"$match": {"_id": {"$in": list(ids)}}},
+        {"$project": {"devices": {"$objectToArray": "$devices"}}},
+        {"$unwind": "$devices"},
+        {
+            "$lookup": {
+                "from": VITALS,
+                "let": {"session": "$_id", "device": "$devices.k"},
+                "pipeline": [*newest, {"$project": {"received_at": 1}}],
+                "as": "newest",
+            }
+        },
     ]
     found: dict[str, dict[str, datetime]] = {}
-    for row in await reader.plumbing(VITALS).aggregate(stages) if ids else []:
-        found.setdefault(row["_id"]["session"], {})[row["_id"]["device"]] = row["at"]
+    for row in await reader.plumbing(SESSIONS).aggregate(stages) if ids else []:
+        if row["newest"]:
+            found.setdefault(row["_id"], {})[row["devices"]["k"]] = row["newest"][0]["received_at"]
     return found

@@ -2,12 +2,14 @@
 
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from services.monitoring.beats import Beats
 from services.monitoring.evaluator import Evaluator
 from services.monitoring.handlers import EVENT_HANDLERS
 from services.monitoring.ingest import Ingest
+from services.monitoring.limits import LimitSet, Rule
 from services.monitoring.memory import Memory
 from services.monitoring.model import SessionProtocol
 from services.monitoring.republish import REPUBLISH
@@ -20,7 +22,7 @@ from shared.ids import new_id
 from shared.messaging.kafka import KafkaAddress, new_producer
 from shared.persistence.mongo import Mongo
 from shared.persistence.vault import KeyRing, Vault
-from shared.protocols import load
+from shared.protocols import ProtocolError, load
 from shared.service import Service, Wiring
 
 PROTOCOLS = Path(__file__).parent / "protocols"
@@ -32,8 +34,23 @@ def protocols() -> dict[str, SessionProtocol]:
     return {protocol.version: protocol for protocol in found}
 
 
+def rules() -> dict[str, Sequence[Rule]]:
+    """The rules of every set of limits by version. Raises ProtocolError."""
+    found = [load(path, LimitSet) for path in sorted((PROTOCOLS / "limits").glob("*.yaml"))]
+    return {limit_set.version: limit_set.rules for limit_set in found}
+
+
+def make_deps(ring: KeyRing) -> Deps:
+    """Raises ProtocolError, also for a protocol that names limits which do not exist."""
+    deps = Deps(vault=Vault(ring), protocols=protocols(), rules=rules())
+    for protocol in deps.protocols.values():
+        if protocol.limits not in deps.rules:
+            raise ProtocolError(f"{protocol.version}: limits: there is no {protocol.limits}")
+    return deps
+
+
 def wire(settings: MonitoringSettings, mongo: Mongo, ring: KeyRing) -> Wiring:
-    deps = Deps(vault=Vault(ring), protocols=protocols())
+    deps = make_deps(ring)
     memory = Memory(mongo, deps)
     holder = f"{socket.gethostname()}:{os.getpid()}:{new_id()}"
     address = KafkaAddress.of(settings)

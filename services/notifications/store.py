@@ -2,16 +2,16 @@
 
 from datetime import datetime
 
-from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo import ASCENDING, IndexModel
 
 from shared.messaging.topics import group_for
+from shared.persistence.indexes import LISTED
 from shared.persistence.mongo import Document, Mongo, Reader
 
 CONTACTS, PREFERENCES, STAFF_CONTACTS, STAFF, ROTA = "contacts", "preferences", "staff_contacts", "staff", "rota"
 MESSAGES, TASKS, ESCALATIONS, LINKS = "messages", "tasks", "escalations", "links"
 APPOINTMENTS, SESSIONS, WATCH = "appointments", "sessions", "watch"
 DEAD_LETTERS = "dead_letters"
-_NEWEST = IndexModel([("clinic_id", ASCENDING), ("_id", DESCENDING)], name="newest")
 _PURGE = IndexModel([("purge_at", ASCENDING)], expireAfterSeconds=0, name="ttl")
 
 INDEXES: dict[str, list[IndexModel]] = {
@@ -27,10 +27,10 @@ INDEXES: dict[str, list[IndexModel]] = {
             name="to_send",
         ),
         IndexModel([("clinic_id", ASCENDING), ("subject_id", ASCENDING), ("state", ASCENDING)], name="of_subject"),
-        _NEWEST,
+        *LISTED,
     ],
-    TASKS: [_NEWEST],
-    ESCALATIONS: [_NEWEST, IndexModel([("clinic_id", ASCENDING), ("session_id", ASCENDING)], name="of_session")],
+    TASKS: LISTED,
+    ESCALATIONS: [*LISTED, IndexModel([("clinic_id", ASCENDING), ("session_id", ASCENDING)], name="of_session")],
     LINKS: [_PURGE],
     APPOINTMENTS: [_PURGE],
     SESSIONS: [_PURGE],

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
-from services.scheduling.handlers import EVENT_HANDLERS, TIMER_HANDLERS
+from services.scheduling.handlers import ALARM_HANDLERS, EVENT_HANDLERS, TIMER_HANDLERS
+from services.scheduling.model import VisitProtocol
+from services.scheduling.republish import REPUBLISH
 from services.scheduling.routes import router
 from services.scheduling.settings import SchedulingSettings
 from services.scheduling.store import INDEXES
-from services.scheduling.usecases import Deps, VisitProtocol
+from services.scheduling.usecases.deps import Deps
 from shared.persistence.mongo import Mongo
 from shared.persistence.vault import KeyRing
 from shared.protocols import load
@@ -18,7 +20,13 @@ PROTOCOLS = Path(__file__).parent / "protocols"
 def wire(_settings: SchedulingSettings, _mongo: Mongo, _ring: KeyRing) -> Wiring:
     deps = Deps(protocol=load(PROTOCOLS / "visits.yaml", VisitProtocol))
     return Wiring(
-        deps=deps, routers=[router], indexes=INDEXES, event_handlers=EVENT_HANDLERS, timer_handlers=TIMER_HANDLERS
+        deps=deps,
+        routers=[router],
+        indexes=INDEXES,
+        event_handlers=EVENT_HANDLERS,
+        alarm_handlers=ALARM_HANDLERS,
+        timer_handlers=TIMER_HANDLERS,
+        republish=REPUBLISH,
     )
 
 

@@ -6,11 +6,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 
 Header = tuple[str, bytes]
 Lane = Literal["bulk", "alarm"]
 _REQUIRED = ("id", "source", "specversion", "type", "time", "clinicid", "partitionkey")
+_READING = object()
+UNKNOWN = "unknown"
 E = TypeVar("E", bound="Event")
 
 
@@ -22,13 +31,36 @@ class BadRecord(Exception):
         self.code = code
 
 
-class Event(BaseModel):
-    """Base of the published language: ids, codes, numbers and times; no name, no contact, no free text.
-
-    Closed for writing (`extra="forbid"`); `read` is tolerant: unknown fields are ignored.
+class Part(BaseModel):
+    """A piece of an event, or a whole one. Closed for writing; what `Event.read` reads is open for the future:
+    an unknown field is ignored, an unknown code of a Literal field becomes "unknown".
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _tolerate(cls, value: Any, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        try:
+            return validate(value)
+        except ValidationError as error:
+            if info.context is not _READING or not all(_is_new_code(fault) for fault in error.errors()):
+                raise
+            places = {fault["loc"] for fault in error.errors()}
+            if places == {()}:
+                return UNKNOWN
+            if not isinstance(value, list) or any(len(place) != 1 for place in places):
+                raise
+            known = iter(validate([item for number, item in enumerate(value) if (number,) not in places]))
+            return [UNKNOWN if (number,) in places else next(known) for number in range(len(value))]
+
+
+def _is_new_code(fault: Any) -> bool:
+    return fault["type"] == "literal_error" and isinstance(fault["input"], str)
+
+
+class Event(Part):
+    """Base of the published language: ids, codes, numbers and times; no name, no contact, no free text."""
 
     SERVICE: ClassVar[str]
     LANE: ClassVar[Lane] = "bulk"
@@ -41,11 +73,10 @@ class Event(BaseModel):
 
     @classmethod
     def read(cls, value: bytes) -> Self:
-        """Raises BadRecord("payload_invalid") when a known field has a wrong shape."""
+        """Tolerant, as `Part` says. Raises BadRecord("payload_invalid") when a known field has a wrong shape."""
         try:
-            known = {name: item for name, item in json.loads(value).items() if name in cls.model_fields}
-            return cls.model_validate(known)
-        except (ValidationError, ValueError, AttributeError):
+            return cls.model_validate_json(value, extra="ignore", context=_READING)
+        except ValidationError:
             raise BadRecord("payload_invalid") from None
 
 

@@ -3,11 +3,12 @@
 from datetime import datetime
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from shared.events import common
-from shared.events.envelope import Event, Lane
+from shared.events.envelope import Event, Lane, Part
 
+Route = Literal["iv", "im", "sublingual", "esketamine_nasal"]
 PlanStatus = Literal["draft", "active", "paused", "completed", "discontinued"]
 ReviewCode = Literal["serious_adverse_event", "session_aborted"]
 RemsStatus = Literal["not_enrolled", "pending", "enrolled", "disenrolled"]
@@ -35,59 +36,53 @@ class PatientState(PatientRegistered):
     """The patient as it is now; told after a correction and by `republish`. An upsert without action."""
 
 
-class _PlanEvent(_IntakeEvent):
-    """The whole plan: scheduling opens, holds or releases the course, monitoring expects the dose.
+class TreatmentPlanActivated(_IntakeEvent):
+    """Carries the whole plan: scheduling opens the course, monitoring expects the dose.
 
-    `version` is the plan's. `review_codes` are findings that a prescriber has not answered yet.
+    `version` is the plan's. `review_codes` are findings that no prescriber has answered yet.
     """
 
     patient_id: str
     plan_id: str
-    route: Literal["iv", "im", "sublingual", "esketamine_nasal"]
+    route: Route
     medication: str
     dose_mg_per_kg: float
     session_count: int
-    sessions_done: int = 0
     min_gap_hours: int
     integration_after: bool
     protocol_version: str
     version: int
+    sessions_done: int = 0
     state: PlanStatus = "active"
     reason_code: str | None = None
     review_codes: list[ReviewCode] = Field(default_factory=list)
 
 
-class TreatmentPlanActivated(_PlanEvent):
-    """A prescriber has activated the plan."""
+class TreatmentPlanRevised(TreatmentPlanActivated):
+    """Dose, number of sessions or what follows them have changed; the whole plan."""
 
 
-class TreatmentPlanRevised(_PlanEvent):
-    """Dose, number of sessions or what follows them have changed."""
+class TreatmentPlanPaused(TreatmentPlanActivated):
+    """No dose until it is resumed, by a person or after a serious adverse event; the whole plan."""
 
 
-class TreatmentPlanPaused(_PlanEvent):
-    """No dose until it is resumed; by a person, or by a serious adverse event."""
+class TreatmentPlanResumed(TreatmentPlanActivated):
+    """A prescriber has looked at what paused it; the whole plan."""
 
 
-class TreatmentPlanResumed(_PlanEvent):
-    """A prescriber has looked at what paused it."""
+class TreatmentPlanCompleted(TreatmentPlanActivated):
+    """The last session of the plan has taken place; the whole plan."""
 
 
-class TreatmentPlanCompleted(_PlanEvent):
-    """The last session of the plan has taken place."""
+class TreatmentPlanDiscontinued(TreatmentPlanActivated):
+    """It has ended before its last session; the whole plan."""
 
 
-class TreatmentPlanDiscontinued(_PlanEvent):
-    """The plan has ended before its last session."""
-
-
-class PlanState(_PlanEvent):
+class PlanState(TreatmentPlanActivated):
     """Any plan as it is now, drafts too; told after a review flag and by `republish`. An upsert without action."""
 
 
-class Location(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
+class Location(Part):
     id: str
     label: str
     rems_certified_until: datetime | None = None
@@ -141,7 +136,7 @@ class _EligibilityEvent(_IntakeEvent):
     patient_id: str
     eligibility_id: str
     decision: Literal["approved", "declined", "deferred"]
-    route: Literal["iv", "im", "sublingual", "esketamine_nasal"] | None = None
+    route: Route | None = None
     indication: str
     reason_codes: list[str]
     decided_at: datetime

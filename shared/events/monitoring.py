@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from shared.events import common
-from shared.events.envelope import Event, Lane
+from shared.events.envelope import Event, Lane, Part
 
 Priority = Literal["high", "medium", "low"]
 
@@ -19,17 +19,13 @@ class _AlarmEvent(_MonitoringEvent):
     LANE: ClassVar[Lane] = "alarm"
 
 
-class StaffRef(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
+class StaffRef(Part):
     role: str
     staff_id: str
 
 
-class SignRef(BaseModel):
+class SignRef(Part):
     """One sign of an alarm: LOINC code, value, UCUM unit and the limit that it broke."""
-
-    model_config = ConfigDict(frozen=True)
 
     sign: str
     value: float
@@ -37,9 +33,7 @@ class SignRef(BaseModel):
     limit: float
 
 
-class Criterion(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
+class Criterion(Part):
     criterion: str
     met: bool
 
@@ -253,16 +247,12 @@ class SessionState(_SessionEvent):
     responsible_staff: list[StaffRef]
 
 
-class EvaluatedSession(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
+class EvaluatedSession(Part):
     session_id: str
     last_evaluated_at: datetime
 
 
-class UnrecordedAlarm(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
+class UnrecordedAlarm(Part):
     session_id: str
     rule: str
     priority: Priority

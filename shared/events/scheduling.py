@@ -3,13 +3,13 @@
 from datetime import date, datetime
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from shared.events import common
-from shared.events.envelope import Event
+from shared.events.envelope import Event, Part
 
 CancelReason = Literal[
-    "patient", "clinic", "illness", "other", "plan_discontinued", "consent_revoked", "session_cancelled", "erased"
+    "patient", "clinic", "illness", "other", "plan_discontinued", "consent_revoked", "session_changed", "erased"
 ]
 HoldReason = Literal["no_slot", "aborted", "risk", "paused", "consent_revoked", "discontinued"]
 CheckName = Literal["fasting", "escort", "instructions_read", "medication_changes", "well_today"]
@@ -22,9 +22,7 @@ class _SchedulingEvent(Event):
     SERVICE: ClassVar[str] = "scheduling"
 
 
-class ResourceRef(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
+class ResourceRef(Part):
     id: str
     kind: Literal["room", "chair", "monitor", "pump", "clinician"]
     label: str
@@ -63,9 +61,7 @@ class AppointmentNoShow(AppointmentBooked):
     """The patient did not come; the whole appointment as it was."""
 
 
-class CheckResult(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
+class CheckResult(Part):
     check: CheckName
     ok: bool
 
@@ -122,9 +118,7 @@ class CourseReleased(_SchedulingEvent):
     appointments: list[str] = Field(default_factory=list)
 
 
-class Credential(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
+class Credential(Part):
     credential: str
     date: date
 

@@ -11,8 +11,13 @@ PLUMBING_INDEXES: dict[str, list[IndexModel]] = {
         IndexModel(
             [("lane", ASCENDING), ("_id", ASCENDING)], partialFilterExpression={"state": "pending"}, name="pending"
         ),
-        IndexModel([("aggregate", ASCENDING)], partialFilterExpression={"state": "dead"}, name="dead"),
+        IndexModel(
+            [("state", ASCENDING), ("aggregate", ASCENDING)],
+            partialFilterExpression={"state": "dead"},
+            name="dead_rows",
+        ),
         IndexModel([("sent_at", ASCENDING)], expireAfterSeconds=SENT_DAYS * _DAY, name="sent_ttl"),
+        IndexModel([("subject_id", ASCENDING)], sparse=True, name="restricted"),
     ],
     "inbox": [IndexModel([("at", ASCENDING)], expireAfterSeconds=INBOX_DAYS * _DAY, name="ttl")],
     "dead_letters": [IndexModel([("state", ASCENDING), ("_id", ASCENDING)], name="open")],
@@ -22,8 +27,21 @@ PLUMBING_INDEXES: dict[str, list[IndexModel]] = {
     ],
     "leases": [],
     "trouble": [],
-    "idempotency": [IndexModel([("at", ASCENDING)], expireAfterSeconds=_DAY, name="ttl")],
-    "audit": [IndexModel([("clinic_id", ASCENDING), ("patient_id", ASCENDING), ("at", ASCENDING)], name="patient")],
+    "idempotency": [
+        IndexModel([("at", ASCENDING)], expireAfterSeconds=_DAY, name="ttl"),
+        IndexModel([("about", ASCENDING)], name="about"),
+    ],
+    "audit": [
+        IndexModel([("clinic_id", ASCENDING), ("patient_id", ASCENDING), ("at", ASCENDING)], name="patient"),
+        IndexModel([("at", ASCENDING), ("_id", ASCENDING)], name="in_time"),
+    ],
+    "audit_blocks": [IndexModel([("at", ASCENDING)], name="in_time")],
     "data_keys": [],
+    "erased": [],
 }
-INSERT_ONLY = frozenset({"audit"})
+LISTED = [
+    IndexModel([("clinic_id", ASCENDING), ("created_at", ASCENDING), ("_id", ASCENDING)], name="created"),
+    IndexModel([("clinic_id", ASCENDING), ("updated_at", ASCENDING), ("_id", ASCENDING)], name="updated"),
+]
+"""For a collection that is listed whole: the two orders of shared/web/paging.py."""
+INSERT_ONLY = frozenset({"audit", "audit_blocks"})

@@ -21,10 +21,12 @@ from pymongo.write_concern import WriteConcern
 from shared.clock import Clock
 from shared.errors import CommitUnknown, NotFound, Unavailable, VersionConflict
 from shared.persistence.scope import Scope
+from shared.telemetry.commands import CommandSpans
 
 Document = dict[str, Any]
 Filter = Mapping[str, Any]
 T = TypeVar("T")
+StoreFault = PyMongoError  # what a read outside `run` raises when the store does not answer; its text may hold values
 
 DURABLE = WriteConcern(w="majority", j=True)
 SCHEMA_VERSION = 1
@@ -141,6 +143,9 @@ class UnitOfWork(Reader):
         """Insert at the end of the transaction, with all others of that collection in one command."""
         self._staged.setdefault(name, []).append(document)
 
+    def staged(self, name: str) -> list[Document]:
+        return self._staged.get(name, [])
+
     def next_ordinal(self, aggregate: str) -> int:
         self._ordinals[aggregate] += 1
         return self._ordinals[aggregate]
@@ -180,7 +185,7 @@ class Mongo:
             serverSelectionTimeoutMS=3000,
             waitQueueTimeoutMS=3000,
             timeoutMS=10_000,
-            event_listeners=list(listeners),
+            event_listeners=[CommandSpans(), *listeners],
         )
         self.clock = clock
         self.database = self.client[database]

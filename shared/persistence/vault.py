@@ -3,11 +3,13 @@
 import json
 import os
 from base64 import b64decode
+from dataclasses import dataclass
 from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from shared.persistence.mongo import Reader, UnitOfWork
+from shared.persistence.mongo import Mongo, Reader, UnitOfWork
+from shared.persistence.scope import system_scope
 
 _NONCE_BYTES = 12
 Json = Any
@@ -85,6 +87,42 @@ class Vault:
     async def _data_key(self, reader: Reader, subject_id: str) -> bytes | None:
         row = await reader.plumbing("data_keys").find_one({"_id": _binding(reader, subject_id)})
         return self._ring.open(row["kid"], row["wrapped"], _binding(reader, subject_id)) if row else None
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A collection whose documents hold bytes that the ring itself sealed: their key's id is in `kid`."""
+
+    collection: str
+    field: str
+
+
+DATA_KEYS = Sealed("data_keys", "wrapped")
+STORED_ANSWERS = Sealed("idempotency", "content")
+
+
+async def count_stale(mongo: Mongo, ring: KeyRing, kind: Sealed) -> int:
+    """How many documents are not under the ring's first key."""
+    return await mongo.plumbing(kind.collection).count({"kid": {"$ne": ring.current}})
+
+
+async def rewrap(mongo: Mongo, ring: KeyRing, kind: Sealed, limit: int = 200) -> int:
+    """Put the next documents under the ring's first key, in one transaction; returns how many, 0 at the end.
+
+    May be stopped and begun again at any time, beside the running service. Raises KeyError when a document's key is
+    not in the ring, InvalidTag when its bytes were changed: nothing of that batch is written.
+    """
+
+    async def work(unit: UnitOfWork) -> int:
+        rows = unit.plumbing(kind.collection)
+        stale = await rows.find({"kid": {"$ne": ring.current}}, limit=limit)
+        for row in stale:
+            plain = ring.open(row["kid"], row[kind.field], row["_id"])
+            kid, sealed = ring.seal(plain, row["_id"])
+            await rows.update({"_id": row["_id"], "kid": row["kid"]}, {"$set": {"kid": kid, kind.field: sealed}})
+        return len(stale)
+
+    return await mongo.run(system_scope("-", "rotate-keys"), work)
 
 
 def _binding(reader: Reader, subject_id: str) -> str:

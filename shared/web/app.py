@@ -6,8 +6,10 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
 from shared.web import problems
+from shared.web.describe import describe
+from shared.web.form import FormOrigins
 from shared.web.limits import Limits
-from shared.web.problems import Problem
+from shared.web.nurse import nurse_paths
 from shared.web.runtime import Runtime
 
 
@@ -25,7 +27,9 @@ def create_app(service: str, routers: list[APIRouter], runtime: Runtime | None) 
     for router in routers:
         app.include_router(router)
     problems.install(app)
-    app.add_middleware(Limits)
+    app.add_middleware(Limits, nurse_paths=nurse_paths(app.routes))
+    if runtime is not None and runtime.form_origins:
+        app.add_middleware(FormOrigins, routes=app.routes, origins=runtime.form_origins)
     _describe_problems(app)
     return app
 
@@ -39,12 +43,7 @@ def _describe_problems(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         document = make()
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas.update(schema.pop("$defs", {}))
-        schemas["Problem"] = schema
-        for name in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(name, None)
+        describe(app, document)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document

@@ -118,6 +118,8 @@ def _principal(claims: dict[str, Any]) -> Principal:
     if not isinstance(roles, list) or not isinstance(clinics, list):
         raise Unauthorized
     patient = claims.get("patient_id")
+    if Role.PATIENT.value in roles and not patient:
+        raise Unauthorized  # a patient's token that names no patient would be nobody's, and so everybody's
     return Principal(
         subject=str(claims["sub"]),
         roles=frozenset(Role(role) for role in roles if role in known),

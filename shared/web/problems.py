@@ -6,14 +6,17 @@ from typing import Any
 import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from shared.errors import FieldError, Invalid, StillwaterError
+from shared.errors import Conflict, FieldError, Invalid, StillwaterError, TooManyRequests, Unavailable
+from shared.persistence.mongo import DuplicateKey, StoreFault
+from shared.web.nurse import NEVER, NURSE
 
 log = logging.getLogger(__name__)
 
 TYPE_BASE = "urn:stillwater:problem:"
+QUOTA_TYPE = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 _TITLES = {404: ("not-found", "Not found"), 405: ("method-not-allowed", "This method is not allowed here")}
 
 
@@ -26,23 +29,32 @@ class FieldProblem(BaseModel):
 class Problem(BaseModel):
     """RFC 9457 with our extensions: `errors` names fields, `reasons` says why the state forbids it."""
 
+    model_config = ConfigDict(validate_by_name=True)
+
     type: str
     title: str
     status: int
     detail: str | None = None
     errors: list[FieldProblem] | None = None
     reasons: list[dict[str, str]] | None = None
+    violated_policies: list[str] | None = Field(default=None, alias="violated-policies")
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """For a route's `responses`: the problems it may answer beside 400, 401, 422 and 503."""
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     wanted = {400, 401, 403, 413, 415, 422, 503, *statuses}
-    return {status: {"description": "Problem", "content": content} for status in sorted(wanted)}
+    return {status: {"description": "Problem", "content": content.copy()} for status in sorted(wanted)}
 
 
-def problem_response(error: StillwaterError) -> Response:
+def problem_response(error: StillwaterError, *, nurse: bool = False) -> Response:
+    """On a nurse's route what must never stop her becomes 503: the same request again, and a fault for us to find."""
+    if nurse and error.status in NEVER:
+        log.error("http.nurse_stopped", extra={"code": error.code})
+        error = Unavailable()
     body: dict[str, Any] = {"type": TYPE_BASE + error.code, "title": error.title, "status": error.status}
+    if isinstance(error, TooManyRequests):
+        body |= {"type": QUOTA_TYPE, "violated-policies": [error.policy]}
     if error.detail:
         body["detail"] = error.detail
     if error.errors:
@@ -71,9 +83,15 @@ def _words(code: str) -> str:
 
 
 def install(app: FastAPI) -> None:
-    async def ours(_: Request, error: Exception) -> Response:
+    async def ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, StillwaterError)  # noqa: S101 - registered for this class
-        return problem_response(error)
+        return problem_response(error, nurse=request.scope.get(NURSE, False))
+
+    async def twice(request: Request, _: Exception) -> Response:
+        return await ours(request, Conflict())
+
+    async def store(request: Request, _: Exception) -> Response:
+        return await ours(request, Unavailable())
 
     async def invalid(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
@@ -91,6 +109,8 @@ def install(app: FastAPI) -> None:
         return problem_response(StillwaterError())
 
     app.add_exception_handler(StillwaterError, ours)
+    app.add_exception_handler(DuplicateKey, twice)
+    app.add_exception_handler(StoreFault, store)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, plain)
     app.add_exception_handler(Exception, unknown)

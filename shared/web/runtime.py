@@ -1,12 +1,13 @@
 """What one process of a service has at hand; made once by the runner."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from shared.clock import Clock
 from shared.persistence.mongo import Mongo
 from shared.persistence.vault import KeyRing
 from shared.web.auth import Tokens
+from shared.web.rates import Limiter
 
 
 @dataclass(frozen=True)
@@ -17,3 +18,5 @@ class Runtime:
     tokens: Tokens
     signing_key: bytes
     deps: Any
+    limiter: Limiter = field(default_factory=Limiter)
+    form_origins: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from shared.events.envelope import rfc3339
 
@@ -14,7 +14,10 @@ def _utc_milliseconds(moment: datetime) -> datetime:
 
 
 Instant = Annotated[
-    AwareDatetime, AfterValidator(_utc_milliseconds), PlainSerializer(rfc3339, return_type=str, when_used="json")
+    AwareDatetime,
+    AfterValidator(_utc_milliseconds),
+    PlainSerializer(rfc3339, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 """RFC 3339 with a zone in, UTC in milliseconds out."""
 

@@ -12,7 +12,7 @@ from services.scheduling.slots import SLOT, slots
 from shared.clock import ManualClock, ScaledClock, append_step
 from shared.errors import BadRequest
 from shared.persistence.vault import KeyRing
-from shared.web.limits import check_json
+from shared.web.bodies import check_json
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 RULES = DischargeRules(min_minutes_after_dose=60, min_aldrete=9, min_moaas=5, max_systolic_change_percent=20)

@@ -9,19 +9,21 @@ from services.monitoring.routes.edge import Clinical, deps, show_alarm
 from services.monitoring.store import ALARMS
 from services.monitoring.usecases import answering
 from shared.persistence.mongo import Document, UnitOfWork
-from shared.web.call import Call, Reply
+from shared.web.call import Call, Listed, Listing, Reply
+from shared.web.nurse import nurse_route
 from shared.web.problems import problems
 from shared.web.schemas import Id
 
 router = APIRouter(tags=["alarms"])
+LISTED = Listed(schemas.Alarm, "session_id", "priority", "rule", "open", typed={"patient_id": Id})
 ALARM = "/v1/alarms/{alarm_id}"
 
 
-@router.get("/v1/alarms", responses=problems())
+@router.get("/v1/alarms", response_model=Listing[schemas.Alarm], responses=problems(), openapi_extra=LISTED.parameters)
 async def list_alarms(call: Clinical) -> Response:
     """Alarms, newest first."""
-    page = call.page(["session_id", "priority", "rule"])
-    return await call.read(lambda reader: page.of(reader, ALARMS, {}, show_alarm))
+    page = call.page(LISTED)
+    return await call.read(lambda reader: page.of(reader, ALARMS, {}, show_alarm), audited="alarms")
 
 
 async def _alarm(call: Call, change: Callable[[UnitOfWork], Awaitable[Document]]) -> Response:
@@ -33,6 +35,7 @@ async def _alarm(call: Call, change: Callable[[UnitOfWork], Awaitable[Document]]
 
 
 @router.post(f"{ALARM}/acknowledge", response_model=schemas.Alarm, responses=problems(404))
+@nurse_route
 async def acknowledge(alarm_id: Id, call: Clinical) -> Response:
     """I have seen it and I am going; the paging stops."""
     role, now = call.scope.actor.role, call.runtime.clock.clinical_now()
@@ -40,18 +43,21 @@ async def acknowledge(alarm_id: Id, call: Clinical) -> Response:
 
 
 @router.post(f"{ALARM}/attend", response_model=schemas.Alarm, responses=problems(404))
+@nurse_route
 async def attend(alarm_id: Id, call: Clinical) -> Response:
     """I am at the chair."""
     return await _alarm(call, lambda unit: answering.attend(unit, alarm_id, call.scope.actor.role))
 
 
 @router.post(f"{ALARM}/silence", response_model=schemas.Alarm, responses=problems(404))
+@nurse_route
 async def silence(alarm_id: Id, body: schemas.Mute, call: Clinical) -> Response:
     """Mute the board's sound for at most two minutes; paging goes on."""
     return await _alarm(call, lambda unit: answering.silence(unit, alarm_id, body.seconds))
 
 
 @router.post(f"{ALARM}/escalate", response_model=schemas.Alarm, responses=problems(404))
+@nurse_route
 async def escalate(alarm_id: Id, call: Clinical) -> Response:
     """I need help: high priority from now on."""
     return await _alarm(call, lambda unit: answering.escalate(unit, alarm_id, call.scope.actor.role))

@@ -9,11 +9,13 @@ from services.monitoring.routes.edge import SESSION, Clinical, deps, show_entry
 from services.monitoring.store import ENTRIES
 from services.monitoring.usecases import ending, entries, sessions
 from shared.persistence.mongo import Document, UnitOfWork
-from shared.web.call import Call, Listing, Reply
+from shared.web.call import Call, Listed, Listing, Reply
+from shared.web.nurse import nurse_route
 from shared.web.problems import problems
 from shared.web.schemas import Id
 
 router = APIRouter(tags=["entries"])
+LISTED = Listed(schemas.EntryShown, "kind")
 
 
 async def _write(call: Call, work: Callable[[UnitOfWork], Awaitable[Document]]) -> Response:
@@ -28,18 +30,21 @@ async def _add(call: Call, session_id: str, kind: str, body: schemas.Entry) -> R
 
 
 @router.post(f"{SESSION}/observations", status_code=201, response_model=schemas.EntryShown, responses=problems(404))
+@nurse_route
 async def add_observation(session_id: Id, body: schemas.Observation, call: Clinical) -> Response:
     """A scale or a finding."""
     return await _add(call, session_id, "observation", body)
 
 
 @router.post(f"{SESSION}/interventions", status_code=201, response_model=schemas.EntryShown, responses=problems(404))
+@nurse_route
 async def add_intervention(session_id: Id, body: schemas.Intervention, call: Clinical) -> Response:
     """Something that was done for the patient."""
     return await _add(call, session_id, "intervention", body)
 
 
 @router.post(f"{SESSION}/adverse-events", status_code=201, response_model=schemas.EntryShown, responses=problems(404))
+@nurse_route
 async def add_adverse_event(session_id: Id, body: schemas.AdverseEvent, call: Clinical) -> Response:
     """Something untoward that happened."""
     return await _add(call, session_id, "adverse_event", body)
@@ -52,6 +57,7 @@ async def add_support(session_id: Id, body: schemas.Support, call: Clinical) -> 
 
 
 @router.post(f"{SESSION}/emergency", status_code=201, response_model=schemas.EmergencyCall, responses=problems(404))
+@nurse_route
 async def call_emergency(session_id: Id, body: schemas.Emergency, call: Clinical) -> Response:
     """All staff at once, from any state."""
 
@@ -64,25 +70,33 @@ async def call_emergency(session_id: Id, body: schemas.Emergency, call: Clinical
 
 
 @router.post(f"{SESSION}/emergency/log", status_code=201, response_model=schemas.EntryShown, responses=problems(404))
+@nurse_route
 async def log_emergency(session_id: Id, body: schemas.Entry, call: Clinical) -> Response:
     """One line of the code log."""
     return await _add(call, session_id, "emergency_log", body)
 
 
 @router.post(f"{SESSION}/emergency/end", status_code=201, response_model=schemas.EntryShown, responses=problems(404))
+@nurse_route
 async def end_emergency(session_id: Id, body: schemas.Moment, call: Clinical) -> Response:
     """The emergency is over."""
     return await _write(call, lambda unit: ending.end_emergency(unit, session_id, body))
 
 
-@router.get(f"{SESSION}/timeline", responses=problems(404))
+@router.get(
+    f"{SESSION}/timeline",
+    response_model=Listing[schemas.EntryShown],
+    responses=problems(404),
+    openapi_extra=LISTED.parameters,
+)
 async def get_timeline(session_id: Id, call: Clinical) -> Response:
     """Everything of a session in one feed, newest first."""
-    page = call.page(["kind"])
+    page = call.page(LISTED)
 
     async def work(unit: UnitOfWork) -> Reply:
         session = await sessions.load(unit, session_id, "timeline")
-        reply = await page.of(unit, ENTRIES, {"session_id": session_id}, show_entry)
+        mine = {"session_id": session_id}
+        reply = await page.of(unit, ENTRIES, mine, show_entry, times=("recorded_at", "recorded_at"))
         if isinstance(reply.body, Listing):
             await entries.open_notes(unit, deps(call), session, reply.body.items)
         return reply

@@ -16,11 +16,13 @@ from services.monitoring.store import SESSIONS
 from services.monitoring.usecases import dosing, ending, sessions
 from shared.errors import Conflict
 from shared.persistence.mongo import Document, UnitOfWork
-from shared.web.call import Reply
+from shared.web.call import Listed, Listing, Reply
+from shared.web.nurse import nurse_route
 from shared.web.problems import problems
 from shared.web.schemas import Id
 
 router = APIRouter(tags=["sessions"])
+LISTED = Listed(schemas.Session, "patient_id", "appointment_id", "state")
 
 
 @router.post("/v1/sessions", status_code=201, response_model=schemas.Session, responses=problems())
@@ -34,11 +36,13 @@ async def open_session(body: schemas.NewSession, call: Clinical) -> Response:
     return await call.write(work)
 
 
-@router.get("/v1/sessions", responses=problems())
+@router.get(
+    "/v1/sessions", response_model=Listing[schemas.Session], responses=problems(), openapi_extra=LISTED.parameters
+)
 async def list_sessions(call: Staff) -> Response:
     """List sessions, newest first."""
-    page = call.page(["patient_id", "appointment_id", "state"])
-    return await call.read(lambda reader: page.of(reader, SESSIONS, {}, show_session))
+    page = call.page(LISTED)
+    return await call.read(lambda reader: page.of(reader, SESSIONS, {}, show_session), audited="sessions")
 
 
 @router.get(SESSION, response_model=schemas.Session, responses=problems(404))
@@ -100,6 +104,7 @@ async def change_rate(session_id: Id, body: schemas.Infusion, call: Clinical) ->
 
 
 @router.post(f"{SESSION}/dose/pause", response_model=schemas.Session, responses=problems(404))
+@nurse_route
 async def pause_dose(session_id: Id, body: schemas.Infusion, call: Clinical) -> Response:
     """Pause the infusion; always accepted."""
     return await change_session(call, lambda unit: dosing.change_infusion(unit, session_id, "pause", body))
@@ -112,6 +117,7 @@ async def resume_dose(session_id: Id, body: schemas.Infusion, call: Clinical) ->
 
 
 @router.post(f"{SESSION}/dose/stop", response_model=schemas.Session, responses=problems(404))
+@nurse_route
 async def stop_dose(session_id: Id, body: schemas.Infusion, call: Clinical) -> Response:
     """Stop the dose; always accepted. Recovery begins."""
     return await change_session(call, lambda unit: dosing.change_infusion(unit, session_id, "stop", body))
@@ -124,12 +130,14 @@ async def discharge(session_id: Id, body: schemas.Discharge, call: Clinical) -> 
 
 
 @router.post(f"{SESSION}/leave", response_model=schemas.Session, responses=problems(404))
+@nurse_route
 async def leave(session_id: Id, body: schemas.Leave, call: Clinical) -> Response:
     """Every other way out; always open."""
     return await change_session(call, lambda unit: ending.leave(unit, session_id, body))
 
 
 @router.post(f"{SESSION}/abort", response_model=schemas.Session, responses=problems(404))
+@nurse_route
 async def abort(session_id: Id, body: schemas.Abort, call: Clinical) -> Response:
     """Abort; after a dose the watching goes on."""
     return await change_session(call, lambda unit: ending.abort(unit, session_id, body))

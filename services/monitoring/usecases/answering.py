@@ -3,13 +3,10 @@
 from datetime import datetime, timedelta
 
 from services.monitoring.alarms import acknowledge
-from services.monitoring.limits import limits
-from services.monitoring.model import PHASE
 from services.monitoring.store import ALARMS, ENGINES, SESSIONS
 from services.monitoring.usecases import raising
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import record
-from services.monitoring.usecases.readings import baseline_signs
 from shared.events.monitoring import AlarmAcknowledged, AlarmAttended, AlarmEscalated
 from shared.messaging.outbox import emit
 from shared.persistence.audit import audit
@@ -41,9 +38,7 @@ async def accept(unit: UnitOfWork, deps: Deps, alarm_id: str, by_role: str, at: 
 async def _tell_engine(unit: UnitOfWork, deps: Deps, session: Document, alarm: Document, at: datetime) -> None:
     engine = await unit.collection(ENGINES).find_one({"_id": session["_id"]})
     states = raising.states_of(engine)
-    phase = PHASE.get(session["state"], "recovery")
-    found = limits(deps.protocol(session).rules, phase, baseline_signs(session), session.get("own_limits"))
-    limit = next((item for item in found if item.name == alarm["rule"]), None)
+    limit = next((item for item in deps.limits(session) if item.name == alarm["rule"]), None)
     if engine is None or limit is None:
         return
     states, transitions = acknowledge(states, limit, at)

@@ -1,27 +1,51 @@
 """What the use cases are given."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from services.monitoring.model import SessionProtocol
+from services.monitoring.limits import Limit, Rule, limits
+from services.monitoring.model import PHASE, SessionProtocol
+from services.monitoring.vitals import BY_NAME
 from shared.persistence.mongo import Document
 from shared.persistence.vault import Vault
 
 DEFAULT_ROUTE = "iv"
+RESOLVED_KEPT = 4096
 
 
 @dataclass(frozen=True)
 class Deps:
-    """`protocols` by their version."""
+    """`protocols` and the rules of their limits, by version."""
 
     vault: Vault
     protocols: Mapping[str, SessionProtocol]
+    rules: Mapping[str, Sequence[Rule]]
+    resolved: dict[object, tuple[Limit, ...]] = field(default_factory=dict, compare=False)
 
     def protocol(self, session: Document) -> SessionProtocol:
         """The version that the session began with."""
         return self.protocols[session["protocol_version"]]
 
+    def limits(self, session: Document) -> tuple[Limit, ...]:
+        """What counts as a breach in this session now."""
+        phase, version = PHASE.get(session["state"], "recovery"), self.protocol(session).limits
+        baseline, own = baseline_signs(session), session.get("own_limits") or {}
+        key = (version, phase, tuple(baseline.items()), tuple(own.items()))
+        found = self.resolved.get(key)
+        if found is None:
+            if len(self.resolved) >= RESOLVED_KEPT:
+                self.resolved.clear()
+            found = self.resolved[key] = limits(self.rules[version], phase, baseline, own)
+        return found
+
     def protocol_of_route(self, route: str | None) -> SessionProtocol:
         """The newest of a route; of the default route where none is planned yet."""
-        of_route = [item for item in self.protocols.values() if item.route == (route or DEFAULT_ROUTE)]
-        return max(of_route or self.protocols.values(), key=lambda item: item.version)
+        routes = {item.route for item in self.protocols.values()}
+        chosen = route if route in routes else DEFAULT_ROUTE
+        return max((item for item in self.protocols.values() if item.route == chosen), key=lambda item: item.version)
+
+
+def baseline_signs(session: Document) -> dict[str, float]:
+    """The session's baseline by LOINC code."""
+    base = session["baseline"] or {}
+    return {sign.loinc: base[name] for name, sign in BY_NAME.items() if base.get(name) is not None}

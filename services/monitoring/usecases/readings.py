@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 
 from services.monitoring import schemas
 from services.monitoring.alarms import RuleState, Transition, evaluate
-from services.monitoring.limits import Limit, limits
-from services.monitoring.model import ENDED, OPEN, PHASE, SessionProtocol
+from services.monitoring.limits import Limit
+from services.monitoring.model import ENDED, OPEN
 from services.monitoring.signals import MANUAL
 from services.monitoring.store import ENGINES, SESSIONS, VITALS, engines_by_id, readings_by_id, sessions_by_id
 from services.monitoring.usecases import raising
 from services.monitoring.usecases.deps import Deps
-from services.monitoring.vitals import BY_NAME, DIASTOLIC, SYSTOLIC, Verdict, judge
+from services.monitoring.vitals import DIASTOLIC, SYSTOLIC, Verdict, judge
 from shared.errors import NotFound, StillwaterError
 from shared.ids import derived_id
 from shared.persistence.audit import audit
@@ -40,7 +40,6 @@ class _Session:
     """One session within the batch."""
 
     row: Document
-    protocol: SessionProtocol
     limits: tuple[Limit, ...]
     before: dict[str, RuleState]
     signals: dict[str, Document]
@@ -76,18 +75,9 @@ async def take(
 
 
 def _open(deps: Deps, row: Document, engine: Document | None) -> _Session:
-    protocol = deps.protocol(row)
     states = raising.states_of(engine)
     signals = dict(engine["signals"]) if engine else {}
-    phase = PHASE.get(row["state"], "recovery")
-    found = limits(protocol.rules, phase, baseline_signs(row), row.get("own_limits"))
-    return _Session(row, protocol, found, states, signals, dict(states))
-
-
-def baseline_signs(session: Document) -> dict[str, float]:
-    """The baseline by LOINC code."""
-    base = session["baseline"] or {}
-    return {sign.loinc: base[name] for name, sign in BY_NAME.items() if base.get(name) is not None}
+    return _Session(row, deps.limits(row), states, signals, dict(states))
 
 
 class _Batch:

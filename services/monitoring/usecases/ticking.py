@@ -3,30 +3,25 @@
 from datetime import datetime
 
 from services.monitoring.alarms import tick
-from services.monitoring.limits import Limit, limits
 from services.monitoring.model import OPEN, PHASE
 from services.monitoring.signals import Silence, silent_devices
 from services.monitoring.store import ENGINES, SESSIONS, last_heard
 from services.monitoring.usecases import raising
 from services.monitoring.usecases.deps import Deps
-from services.monitoring.usecases.readings import TRANSPORT_SECONDS, baseline_signs
+from services.monitoring.usecases.readings import TRANSPORT_SECONDS
 from shared.clock import Clock
 from shared.persistence.mongo import Document, UnitOfWork
 
 
 def due(deps: Deps, clock: Clock, session: Document, engine: Document | None, heard: dict[str, datetime]) -> bool:
     """Whether a tick would change anything; judged outside a transaction, for most ticks change nothing."""
-    states, now = raising.states_of(engine), clock.clinical_now()
-    found = _limits(deps, session)
-    _, transitions = tick(states, now, found)
-    known = engine["signals"] if engine else {}
-    silent = _silent(deps, clock, session, heard, now)
-    return bool(transitions) or any(item.device not in known for item in silent)
-
-
-def _limits(deps: Deps, session: Document) -> tuple[Limit, ...]:
-    phase = PHASE.get(session["state"], "recovery")
-    return limits(deps.protocol(session).rules, phase, baseline_signs(session), session.get("own_limits"))
+    now, known = clock.clinical_now(), engine["signals"] if engine else {}
+    if any(item.device not in known for item in _silent(deps, clock, session, heard, now)):
+        return True
+    if engine is None:
+        return False
+    _, transitions = tick(raising.states_of(engine), now, deps.limits(session))
+    return bool(transitions)
 
 
 def _silent(deps: Deps, clock: Clock, session: Document, heard: dict[str, datetime], now: datetime) -> list[Silence]:
@@ -44,7 +39,7 @@ async def tick_session(unit: UnitOfWork, deps: Deps, session_id: str) -> None:
     engine = await unit.collection(ENGINES).find_one({"_id": session_id})
     now = unit.clock.clinical_now()
     before, signals = raising.states_of(engine), dict(engine["signals"]) if engine else {}
-    states, transitions = tick(before, now, _limits(deps, session))
+    states, transitions = tick(before, now, deps.limits(session))
     states = await raising.apply(unit, session, states, transitions)
     heard = (await last_heard(unit, [session_id])).get(session_id, {})
     lost = [item for item in _silent(deps, unit.clock, session, heard, now) if item.device not in signals]

@@ -11,11 +11,21 @@ from shared.errors import NotFound, PreconditionRequired
 from shared.persistence.audit import audit
 from shared.persistence.mongo import Document, Reader, UnitOfWork
 from shared.web.auth import CLINICAL, STAFF, Role
-from shared.web.call import Call, Reply, admit
+from shared.web.call import Call, Listed, Listing, Reply, admit
+from shared.web.nurse import nurse_route
 from shared.web.problems import problems
 from shared.web.schemas import Id
 
 router = APIRouter()
+TASKS_LISTED = Listed(schemas.Task, "state", "kind", "claimed_by", "subject")
+MESSAGES_LISTED = Listed(schemas.Message, "subject_id", "template", "channel", "state", typed={"escalation_id": Id})
+ESCALATIONS_LISTED = Listed(
+    schemas.Escalation,
+    "alarm_id",
+    "session_id",
+    "priority",
+    typed={"phase": schemas.Escalation.model_fields["state"].annotation},
+)
 Clinical = Annotated[Call, Depends(admit(*CLINICAL))]
 Staff = Annotated[Call, Depends(admit(*STAFF))]
 Management = Annotated[Call, Depends(admit(Role.MEDICAL_DIRECTOR, Role.FRONT_DESK))]
@@ -92,10 +102,15 @@ def _if_match(call: Call) -> int | None:
 # Escalations
 
 
-@router.get("/v1/escalations", responses=problems())
+@router.get(
+    "/v1/escalations",
+    response_model=Listing[schemas.Escalation],
+    responses=problems(),
+    openapi_extra=ESCALATIONS_LISTED.parameters,
+)
 async def list_escalations(call: Clinical) -> Response:
-    page = call.page(["alarm_id", "session_id", "phase", "priority"])
-    return await call.read(lambda reader: page.of(reader, ESCALATIONS, {}, show_escalation))
+    page = call.page(ESCALATIONS_LISTED)
+    return await call.read(lambda reader: page.of(reader, ESCALATIONS, {}, show_escalation), audited="escalations")
 
 
 @router.get("/v1/escalations/{escalation_id}", response_model=schemas.Escalation, responses=problems(404))
@@ -108,6 +123,7 @@ async def get_escalation(escalation_id: Id, call: Clinical) -> Response:
 
 
 @router.post("/v1/escalations/{escalation_id}/acknowledge", response_model=schemas.Escalation, responses=problems(404))
+@nurse_route
 async def acknowledge_escalation(escalation_id: Id, call: Clinical) -> Response:
     """Stops the paging at once; needs neither If-Match nor a key, and is idempotent by state."""
 
@@ -122,9 +138,14 @@ async def acknowledge_escalation(escalation_id: Id, call: Clinical) -> Response:
 # Messages
 
 
-@router.get("/v1/messages", responses=problems())
+@router.get(
+    "/v1/messages",
+    response_model=Listing[schemas.Message],
+    responses=problems(),
+    openapi_extra=MESSAGES_LISTED.parameters,
+)
 async def list_messages(call: Staff) -> Response:
-    page = call.page(["subject_id", "escalation_id", "template", "channel", "state"])
+    page = call.page(MESSAGES_LISTED)
 
     async def work(unit: UnitOfWork) -> Reply:
         audit(unit, "messages.list", "messages", patient_id=page.filters.get("subject_id"))
@@ -161,10 +182,12 @@ async def resend_message(message_id: Id, call: Staff) -> Response:
 # Tasks
 
 
-@router.get("/v1/tasks", responses=problems())
+@router.get(
+    "/v1/tasks", response_model=Listing[schemas.Task], responses=problems(), openapi_extra=TASKS_LISTED.parameters
+)
 async def list_tasks(call: Staff) -> Response:
-    page = call.page(["state", "kind", "claimed_by", "subject"])
-    return await call.read(lambda reader: page.of(reader, TASKS, {}, show_task))
+    page = call.page(TASKS_LISTED)
+    return await call.read(lambda reader: page.of(reader, TASKS, {}, show_task), audited="tasks")
 
 
 @router.get("/v1/tasks/{task_id}", response_model=schemas.Task, responses=problems(404))

@@ -3,6 +3,7 @@
 from html import escape
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse
 
 from services.notifications.messages import SIGN_NAMES
 from services.notifications.store import ESCALATIONS
@@ -11,6 +12,7 @@ from shared.errors import Gone, NotFound
 from shared.persistence.mongo import Document, UnitOfWork
 from shared.persistence.scope import Actor, Scope, system_scope
 from shared.telemetry.tracing import current_traceparent
+from shared.web.nurse import nurse_route
 from shared.web.problems import problems
 from shared.web.runtime import Runtime
 
@@ -30,7 +32,7 @@ _STATES = {
 _HTML = problems(404, 410) | {200: {"description": "A page for a person", "content": {"text/html": {}}}}
 
 
-@router.get("/v1/links/{token}", responses=_HTML)
+@router.get("/v1/links/{token}", response_class=HTMLResponse, responses=_HTML)
 async def show_link(token: str, request: Request) -> Response:
     """Shows only: a scanner that follows links acknowledges nothing."""
     runtime: Runtime = request.app.state.runtime
@@ -46,7 +48,8 @@ async def show_link(token: str, request: Request) -> Response:
     return _page(200, _describe(row) + form)
 
 
-@router.post("/v1/links/{token}", responses=_HTML)
+@router.post("/v1/links/{token}", response_class=HTMLResponse, responses=_HTML)
+@nurse_route
 async def use_link(token: str, request: Request) -> Response:
     """Acknowledges the alarm, once; used again it shows the state and changes nothing."""
     runtime: Runtime = request.app.state.runtime

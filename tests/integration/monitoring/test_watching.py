@@ -7,10 +7,11 @@ import pytest
 from services.monitoring.beats import Beats
 from services.monitoring.evaluator import Evaluator
 from services.monitoring.ingest import Ingest
+from services.monitoring.store import last_heard
 from shared.errors import NotFound, Unavailable
 from shared.ids import new_id
 from shared.persistence.scope import Actor, Scope
-from tests.integration.monitoring.world import NURSE, Chair
+from tests.integration.monitoring.world import NURSE, Chair, minutes
 
 
 async def test_a_sustained_breach_raises_one_alarm_with_its_event(chair: Chair) -> None:
@@ -172,3 +173,16 @@ async def test_a_beat_names_what_is_evaluated_and_what_has_ended(chair: Chair) -
     await chair.leaves()
     await chair.memory.refresh()
     assert (beats.beat("clinic-1").sessions, beats.beat("clinic-1").ended) == ([], [chair.session_id])
+
+
+async def test_looking_for_silent_devices_costs_one_seek_however_long_the_session_is(chair: Chair) -> None:
+    for _ in range(3):
+        await chair.sends(*(chair.reading(120, at=chair.clock.clinical_now() - minutes(n / 1000)) for n in range(300)))
+        chair.clock.advance(1)
+    heard = await last_heard(chair.mongo, [chair.session_id])
+    assert heard[chair.session_id]["m1"] == chair.clock.clinical_now() - minutes(1 / 60)
+    command = {"find": "vitals", "filter": {"session_id": chair.session_id, "device": "m1"}, "limit": 1}
+    plan = await chair.mongo.database.command(
+        "explain", {**command, "sort": {"received_at": -1}}, verbosity="executionStats"
+    )
+    assert plan["executionStats"]["totalKeysExamined"] == 1

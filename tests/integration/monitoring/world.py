@@ -10,15 +10,14 @@ from services.monitoring.evaluator import Evaluator
 from services.monitoring.ingest import Ingest
 from services.monitoring.memory import Memory
 from services.monitoring.usecases import answering, dosing, ending, sessions
-from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.readings import Delivery, Results
-from services.monitoring.wiring import protocols
+from services.monitoring.wiring import make_deps
 from shared.clock import ManualClock
 from shared.events.registry import REGISTRY
 from shared.ids import new_id
 from shared.persistence.mongo import Document, Mongo, UnitOfWork
 from shared.persistence.scope import Actor, Scope
-from shared.persistence.vault import KeyRing, Vault
+from shared.persistence.vault import KeyRing
 
 CLINIC = "clinic-1"
 NURSE = Scope(CLINIC, Actor("nurse-1", "nurse"))
@@ -34,7 +33,7 @@ class Chair:
 
     def __init__(self, mongo: Mongo, clock: ManualClock) -> None:
         self.mongo, self.clock = mongo, clock
-        self.deps = Deps(Vault(ring()), protocols())
+        self.deps = make_deps(ring())
         self.memory = Memory(mongo, self.deps)
         self.ingest = Ingest(mongo, self.deps, self.memory)
         self.evaluator = Evaluator(mongo, self.deps, self.memory, new_id())

@@ -1,5 +1,6 @@
 """The protocol's tables against clinical.md, the dose gate and the silence of devices."""
 
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,11 +12,12 @@ from services.monitoring.limits import limits
 from services.monitoring.model import ENDED, OPEN, TRANSITIONS, aborted, left, move, stopped
 from services.monitoring.signals import SignalRules, silent_devices
 from services.monitoring.vitals import judge
-from services.monitoring.wiring import protocols
+from services.monitoring.wiring import make_deps, rules
 from shared.errors import Conflict
+from shared.persistence.vault import KeyRing
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
-IV = protocols()["iv-2026-11"]
+ADULT = rules()["adult-2026-11"]
 BP, DBP, HR, SPO2, RR = "8480-6", "8462-4", "8867-4", "59408-5", "9279-1"
 
 
@@ -52,7 +54,7 @@ BP, DBP, HR, SPO2, RR = "8480-6", "8462-4", "8867-4", "59408-5", "9279-1"
     ],
 )
 def test_two_tiers_of_clinical_md_3_3_and_10(sign: str, value: float, priority: str | None) -> None:
-    found = limits(IV.rules, "dosing", {})
+    found = limits(ADULT, "dosing", {})
     states, at_once = evaluate({}, sign, value, NOW, found)
     _, later = tick(states, NOW + timedelta(seconds=60), found)
     raised = {item.limit.rule.priority for item in [*at_once, *later]}
@@ -129,6 +131,18 @@ def test_a_session_without_a_plan_is_noted_and_does_not_close_the_gate() -> None
     found = reasons(GATE, Found(**(OPEN_GATE | {"planned": False, "plan": None})))
     assert [reason.kind for reason in found] == ["note"]
     assert not closed(found)
+
+
+@pytest.mark.parametrize(
+    ("route", "minutes", "gap_hours", "ceiling"),
+    [("iv", 60, 48, 1.0), ("im", 120, 72, 1.5), ("sublingual", 180, 72, 7.0), ("esketamine_nasal", 120, 48, 2.0)],
+)
+def test_each_route_has_its_own_protocol_clinical_md_5(
+    route: str, minutes: int, gap_hours: float, ceiling: float
+) -> None:
+    protocol = make_deps(KeyRing("k1:" + b64encode(b"k" * 32).decode())).protocol_of_route(route)
+    assert (protocol.route, protocol.discharge.min_minutes_after_dose) == (route, minutes)
+    assert (protocol.gate.min_gap_hours, protocol.ceiling_mg_per_kg) == (gap_hours, ceiling)
 
 
 SIGNAL = SignalRules(factor=10, least_s=10, interval_s=1)

@@ -1,0 +1,73 @@
+"""Patients and their contact data."""
+
+from fastapi import APIRouter, Response
+
+from services.intake import schemas
+from services.intake.routes.edge import PATIENT, Staff, StaffOrSelf, change, itself, read_of_patient, shown
+from services.intake.store import PATIENTS
+from services.intake.usecases import patients
+from shared.persistence.audit import audit
+from shared.persistence.mongo import Document, UnitOfWork
+from shared.web.call import Listed, Listing, Reply
+from shared.web.problems import problems
+from shared.web.schemas import Id
+
+router = APIRouter(tags=["patients"])
+LISTED = Listed(schemas.Patient, "inquiry_id", "time_zone")
+
+
+def show_patient(row: Document, contact: Document | None = None) -> schemas.Patient:
+    return shown(schemas.Patient, row, id=row["_id"], contact=contact)
+
+
+@router.post("/v1/patients", status_code=201, response_model=schemas.Patient, responses=problems())
+async def register_patient(body: schemas.NewPatient, call: Staff) -> Response:
+    """Without an inquiry."""
+
+    async def work(unit: UnitOfWork) -> Reply:
+        row = await patients.register(unit, call.deps, body)
+        return Reply(show_patient(row), 201, location=f"/v1/patients/{row['_id']}", version=1)
+
+    return await call.write(work)
+
+
+@router.get(
+    "/v1/patients", response_model=Listing[schemas.Patient], responses=problems(), openapi_extra=LISTED.parameters
+)
+async def list_patients(call: Staff) -> Response:
+    """Newest first, without contact data: that is read one by one."""
+    page = call.page(LISTED)
+
+    async def work(unit: UnitOfWork) -> Reply:
+        audit(unit, "patients.list", "patients")
+        return await page.of(unit, PATIENTS, {}, show_patient)
+
+    return await call.write(work)
+
+
+@router.get(PATIENT, response_model=schemas.Patient, responses=problems(404))
+async def get_patient(patient_id: Id, call: StaffOrSelf) -> Response:
+    async def work(unit: UnitOfWork) -> Reply:
+        row = await unit.collection(PATIENTS).get(patient_id)
+        contact = await patients.contact_of(unit, call.deps, row)
+        return Reply(show_patient(row, contact), version=row["version"])
+
+    return await read_of_patient(call, patient_id, "patient", work)
+
+
+@router.patch(PATIENT, response_model=schemas.Patient, responses=problems(404, 412, 428))
+async def correct_patient(patient_id: Id, body: schemas.PatientChange, call: Staff) -> Response:
+    expected = call.expected_version()
+    return await change(call, lambda unit: patients.correct(unit, patient_id, expected, body), show_patient)
+
+
+@router.put(f"{PATIENT}/contact", response_model=schemas.Patient, responses=problems(404, 412, 428))
+async def change_contact(patient_id: Id, body: schemas.Contact, call: StaffOrSelf) -> Response:
+    """The whole contact; If-Match with the patient's ETag."""
+    itself(call, patient_id)
+    expected = call.expected_version()
+    return await change(
+        call,
+        lambda unit: patients.change_contact(unit, call.deps, patient_id, expected, body),
+        lambda row: show_patient(row, body.model_dump()),
+    )

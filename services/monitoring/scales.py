@@ -1,0 +1,70 @@
+"""In-session scales: totals and readings. Pure. Sources: clinical.md section 2 and 3.4."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+Risk = Literal["low", "low_medium", "medium", "high"]
+ALDRETE = ("activity", "breathing", "circulation", "consciousness", "saturation")
+PADSS = ("vitals", "gait_and_orientation", "pain_nausea_vomiting", "intake_and_voiding")
+CADSS6_ITEMS = (1, 2, 6, 7, 15, 22)
+_BANDS: Mapping[str, Sequence[tuple[float, int]]] = {
+    # Per sign: (highest value of the band, its score), ascending; above the last band the last score holds.
+    "9279-1": ((8, 3), (11, 1), (20, 0), (24, 2), (float("inf"), 3)),
+    "59408-5": ((91, 3), (93, 2), (95, 1), (float("inf"), 0)),
+    "8480-6": ((90, 3), (100, 2), (110, 1), (219, 0), (float("inf"), 3)),
+    "8867-4": ((40, 3), (50, 1), (90, 0), (110, 1), (130, 2), (float("inf"), 3)),
+    "8310-5": ((35.0, 3), (36.0, 1), (38.0, 0), (39.0, 1), (float("inf"), 2)),
+}
+_ON_OXYGEN, _NOT_ALERT, _RED = 2, 3, 3
+
+
+def _sum(items: Mapping[str, int], names: Sequence[str], highest: int) -> int:
+    """Raises ValueError for a missing or unknown item, or a value beyond the item's range."""
+    if set(items) != set(names):
+        raise ValueError("needs exactly: " + ", ".join(names))
+    if any(not 0 <= value <= highest for value in items.values()):
+        raise ValueError(f"each item is from 0 to {highest}")
+    return sum(items.values())
+
+
+def aldrete(items: Mapping[str, int]) -> int:
+    """Modified Aldrete 1995: five items of 0-2; 9 or more leaves phase-1 recovery [ALD]."""
+    return _sum(items, ALDRETE, 2)
+
+
+def padss(items: Mapping[str, int]) -> int:
+    """PADSS in the bleeding-free variant (OWN, section 2): four items of 0-2, bleeding fixed at 2; 9 is fit for home."""
+    return _sum(items, PADSS, 2) + 2
+
+
+def cadss6(items: Mapping[str, int]) -> int:
+    """CADSS-6: items 1, 2, 6, 7, 15, 22 of the full scale, 0-4 each, 0-24 [CADSS6]."""
+    return _sum(items, [str(number) for number in CADSS6_ITEMS], 4)
+
+
+def sedation(moaas: int) -> Literal["none", "sedated", "act", "emergency"]:
+    """MOAA/S 0-5: an event below 5, act at 3 or less, an emergency at 1 or less (CFG, section 2)."""
+    if not 0 <= moaas <= 5:  # noqa: PLR2004 - the scale's ends
+        raise ValueError("MOAA/S is from 0 to 5")
+    return "emergency" if moaas <= 1 else "act" if moaas <= 3 else "sedated" if moaas < 5 else "none"  # noqa: PLR2004
+
+
+def news2(signs: Mapping[str, float], *, on_oxygen: bool, alert: bool) -> tuple[int, Risk] | None:
+    """NEWS2 with SpO2 scale 1 (RCP 2017, section 3.4): total and response; None when a sign is missing.
+
+    An extra only, never the sole trigger: expected dissociation reads as new confusion, ketamine hypertension does not score.
+    """
+    if not set(_BANDS) <= set(signs):
+        return None
+    scores = [_score(sign, signs[sign]) for sign in _BANDS]
+    scores += [_ON_OXYGEN if on_oxygen else 0, 0 if alert else _NOT_ALERT]
+    total = sum(scores)
+    if total >= 7:  # noqa: PLR2004 - the table's bands
+        return total, "high"
+    if total >= 5:  # noqa: PLR2004
+        return total, "medium"
+    return total, "low_medium" if _RED in scores else "low"
+
+
+def _score(sign: str, value: float) -> int:
+    return next(score for highest, score in _BANDS[sign] if value <= highest)

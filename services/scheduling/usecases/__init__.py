@@ -1,0 +1,1 @@
+"""Load, decide, save, emit; one file per group. Nothing here commits: the edge does."""

@@ -1,0 +1,43 @@
+"""`rotate-keys`: put every data key of the service under the first key of its ring."""
+
+import click
+from cryptography.exceptions import InvalidTag
+
+from shared.operate.task import run_task
+from shared.persistence.mongo import Mongo
+from shared.persistence.vault import DATA_KEYS, STORED_ANSWERS, KeyRing, count_stale, rewrap
+from shared.service import Process, Service
+
+
+def command(service: Service) -> click.Command:
+    @click.command("rotate-keys")
+    def rotate_keys() -> None:
+        """Rewrap every data key under the first key of the ring; may be stopped and begun again.
+
+        Order: give every process the ring with the new key at the end; then with the new key first; then run this;
+        then take the old key out of the ring.
+        """
+
+        async def work(process: Process) -> int:
+            ring = KeyRing(service.settings().key_ring.get_secret_value())
+            return await rotate(process.mongo, ring)
+
+        run_task(service, work)
+
+    return rotate_keys
+
+
+async def rotate(mongo: Mongo, ring: KeyRing) -> int:
+    """Raises ClickException when something is under a key that the ring does not have."""
+    for kind in (DATA_KEYS, STORED_ANSWERS):
+        done = 0
+        with click.progressbar(length=await count_stale(mongo, ring, kind), label=kind.collection) as bar:
+            try:
+                while number := await rewrap(mongo, ring, kind):
+                    done += number
+                    bar.update(number)
+            except (KeyError, InvalidTag) as error:
+                reason = "is under a key that the ring does not have" if isinstance(error, KeyError) else "was changed"
+                raise click.ClickException(f"{kind.collection}: {done} rewrapped, then one {reason}") from None
+        click.echo(f"{kind.collection}: {done} now under {ring.current}")
+    return 0

@@ -1,0 +1,133 @@
+"""What a request may be before anything else looks at it: its headers, its size, and JSON that is really JSON."""
+
+import asyncio
+import json
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+from starlette.types import Message, Receive
+
+from shared.errors import BadRequest, TooLarge, Unavailable, UnsupportedMedia
+
+BODY_BYTES = 1024 * 1024
+BODY_SECONDS = 10.0
+NESTING = 32
+STRING_CHARS = 20_000
+LIST_ITEMS = 10_000
+NUMBER_BOUND = 2**53  # beyond it a number is not the same everywhere (RFC 7493)
+_JSON = frozenset({b"application/json", b"application/merge-patch+json"})
+_FORM = b"application/x-www-form-urlencoded"
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_NAMES = re.compile(rb'"\s*:')
+_SINGLE = frozenset(
+    {b"authorization", b"clinic-id", b"content-length", b"content-type", b"idempotency-key", b"if-match"}
+    | {b"publishable-key"}
+)
+
+Headers = dict[bytes, bytes]
+
+
+def single_headers(given: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """Raises BadRequest where a header of ours comes twice: two readers would take different ones."""
+    pairs = list(given)
+    headers = dict(pairs)
+    if len(headers) != len(pairs):
+        names = [name for name, _ in pairs if name in _SINGLE]
+        if len(names) != len(set(names)):
+            raise BadRequest("A header is given twice.")
+    return headers
+
+
+async def read_body(headers: Headers, receive: Receive) -> bytes:
+    """The whole body, checked. Raises TooLarge, UnsupportedMedia, BadRequest, Unavailable when it comes too slowly."""
+    length = headers.get(b"content-length", b"0")
+    if not length.isdigit():
+        raise BadRequest("Content-Length is not a number.")
+    if len(length) > 9 or int(length) > BODY_BYTES:  # noqa: PLR2004 - digits, of more than any bound
+        raise TooLarge
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            body = await _chunks(receive)
+    except TimeoutError:
+        raise Unavailable("The body did not arrive in time.") from None
+    if body:
+        _check_media(headers, body)
+    return body
+
+
+async def _chunks(receive: Receive) -> bytes:
+    chunks, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            break
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > BODY_BYTES:
+            raise TooLarge
+        chunks.append(chunk)
+        more = message.get("more_body", False)
+    return b"".join(chunks)
+
+
+def _check_media(headers: Headers, body: bytes) -> None:
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise UnsupportedMedia
+    media = headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
+    if media in _JSON:
+        check_json(body)
+    elif media != _FORM:
+        raise UnsupportedMedia
+
+
+def check_json(body: bytes) -> None:
+    """UTF-8, no NaN, no lone surrogate, no name twice, bounded; raises BadRequest."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise BadRequest("The body is not valid JSON in UTF-8.") from None
+    # Counted here as often as `":` is written, no name is twice; where a text holds that too, the slow way tells.
+    if _names(value, 0) != len(_NAMES.findall(body)):
+        json.loads(body, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise BadRequest("An object has the same name twice.")
+
+
+def _names(value: Any, depth: int) -> int:
+    """How many names its objects have; raises BadRequest for what is out of bounds."""
+    if isinstance(value, str):
+        if len(value) > STRING_CHARS or _CONTROL.search(value):
+            raise BadRequest("A text is too long or holds control characters.")
+        return 0
+    if isinstance(value, int | float):
+        if not -NUMBER_BOUND <= value <= NUMBER_BOUND:
+            raise BadRequest("A number is out of range.")
+        return 0
+    if value is None:
+        return 0
+    if depth == NESTING:
+        raise BadRequest(f"The body is nested deeper than {NESTING} levels.")
+    if isinstance(value, list):
+        if len(value) > LIST_ITEMS:
+            raise BadRequest(f"A list has more than {LIST_ITEMS} items.")
+        return sum(_names(item, depth + 1) for item in value)
+    return len(value) + sum(_names(name, depth) + _names(item, depth + 1) for name, item in value.items())
+
+
+def again(body: bytes, receive: Receive) -> Receive:
+    """The body once more, for the application."""
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay

@@ -1,0 +1,104 @@
+"""The four OpenAPI documents: valid 3.1, and an integrator finds problems, headers and an example at every operation."""
+
+import importlib
+import inspect
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+import pytest
+from fastapi.routing import APIRoute, iter_route_contexts
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from docs.generate import DOCS
+from shared.messaging.topics import SERVICES
+from shared.web.app import create_app
+
+DOCUMENTS: dict[str, Any] = {name: json.loads((DOCS / "openapi" / f"{name}.json").read_text()) for name in SERVICES}
+OPERATIONS = [
+    (service, method, path, operation)
+    for service, document in DOCUMENTS.items()
+    for path, methods in document["paths"].items()
+    for method, operation in methods.items()
+]
+NAMES = [operation["operationId"] for *_, operation in OPERATIONS]
+WITHOUT_TOKEN = {"receive_inquiry", "show_link", "use_link"}
+KNOWN_BEFORE_ITS_EVENT = {"get_course", "book_whole_course"}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_it_is_valid(service: str) -> None:
+    document = DOCUMENTS[service]
+    assert document["openapi"].startswith("3.1.")
+    assert [error.message for error in OpenAPIV31SpecValidator(document).iter_errors()] == []
+
+
+def test_the_validator_finds_faults() -> None:
+    broken = json.loads(json.dumps(DOCUMENTS["intake"]))
+    broken["paths"]["/v1/inquiries"]["get"]["responses"] = {"200": {}}
+    assert list(OpenAPIV31SpecValidator(broken).iter_errors())
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_operation_ids_are_unique(service: str) -> None:
+    names = [operation["operationId"] for one, _, _, operation in OPERATIONS if one == service]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(("method", "path", "operation"), [rest for _, *rest in OPERATIONS], ids=NAMES)
+def test_an_operation_says_what_an_integrator_needs(method: str, path: str, operation: Any) -> None:
+    answers = operation["responses"]
+    assert operation["summary"]
+    assert any(status.startswith("2") for status in answers)
+    assert {"400", "401", "403", "413", "415", "422", "503"} <= set(answers)
+    if "{" in path and method != "put" and operation["operationId"] not in KNOWN_BEFORE_ITS_EVENT:
+        assert "404" in answers
+    for status, answer in answers.items():
+        if not status.startswith("2"):
+            schema = answer["content"]["application/problem+json"]["schema"]
+            assert schema == {"$ref": "#/components/schemas/Problem"}, status
+            assert set(answer["content"]) == {"application/problem+json"}
+    token = operation["operationId"] not in WITHOUT_TOKEN
+    assert operation.get("security") == ([{"bearer": []}] if token else None)
+    for name in ("IfMatch", "IfMatchNeeded"):
+        parameter = {"$ref": f"#/components/parameters/{name}"}
+        needed = "428" in answers if name == "IfMatchNeeded" else "412" in answers and "428" not in answers
+        assert (parameter in operation.get("parameters", [])) == needed
+
+
+def bodies(operation: Any) -> Iterator[Any]:
+    answers = [answer for status, answer in operation["responses"].items() if status.startswith("2")]
+    for holder in (operation.get("requestBody"), *answers):
+        if holder and "application/json" in holder.get("content", {}):
+            yield holder["content"]["application/json"]
+
+
+@pytest.mark.parametrize(("service", "method", "path", "operation"), OPERATIONS, ids=NAMES)
+def test_every_body_has_a_schema_and_a_valid_example(service: str, method: str, path: str, operation: Any) -> None:
+    components = {"components": DOCUMENTS[service]["components"]}
+    for body in bodies(operation):
+        assert body["schema"], f"{method} {path}: give the route a response_model"
+        assert "example" in body, f"{method} {path}: a field with a pattern needs examples"
+        jsonschema.Draft202012Validator({**body["schema"], **components}).validate(body["example"])
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_example_of_a_problem_is_a_problem(service: str) -> None:
+    components = DOCUMENTS[service]["components"]
+    schema = components["schemas"]["Problem"]
+    for shown in schema["examples"]:
+        jsonschema.Draft202012Validator({**schema, "components": components}).validate(shown)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_who_demands_if_match_says_so(service: str) -> None:
+    """A route that reads the expected version answers 412 and 428."""
+    app = create_app(service, [importlib.import_module(f"services.{service}.routes").router], None)
+    for context in iter_route_contexts(app.routes):
+        if not isinstance(context.original_route, APIRoute):
+            continue
+        demands = "call.expected_version()" in inspect.getsource(context.original_route.endpoint)
+        for method in context.original_route.methods or ():
+            answers = DOCUMENTS[service]["paths"][context.path_format][method.lower()]["responses"]
+            assert {"412", "428"} <= set(answers) or not demands, context.path_format

@@ -1,0 +1,82 @@
+"""The tables of clinical.md sections 2 and 3.4, row by row."""
+
+import pytest
+
+from services.monitoring.scales import ALDRETE, PADSS, aldrete, cadss6, news2, padss, sedation
+
+WELL = {"9279-1": 16.0, "59408-5": 98.0, "8480-6": 120.0, "8867-4": 70.0, "8310-5": 37.0}
+
+
+@pytest.mark.parametrize(
+    ("sign", "value", "score"),
+    [
+        ("9279-1", 8, 3),
+        ("9279-1", 9, 1),
+        ("9279-1", 12, 0),
+        ("9279-1", 20, 0),
+        ("9279-1", 21, 2),
+        ("9279-1", 25, 3),
+        ("59408-5", 91, 3),
+        ("59408-5", 92, 2),
+        ("59408-5", 94, 1),
+        ("59408-5", 96, 0),
+        ("8480-6", 90, 3),
+        ("8480-6", 91, 2),
+        ("8480-6", 101, 1),
+        ("8480-6", 111, 0),
+        ("8480-6", 219, 0),
+        ("8480-6", 220, 3),
+        ("8867-4", 40, 3),
+        ("8867-4", 41, 1),
+        ("8867-4", 51, 0),
+        ("8867-4", 91, 1),
+        ("8867-4", 111, 2),
+        ("8867-4", 131, 3),
+        ("8310-5", 35.0, 3),
+        ("8310-5", 35.1, 1),
+        ("8310-5", 36.1, 0),
+        ("8310-5", 38.1, 1),
+        ("8310-5", 39.1, 2),
+    ],
+)
+def test_news2_rcp_2017_each_band(sign: str, value: float, score: int) -> None:
+    found = news2(WELL | {sign: value}, on_oxygen=False, alert=True)
+    assert found is not None
+    assert found[0] == score
+
+
+def test_news2_rcp_2017_oxygen_consciousness_and_response() -> None:
+    assert news2(WELL, on_oxygen=True, alert=True) == (2, "low")
+    assert news2(WELL, on_oxygen=False, alert=False) == (3, "low_medium")
+    assert news2(WELL, on_oxygen=True, alert=False) == (5, "medium")
+    assert news2(WELL | {"9279-1": 25, "8867-4": 131}, on_oxygen=False, alert=True) == (6, "medium")
+    assert news2(WELL | {"9279-1": 25, "8867-4": 131, "59408-5": 94}, on_oxygen=False, alert=True) == (7, "high")
+
+
+def test_news2_rcp_2017_a_missing_parameter_is_no_score() -> None:
+    assert news2({name: value for name, value in WELL.items() if name != "8310-5"}, on_oxygen=False, alert=True) is None
+
+
+def test_aldrete_1995_and_padss_totals() -> None:
+    assert aldrete(dict.fromkeys(ALDRETE, 2)) == 10
+    assert padss(dict.fromkeys(PADSS, 2)) == 10
+    assert padss(dict.fromkeys(PADSS, 0)) == 2
+
+
+@pytest.mark.parametrize("items", [{}, dict.fromkeys(ALDRETE, 3), {**dict.fromkeys(ALDRETE, 1), "mood": 1}])
+def test_a_scale_takes_its_own_items_only(items: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r"item|exactly"):
+        aldrete(items)
+
+
+def test_cadss6_items_of_the_full_scale() -> None:
+    assert cadss6({"1": 4, "2": 4, "6": 4, "7": 4, "15": 4, "22": 4}) == 24
+    with pytest.raises(ValueError, match="exactly"):
+        cadss6({"1": 1, "2": 1, "3": 1, "7": 1, "15": 1, "22": 1})
+
+
+@pytest.mark.parametrize(
+    ("score", "reading"), [(5, "none"), (4, "sedated"), (3, "act"), (2, "act"), (1, "emergency"), (0, "emergency")]
+)
+def test_moaas_sedation_clinical_md_2(score: int, reading: str) -> None:
+    assert sedation(score) == reading
