@@ -88,4 +88,6 @@ transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
 log.dirs={data}
+log.cleaner.backoff.ms=1000
+log.retention.check.interval.ms=5000
 """

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from services.intake.usecases import consents, eligibility, plans
+from services.intake.usecases import consents, eligibility, erasing, plans
 from shared.events.monitoring import AdverseEventReported, SessionAborted, SessionCompleted
 from shared.messaging.handling import EventContext, Handlers
 from shared.messaging.outcomes import Done, Outcome, Skip
@@ -36,6 +36,10 @@ async def on_eligibility_expires(context: TimerContext) -> None:
     await eligibility.expire(context.unit, context.payload["eligibility_id"])
 
 
+async def on_roll_partition(context: TimerContext) -> None:
+    await erasing.roll(context.unit, context.payload)
+
+
 EVENT_HANDLERS: Handlers = {
     AdverseEventReported: on_adverse_event,
     SessionAborted: on_session_aborted,
@@ -44,4 +48,5 @@ EVENT_HANDLERS: Handlers = {
 TIMER_HANDLERS: Mapping[str, TimerHandler] = {
     "consent_expires": on_consent_expires,
     "eligibility_expires": on_eligibility_expires,
+    "roll_partition": on_roll_partition,
 }

@@ -140,6 +140,12 @@ class Erasure(Body):
     reason_code: Literal["asked_by_the_person", "duplicate", "test_data"]
 
 
+class PatientErasure(Erasure):
+    """`contact`: name and addresses, always possible; `all`: the whole person, once retention has passed."""
+
+    scope: Literal["contact", "all"] = "contact"
+
+
 class Location(Body):
     """Without an id: a new one. `rems_certified_until`: the setting's certification for esketamine."""
 

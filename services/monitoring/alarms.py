@@ -13,6 +13,7 @@ from typing import Literal
 from services.monitoring.limits import Limit
 
 RENEW_AFTER = timedelta(seconds=180)
+QUIET = timedelta(seconds=2)
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,14 @@ def evaluate(
 
 
 def tick(states: States, at: datetime, limits: Sequence[Limit]) -> tuple[dict[str, RuleState], list[Transition]]:
-    """Time passed without a reading: a delay may have ended, an alarm may be due again."""
+    """Time passed without a reading: a delay may have ended, an alarm may be due again.
+
+    A sign that was read within two seconds is left to its next reading, which says more and is whose trace the page ends.
+    """
     after, transitions = dict(states), list[Transition]()
     for limit in limits:
         state = after.get(limit.name)
-        if state is not None:
+        if state is not None and at - state.at >= QUIET:
             _settle(after, transitions, limit, state, max(at, state.at))
     return after, transitions
 

@@ -3,6 +3,7 @@
 from services.monitoring.store import ALARMS
 from services.monitoring.usecases import answering, projections, sessions
 from shared.events.intake import (
+    PatientErased,
     PlanState,
     TreatmentPlanActivated,
     TreatmentPlanDiscontinued,
@@ -13,6 +14,7 @@ from shared.events.notifications import EscalationAcknowledged, EscalationStepTa
 from shared.events.scheduling import AppointmentBooked, AppointmentCancelled
 from shared.messaging.handling import EventContext, Handlers
 from shared.messaging.outcomes import Done, Outcome, Skip
+from shared.persistence.erased import mark_erased
 
 
 async def on_plan_activated(context: EventContext, event: TreatmentPlanActivated) -> Outcome:
@@ -54,7 +56,15 @@ async def on_step(context: EventContext, event: EscalationStepTaken) -> Outcome:
     return Done()
 
 
+async def on_patient_erased(context: EventContext, event: PatientErased) -> Outcome:
+    """Labels and notes become unreadable; dose and audit records stay, pseudonymous."""
+    await context.deps.vault.shred(context.unit, event.patient_id)
+    await mark_erased(context.unit, event.patient_id)
+    return Done()
+
+
 EVENT_HANDLERS: Handlers = {
+    PatientErased: on_patient_erased,
     TreatmentPlanActivated: on_plan_activated,
     TreatmentPlanResumed: on_plan_activated,
     TreatmentPlanPaused: on_plan_held,

@@ -10,6 +10,7 @@ from services.notifications.usecases.escalations import Alarm
 from shared.events import common, intake, monitoring, notifications, scheduling
 from shared.messaging.handling import EventContext, Handlers
 from shared.messaging.outcomes import Done, Outcome, Reject, Skip
+from shared.persistence.erased import mark_erased
 from shared.persistence.mongo import Document
 from shared.persistence.timers import TimerContext, TimerHandler
 
@@ -34,6 +35,7 @@ async def on_inquiry_erased(context: EventContext, event: intake.InquiryErased) 
 
 
 async def on_patient_erased(context: EventContext, event: intake.PatientErased) -> Outcome:
+    await mark_erased(context.unit, event.patient_id)
     await contacts.forget_subject(context.unit, context.deps, event.patient_id)
     return Done()
 

@@ -7,6 +7,7 @@ from services.scheduling.usecases.visits import Session
 from shared.events import intake, monitoring
 from shared.messaging.handling import EventContext, Handlers
 from shared.messaging.outcomes import Done, Outcome, Skip
+from shared.persistence.erased import mark_erased
 from shared.persistence.timers import TimerContext, TimerHandler
 
 
@@ -49,6 +50,7 @@ async def on_patient(context: EventContext, event: intake.PatientRegistered) -> 
 
 
 async def on_patient_erased(context: EventContext, event: intake.PatientErased) -> Outcome:
+    await mark_erased(context.unit, event.patient_id)
     await plans.forget_patient(context.unit, context.deps, event.patient_id)
     return Done()
 

@@ -12,6 +12,7 @@ from shared.events.registry import REGISTRY
 from shared.messaging.deadletters import keep
 from shared.messaging.outcomes import Outcome, Reject, Retry, Skip
 from shared.messaging.record import Record
+from shared.persistence.erased import erased_among
 from shared.persistence.mongo import Mongo, UnitOfWork
 from shared.persistence.scope import Scope, system_scope
 from shared.telemetry.metrics import EVENTS_HANDLED
@@ -164,16 +165,28 @@ class Pipeline:
 
         async def work(unit: UnitOfWork) -> list[Outcome]:
             marks = [self._mark(item.envelope) for item in items]
+            erased = await self._erased(unit, items)
             known = {row["_id"] for row in await unit.plumbing("inbox").find({"_id": {"$in": marks}})}
             outcomes: list[Outcome] = []
             for item, mark in zip(items, marks, strict=True):
-                outcomes.append(Skip("duplicate") if mark in known else await self._call(unit, item))
+                if mark in known:
+                    outcomes.append(Skip("duplicate"))
+                elif _about(item) in erased:
+                    outcomes.append(Skip("erased"))
+                else:
+                    outcomes.append(await self._call(unit, item))
                 if mark not in known:
                     unit.stage("inbox", {"_id": mark, "at": unit.clock.system_now()})
                 known.add(mark)
             return outcomes
 
         return await self.mongo.run(self._scope(items[0].envelope), work)
+
+    async def _erased(self, unit: UnitOfWork, items: Sequence[_Work]) -> set[tuple[str, str]]:
+        """Nobody is erased on the alarm lane: a page is about a person in a chair."""
+        if any(item.event is not None and item.event.LANE == "alarm" for item in items):
+            return set()
+        return await erased_among(unit, [name for item in items if (name := _about(item)) is not None])
 
     async def _one(self, unit: UnitOfWork, item: _Work) -> Outcome:
         if await unit.plumbing("inbox").find_one({"_id": self._mark(item.envelope)}):
@@ -201,6 +214,13 @@ class Pipeline:
         EVENTS_HANDLED.labels(self.group, name).inc()
         if isinstance(outcome, Reject):
             log.error("event.rejected", extra={"code": outcome.code, "group": self.group})
+
+
+def _about(item: _Work) -> tuple[str, str] | None:
+    """Clinic and patient of an event; the erasure itself is always handled."""
+    if item.event is None or item.event.patient_id is None or type(item.event).__name__ == "PatientErased":
+        return None
+    return item.envelope.clinic_id, item.event.patient_id
 
 
 class _NotDone(Exception):

@@ -25,12 +25,17 @@ class Topic:
     compacted: bool = False
 
     def config(self, min_insync_replicas: int) -> dict[str, str]:
-        return {
-            "cleanup.policy": "compact" if self.compacted else "delete",
+        """A compacted topic rolls its segments hourly and is cleaned within six hours: erasure takes at most a day."""
+        always = {
             "retention.ms": str(self.retention_ms),
             "max.message.bytes": str(4 * MAX_BATCH_BYTES),
             "min.insync.replicas": str(min_insync_replicas),
         }
+        if not self.compacted:
+            return always | {"cleanup.policy": "delete"}
+        hour = 3_600_000
+        cleaned = {"segment.ms": hour, "max.compaction.lag.ms": 6 * hour, "delete.retention.ms": 24 * hour}
+        return always | {"cleanup.policy": "compact"} | {name: str(value) for name, value in cleaned.items()}
 
 
 def _readers(producer: str) -> tuple[str, ...]:

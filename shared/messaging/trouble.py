@@ -16,7 +16,7 @@ from shared.messaging.deadletters import DEAD_LETTERS, UNKNOWN_TYPE
 from shared.messaging.outbox import OUTBOX, emit
 from shared.persistence.mongo import DuplicateKey, Mongo, UnitOfWork
 from shared.persistence.scope import system_scope
-from shared.telemetry.metrics import DEAD_LETTERS_OPEN, OUTBOX_AGE, OUTBOX_PENDING
+from shared.telemetry.metrics import DEAD_LETTERS_OPEN, OUTBOX_AGE, OUTBOX_DEAD_ROWS, OUTBOX_PENDING
 
 log = logging.getLogger(__name__)
 
@@ -74,9 +74,11 @@ class TroubleWatch:
         OUTBOX_AGE.set(age)
         OUTBOX_PENDING.set(await outbox.count(PENDING) if oldest else 0)
         DEAD_LETTERS_OPEN.set(dead)
+        refused = await outbox.count({"state": "dead"})
+        OUTBOX_DEAD_ROWS.set(refused)
         return {
             "dead_letters": dead,
-            "outbox_dead": await outbox.count({"state": "dead"}),
+            "outbox_dead": refused,
             "outbox_old": int(age > OLD_SECONDS),
             "consumer_stopped": sum(consumer.blown for consumer in self._consumers),
             "partition_waiting": sum(consumer.waiting_seconds() > OLD_SECONDS for consumer in self._consumers),

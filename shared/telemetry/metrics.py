@@ -3,6 +3,7 @@
 from prometheus_client import Counter, Gauge
 
 OUTBOX_SENT = Counter("stillwater_outbox_sent", "Rows acknowledged by the broker", ["lane"])
+OUTBOX_DEAD_ROWS = Gauge("stillwater_outbox_dead_rows", "Refused rows that wait for a decision")
 OUTBOX_DEAD = Counter("stillwater_outbox_dead", "Rows that the broker refused", ["lane"])
 OUTBOX_AGE = Gauge("stillwater_outbox_oldest_age_seconds", "Age of the oldest row that waits for the relay")
 DEAD_LETTERS_OPEN = Gauge("stillwater_dead_letters_open", "Dead letters that wait for a decision")

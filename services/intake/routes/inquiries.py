@@ -9,7 +9,7 @@ from services.intake import schemas
 from services.intake.routes.edge import Director, Staff, change, shown
 from services.intake.routes.patients import show_patient
 from services.intake.store import INQUIRIES
-from services.intake.usecases import inquiries
+from services.intake.usecases import erasing, inquiries
 from shared.errors import Unauthorized
 from shared.persistence.mongo import Document, Reader, UnitOfWork
 from shared.web.auth import STAFF
@@ -80,5 +80,5 @@ async def convert_inquiry(inquiry_id: Id, body: schemas.Conversion, call: Staff)
 @router.post("/v1/inquiries/{inquiry_id}/erase", response_model=schemas.Inquiry, responses=problems(404, 409))
 async def erase_inquiry(inquiry_id: Id, body: schemas.Erasure, call: Director) -> Response:
     return await change(
-        call, lambda unit: inquiries.erase_inquiry(unit, call.deps, inquiry_id, body.reason_code), show_inquiry
+        call, lambda unit: erasing.erase_inquiry(unit, call.deps, inquiry_id, body.reason_code), show_inquiry
     )

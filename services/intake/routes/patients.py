@@ -3,9 +3,9 @@
 from fastapi import APIRouter, Response
 
 from services.intake import schemas
-from services.intake.routes.edge import PATIENT, Staff, StaffOrSelf, change, itself, read_of_patient, shown
+from services.intake.routes.edge import PATIENT, Director, Staff, StaffOrSelf, change, itself, read_of_patient, shown
 from services.intake.store import PATIENTS
-from services.intake.usecases import patients
+from services.intake.usecases import erasing, patients
 from shared.persistence.audit import audit
 from shared.persistence.mongo import Document, UnitOfWork
 from shared.web.call import Listed, Listing, Reply
@@ -71,3 +71,9 @@ async def change_contact(patient_id: Id, body: schemas.Contact, call: StaffOrSel
         lambda unit: patients.change_contact(unit, call.deps, patient_id, expected, body),
         lambda row: show_patient(row, body.model_dump()),
     )
+
+
+@router.post(f"{PATIENT}/erase", response_model=schemas.Patient, responses=problems(404, 409))
+async def erase_patient(patient_id: Id, body: schemas.PatientErasure, call: Director) -> Response:
+    """Contact data at once; clinical records only when their retention has passed (409 with `earliest_at`)."""
+    return await change(call, lambda unit: erasing.erase_patient(unit, call.deps, patient_id, body), show_patient)

@@ -1,10 +1,10 @@
-"""First contact: received, converted to a patient, erased."""
+"""First contact: received, converted to a patient."""
 
 from services.intake import model, schemas
 from services.intake.store import INQUIRIES
 from services.intake.usecases.deps import Deps, publish_contact
 from services.intake.usecases.patients import add_patient
-from shared.events.intake import ContactRecord, InquiryErased, InquiryReceived
+from shared.events.intake import ContactRecord, InquiryReceived
 from shared.ids import new_id
 from shared.messaging.outbox import emit, emit_tombstone
 from shared.persistence.audit import audit
@@ -37,16 +37,3 @@ async def convert_inquiry(unit: UnitOfWork, deps: Deps, inquiry_id: str, body: s
     await deps.vault.shred(unit, inquiry_id)
     audit(unit, "inquiry.convert", f"inquiry/{inquiry_id}", patient_id=patient_id)
     return patient
-
-
-async def erase_inquiry(unit: UnitOfWork, deps: Deps, inquiry_id: str, reason_code: str) -> Document:
-    """Destroy the key, write the tombstone, drop what waits to be sent about the person. Raises NotFound, Conflict."""
-    inquiry = await unit.collection(INQUIRIES).get(inquiry_id)
-    after = model.erase(inquiry, unit.clock.clinical_now())
-    await unit.collection(INQUIRIES).replace_versioned(after)
-    await deps.vault.shred(unit, inquiry_id)
-    await unit.plumbing("outbox").delete({"aggregate": f"contact/{inquiry_id}"})
-    emit_tombstone(unit, ContactRecord, inquiry_id, aggregate=f"contact/{inquiry_id}", version=after["version"])
-    emit(unit, InquiryErased(inquiry_id=inquiry_id), aggregate=f"inquiry/{inquiry_id}", version=after["version"])
-    audit(unit, f"inquiry.erase.{reason_code}", f"inquiry/{inquiry_id}")
-    return after

@@ -63,6 +63,12 @@ def test_the_delay_ends_without_another_reading_too() -> None:
     assert Bed(limit()).reads(190, 0).waits_until(5).log == ["raised"]
 
 
+def test_a_tick_leaves_a_sign_that_is_read_every_second_to_its_readings() -> None:
+    bed = Bed(limit()).reads(190, 0).reads(190, 4)
+    assert bed.waits_until(5.5).log == []
+    assert bed.waits_until(6).log == ["raised"]
+
+
 def test_a_short_spike_does_not_alarm_and_starts_anew() -> None:
     bed = Bed(limit()).reads(190, 0).reads(150, 3).reads(190, 4).reads(190, 8)
     assert bed.log == []
@@ -98,7 +104,7 @@ def test_a_collapse_stays_until_the_sign_was_normal_for_a_minute_and_somebody_ac
     assert bed.log == ["raised"]
     bed.is_acknowledged(5).reads(110, 10).reads(110, 69)
     assert bed.log == ["raised"]
-    assert bed.waits_until(70).log == ["raised", "cleared"]
+    assert bed.waits_until(71).log == ["raised", "cleared"]
 
 
 def test_a_relative_limit_needs_a_baseline() -> None:

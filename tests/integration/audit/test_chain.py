@@ -1,0 +1,173 @@
+"""The audit is tampered with in each way, with an administrator's rights, and each is found out."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from deploy.local.stack import Stack
+from shared.clock import ManualClock
+from shared.ids import new_id
+from shared.operate.verify_audit import verify
+from shared.persistence.audit import audit
+from shared.persistence.chain import new_block
+from shared.persistence.indexes import PLUMBING_INDEXES
+from shared.persistence.lease import Lease
+from shared.persistence.mongo import Mongo, UnitOfWork
+from shared.persistence.scope import Actor, Scope
+from shared.persistence.sealer import Sealer
+
+KEY = b"a" * 32
+SCOPE = Scope("clinic-1", Actor("nurse-1", "nurse"))
+
+
+class Archive:
+    """An audit of a few minutes with its chain and anchors; `db` is the administrator's hand."""
+
+    def __init__(self, mongo: Mongo, clock: ManualClock, anchors: Path) -> None:
+        self.mongo, self.clock, self.anchors = mongo, clock, anchors
+        self.db: Any = mongo.database
+        self.sealer = self.new_sealer("one")
+
+    def new_sealer(self, holder: str) -> Sealer:
+        return Sealer(self.mongo, "intake", KEY, self.anchors, Lease(self.mongo, "sealer", holder))
+
+    async def acts(self, number: int) -> None:
+        async def work(unit: UnitOfWork) -> None:
+            for _ in range(number):
+                audit(unit, "patient.read", f"patient/{new_id()}")
+
+        await self.mongo.run(SCOPE, work)
+
+    async def passes(self, minutes: int) -> None:
+        """Each minute somebody does something, and the sealer seals."""
+        for _ in range(minutes):
+            await self.acts(3)
+            await self.sealer.seal()
+            self.clock.advance(60)
+
+    async def found(self) -> set[str]:
+        report = await verify(self.mongo, KEY, self.anchors, "intake")
+        return {finding.fault for finding in report.findings}
+
+
+@pytest.fixture
+async def archive(stack: Stack, tmp_path: Path) -> AsyncIterator[Archive]:
+    clock = ManualClock(datetime(2026, 1, 1, 12, tzinfo=UTC))
+    mongo = Mongo(stack.mongodb_uri, f"test_{uuid4().hex[:12]}", clock)
+    await mongo.build_indexes(PLUMBING_INDEXES)
+    made = Archive(mongo, clock, tmp_path / "anchors.jsonl")
+    await made.passes(12)
+    await made.sealer.seal()
+    yield made
+    await mongo.client.drop_database(mongo.database.name)
+    mongo.close()
+
+
+async def test_an_audit_that_nobody_touched_has_no_findings(archive: Archive) -> None:
+    assert await archive.found() == set()
+    report = await verify(archive.mongo, KEY, archive.anchors, "intake")
+    assert (report.blocks, report.rows > 15) == (12, True)
+
+
+async def _change_row(archive: Archive) -> None:
+    await archive.db.audit.update_one({}, {"$set": {"actor": "somebody-else"}})
+
+
+async def _remove_row(archive: Archive) -> None:
+    await archive.db.audit.delete_one({})
+
+
+async def _insert_row(archive: Archive) -> None:
+    row = await archive.db.audit.find_one({})
+    await archive.db.audit.insert_one({**row, "_id": new_id(), "action": "patient.never_happened"})
+
+
+async def _change_block(archive: Archive) -> None:
+    await archive.db.audit_blocks.update_one({"_id": 4}, {"$pop": {"rows": 1}})
+
+
+async def _remove_block(archive: Archive) -> None:
+    await archive.db.audit_blocks.delete_one({"_id": 4})
+
+
+async def _swap_blocks(archive: Archive) -> None:
+    first, second = [await archive.db.audit_blocks.find_one({"_id": number}) for number in (4, 5)]
+    await archive.db.audit_blocks.replace_one({"_id": 4}, {**second, "_id": 4})
+    await archive.db.audit_blocks.replace_one({"_id": 5}, {**first, "_id": 5})
+
+
+async def _forge_block(archive: Archive) -> None:
+    """The whole chain made anew by somebody who lacks the key."""
+    previous = ""
+    async for block in archive.db.audit_blocks.find({}).sort("_id", 1):
+        rows = [await archive.db.audit.find_one({"_id": row["id"]}) for row in block["rows"]]
+        forged = new_block(b"b" * 32, block["_id"], previous, block["at"], rows)
+        previous = forged["hash"]
+        await archive.db.audit_blocks.replace_one({"_id": block["_id"]}, forged)
+
+
+async def _cut_tail(archive: Archive) -> None:
+    """The last blocks and the rows that they named, together."""
+    await archive.sealer.close()
+    async for block in archive.db.audit_blocks.find({"_id": {"$gt": 8}}):
+        await archive.db.audit.delete_many({"_id": {"$in": [row["id"] for row in block["rows"]]}})
+    await archive.db.audit_blocks.delete_many({"_id": {"$gt": 8}})
+
+
+async def _switch_off(archive: Archive) -> None:
+    """Nobody seals any more, and nobody said so."""
+    archive.clock.advance(600)
+
+
+async def _loosen_anchor(archive: Archive) -> None:
+    await archive.sealer.close()
+    lines = archive.anchors.read_text().splitlines()
+    archive.anchors.write_text("\n".join([*lines[:-1], lines[-1].replace('"hash": "', '"hash": "0')]) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("tamper", "fault"),
+    [
+        (_change_row, "row_changed"),
+        (_remove_row, "row_removed"),
+        (_insert_row, "row_without_block"),
+        (_change_block, "block_changed"),
+        (_remove_block, "block_removed"),
+        (_swap_blocks, "block_reordered"),
+        (_forge_block, "block_changed"),
+        (_cut_tail, "tail_cut"),
+        (_switch_off, "no_block_lately"),
+        (_loosen_anchor, "anchor_differs"),
+    ],
+)
+async def test_each_way_of_tampering_is_found_out(
+    archive: Archive, tamper: Callable[[Archive], Awaitable[None]], fault: str
+) -> None:
+    await tamper(archive)
+    assert fault in await archive.found()
+
+
+async def test_a_row_that_committed_late_is_sealed_all_the_same(archive: Archive) -> None:
+    """Its time is before that of a row which is sealed already; it must not be passed over."""
+    late = await archive.db.audit.find_one({})
+    at = archive.clock.system_now() - timedelta(minutes=4)
+    await archive.db.audit.insert_one({**late, "_id": new_id(), "at": at})
+    for _ in range(12):
+        await archive.sealer.seal()
+    archive.clock.advance(120)
+    await archive.sealer.seal()
+    assert await archive.found() == set()
+
+
+async def test_a_holder_whose_lease_has_passed_cannot_fork_the_chain(archive: Archive) -> None:
+    heir = archive.new_sealer("two")
+    await archive.acts(2)
+    await heir.seal()
+    await archive.acts(2)
+    assert not await archive.sealer._try()
+    await heir.seal()
+    assert await archive.found() == set()

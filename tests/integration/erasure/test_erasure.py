@@ -1,0 +1,146 @@
+"""A person asks to be forgotten: with the times shortened, nothing of them is left in a store, a topic or a log."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from bson import encode
+from pymongo import MongoClient
+
+from deploy.local.stack import Stack
+from shared.messaging.topics import CONTACTS, SERVICES
+from tests.support.eventually import eventually
+
+SHORT = {
+    "segment.ms": "500",
+    "max.compaction.lag.ms": "500",
+    "min.cleanable.dirty.ratio": "0.0",
+    "delete.retention.ms": "0",
+}
+
+
+class Clinic:
+    """The APIs with a director's and a front desk's token, and the stores behind them."""
+
+    def __init__(self, stack: Stack, client: MongoClient[Any]) -> None:
+        self.stack, self.client = stack, client
+        self.intake = httpx.Client(base_url=stack.url("intake"), timeout=10)
+
+    def post(self, path: str, body: Any, role: str = "medical_director", **headers: str) -> httpx.Response:
+        bearer = {"Authorization": f"Bearer {self.stack.token(role, f'{role}-1')}"}
+        return self.intake.post(path, json=body, headers=bearer | headers)
+
+    def inquiry(self, marker: str) -> str:
+        contact = {"name": marker, "email": f"{marker}@example.org", "phone": "+12025550123"}
+        body = {"channel": "phone", "contact": contact}
+        made = self.post("/v1/inquiries", body, **{"Idempotency-Key": marker})
+        assert made.status_code == 201, made.text
+        return str(made.json()["id"])
+
+    def stored(self, words: bytes) -> list[str]:
+        """Every collection of every service in which these bytes stand."""
+        return [
+            f"{service}.{name}"
+            for service in SERVICES
+            for name in self.client[service].list_collection_names()
+            if any(words in encode(row) for row in self.client[service][name].find({}))
+        ]
+
+    def on_disk(self, words: bytes) -> list[str]:
+        """Kafka's segments and all logs in which these bytes stand."""
+        files = [*(self.stack.home / "data" / "kafka").rglob("*.log"), *(self.stack.home / "log").glob("*.log")]
+        return [
+            path.name if path.parent.name == "log" else path.parent.name for path in files if words in path.read_bytes()
+        ]
+
+
+@pytest.fixture
+def clinic(stack: Stack) -> Iterator[Clinic]:
+    with MongoClient[Any](stack.mongodb_uri) as client:
+        made = Clinic(stack, client)
+        yield made
+        made.intake.close()
+
+
+async def shorten(stack: Stack) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka)
+    await admin.start()
+    config = CONTACTS.config(1) | SHORT
+    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, CONTACTS.name, configs=config)])
+    await admin.close()
+
+
+async def test_an_inquirer_is_forgotten_by_every_store_topic_and_log(clinic: Clinic) -> None:
+    await shorten(clinic.stack)
+    marker = f"Zed{uuid4().hex}"
+    inquiry_id = clinic.inquiry(marker)
+    row = clinic.client.intake.outbox.find_one({"aggregate": f"contact/{inquiry_id}"})
+    assert row is not None
+    found = re.search(rb'"sealed":"([^"]+)"', row["value"])
+    assert found is not None
+    ciphertext = found.group(1)
+
+    async def known() -> bool:
+        contact = clinic.client.notifications.contacts.find_one({"_id": inquiry_id})
+        return contact is not None and contact["sealed"] is not None and bool(clinic.on_disk(ciphertext))
+
+    await eventually(known, 20)
+    assert clinic.post(f"/v1/inquiries/{inquiry_id}/erase", {"reason_code": "asked_by_the_person"}).status_code == 200
+
+    async def forgotten() -> bool:
+        """The hourly roll is pulled forward each time: that is what shortens the day."""
+        due = {"$set": {"due_at": datetime.now(UTC)}}
+        clinic.client.intake.timers.update_many({"kind": "roll_partition"}, due)
+        contact = clinic.client.notifications.contacts.find_one({"_id": inquiry_id})
+        return contact is not None and contact["erased"] and not clinic.on_disk(ciphertext)
+
+    await eventually(forgotten, 90)
+    assert clinic.stored(ciphertext) == []
+    assert clinic.stored(marker.encode()) == []
+    assert clinic.on_disk(marker.encode()) == []
+    for service in ("intake", "notifications"):
+        assert clinic.client[service].data_keys.find_one({"_id": {"$regex": inquiry_id}}) is None
+
+
+def test_clinical_records_are_kept_while_their_retention_runs_and_contact_data_can_go(clinic: Clinic) -> None:
+    inquiry_id = clinic.inquiry(f"Yan{uuid4().hex}")
+    patient = clinic.post(f"/v1/inquiries/{inquiry_id}/convert", {"birth_year": 1980}, "front_desk").json()
+    path = f"/v1/patients/{patient['id']}"
+    plan = clinic.post(f"{path}/plans", {"route": "iv", "dose_mg_per_kg": 0.5, "session_count": 6}, "prescriber").json()
+    clinic.post(f"/v1/plans/{plan['id']}/activate", None, "prescriber", **{"If-Match": '"v1"'}).raise_for_status()
+    asked = {"reason_code": "asked_by_the_person"}
+    refused = clinic.post(f"{path}/erase", {**asked, "scope": "all"})
+    assert (refused.status_code, refused.json()["reasons"][0]["code"]) == (409, "retention")
+    assert refused.json()["reasons"][0]["earliest_at"] > "2030"
+    assert clinic.post(f"{path}/erase", asked, "nurse").status_code == 403
+    erased = clinic.post(f"{path}/erase", asked)
+    assert (erased.status_code, "contact" in erased.json()) == (200, False)
+
+
+async def test_what_comes_late_about_an_erased_patient_is_skipped(clinic: Clinic) -> None:
+    inquiry_id = clinic.inquiry(f"Xia{uuid4().hex}")
+    patient = clinic.post(f"/v1/inquiries/{inquiry_id}/convert", {"birth_year": 1980}, "front_desk").json()
+    path = f"/v1/patients/{patient['id']}"
+    assert clinic.post(f"{path}/erase", {"reason_code": "test_data", "scope": "all"}).status_code == 200
+
+    async def marked() -> bool:
+        names = ("scheduling", "monitoring", "notifications")
+        return all(clinic.client[name].erased.find_one({"_id": {"$regex": patient["id"]}}) for name in names)
+
+    await eventually(marked, 20)
+    plan = clinic.post(f"{path}/plans", {"route": "iv", "dose_mg_per_kg": 0.5, "session_count": 6}, "prescriber").json()
+    clinic.post(f"/v1/plans/{plan['id']}/activate", None, "prescriber", **{"If-Match": '"v1"'})
+    event = {"aggregate": f"plan/{plan['id']}", "state": "sent"}
+
+    async def skipped() -> bool:
+        row = clinic.client.intake.outbox.find_one(event)
+        return row is not None and bool(clinic.client.monitoring.inbox.find_one({"_id": {"$regex": row["_id"]}}))
+
+    await eventually(skipped, 20)
+    assert clinic.client.monitoring.plans.find_one({"_id": plan["id"]}) is None

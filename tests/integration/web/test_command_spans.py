@@ -1,0 +1,71 @@
+"""A request's span has its commands below it, by name; outside a sampled span there are none."""
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
+
+from shared.telemetry import commands, tracing
+from tests.integration.web.world import World
+
+MARKER = "Grace-Marker"
+
+
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
+    """A provider of this test's own: the global one can be set only once."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    for module in (commands, tracing):
+        monkeypatch.setattr(module, "_TRACER", provider.get_tracer("test"))
+    yield exporter
+    provider.shutdown()
+
+
+def named(found: Sequence[ReadableSpan], name: str) -> list[ReadableSpan]:
+    return [span for span in found if span.name == name]
+
+
+async def test_commands_are_children_of_the_request(world: World, spans: InMemorySpanExporter) -> None:
+    assert (await world.make(label=MARKER)).status_code == 201
+    found = spans.get_finished_spans()
+    (server,) = named(found, "POST /v1/things")
+    (insert,) = named(found, "insert things")
+    assert server.context is not None
+    assert insert.parent is not None
+    assert insert.parent.span_id == server.context.span_id
+    assert insert.context is not None
+    assert insert.context.trace_id == server.context.trace_id
+    assert dict(insert.attributes or {}) == {
+        "db.system.name": "mongodb",
+        "db.namespace": world.mongo.database.name,
+        "db.collection.name": "things",
+        "db.operation.name": "insert",
+    }
+    assert insert.start_time is not None
+    assert insert.end_time is not None
+    assert 0 < insert.end_time - insert.start_time < 5_000_000_000
+    assert {span.name for span in found} == {"POST /v1/things", "insert things", "insert audit", "commitTransaction"}
+    assert MARKER not in "".join(span.to_json() for span in found)
+
+
+async def test_a_refused_command_says_its_code_and_not_its_text(world: World, spans: InMemorySpanExporter) -> None:
+    await world.http.post(f"/v1/claims/{MARKER}")
+    spans.clear()
+    await world.http.post(f"/v1/claims/{MARKER}")
+    failed = [span for span in spans.get_finished_spans() if span.status.status_code is StatusCode.ERROR]
+    codes = {(span.attributes or {}).get("db.response.status_code") for span in failed}
+    assert failed
+    assert codes <= {"11000", "112"} or "11000" in str(codes)
+    assert MARKER not in "".join(span.to_json() for span in spans.get_finished_spans())
+
+
+async def test_without_a_span_nothing_is_made(world: World, spans: InMemorySpanExporter) -> None:
+    await world.mongo.plumbing("things").find({})
+    with trace.use_span(trace.NonRecordingSpan(trace.INVALID_SPAN_CONTEXT)):
+        await world.mongo.plumbing("things").find({})
+    assert spans.get_finished_spans() == ()
