@@ -28,7 +28,8 @@ class CommandSpans(CommandListener):
             self._collections[event.request_id] = name if isinstance(name, str) else None
 
     def succeeded(self, event: CommandSucceededEvent) -> None:
-        self._ended(event, None)
+        refused = event.reply.get("writeErrors")
+        self._ended(event, str(refused[0]["code"]) if refused else None)
 
     def failed(self, event: CommandFailedEvent) -> None:
         self._ended(event, str(event.failure.get("code", "unreached")))

@@ -1,14 +1,37 @@
-from collections.abc import AsyncIterator
+"""Real MongoDB, started in seconds and without the rest of the stack."""
+
+import secrets
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from deploy.local import mongodb, processes
+from shared.clock import SystemClock
+from shared.persistence.indexes import PLUMBING_INDEXES
 from shared.persistence.mongo import Mongo
 from tests.integration.web.world import INDEXES, World
 
 
+@pytest.fixture(scope="session")
+def store_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    home = tmp_path_factory.mktemp("mongod")
+    try:
+        yield mongodb.start(home, processes.free_port(), secrets.token_hex(8))
+    finally:
+        processes.stop(home, ["mongod"])
+
+
+@pytest.fixture
+async def mongo(store_uri: str) -> AsyncIterator[Mongo]:
+    made = Mongo(store_uri, f"test_{secrets.token_hex(6)}", SystemClock())
+    await made.build_indexes({**PLUMBING_INDEXES, **INDEXES})
+    yield made
+    await made.client.drop_database(made.database.name)
+    made.close()
+
+
 @pytest.fixture
 async def world(mongo: Mongo) -> AsyncIterator[World]:
-    await mongo.build_indexes(INDEXES)
     made = World(mongo, mongo.clock)
     yield made
     await made.http.aclose()

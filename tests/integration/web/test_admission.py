@@ -29,10 +29,15 @@ async def test_a_flood_of_ordinary_requests_takes_no_place_of_a_nurse(world: Wor
     assert (await world.make()).status_code == 201
 
 
+def places(world: World, nurses: int) -> None:
+    (own,) = [one for one in world.app.user_middleware if "nurse_paths" in one.kwargs]
+    own.kwargs["nurses"] = nurses
+
+
 async def test_a_nurse_waits_for_a_place_of_her_own(mongo: Mongo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "NURSE_WAIT_SECONDS", 0.2)
     world = World(mongo, mongo.clock)
-    world.app.user_middleware[0].kwargs["nurses"] = 2
+    places(world, 2)
     world.gate.open.clear()
     held = [asyncio.create_task(world.make("/v1/things/stop")) for _ in range(2)]
     await eventually(lambda: entered(world, 2))
@@ -47,7 +52,7 @@ async def test_a_nurse_waits_for_a_place_of_her_own(mongo: Mongo, monkeypatch: p
 
 async def test_a_body_that_never_comes_takes_no_place_of_a_nurse(mongo: Mongo) -> None:
     world = World(mongo, mongo.clock)
-    world.app.user_middleware[0].kwargs["nurses"] = 1
+    places(world, 1)
     begun, end = asyncio.Event(), asyncio.Event()
 
     async def slow() -> AsyncIterator[bytes]:
@@ -56,8 +61,9 @@ async def test_a_body_that_never_comes_takes_no_place_of_a_nurse(mongo: Mongo) -
         await end.wait()
         yield b':"round"}'
 
-    held = asyncio.create_task(world.http.post("/v1/things/stop", content=slow()))
-    await begun.wait()
+    json = {"Content-Type": "application/json"}
+    held = asyncio.create_task(world.http.post("/v1/things/stop", content=slow(), headers=json))
+    await asyncio.wait_for(begun.wait(), 5)
     assert (await world.make("/v1/things/stop")).status_code == 201
     end.set()
     assert (await held).status_code == 201

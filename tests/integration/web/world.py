@@ -122,7 +122,7 @@ class Tokens:
     """Bearer `subject@clinic`."""
 
     async def principal(self, authorization: str | None) -> Principal:
-        if authorization is None:
+        if not authorization:
             raise Unauthorized
         subject, _, clinic = authorization.removeprefix("Bearer ").partition("@")
         return Principal(subject, frozenset({Role.NURSE}), frozenset({clinic or CLINIC}))
