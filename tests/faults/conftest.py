@@ -10,13 +10,13 @@ from tests.faults.system import System
 from tests.support.stacks import fresh_stack
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def split_stack() -> Iterator[Stack]:
     with fresh_stack(replicas=1) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def history() -> History:
     return History()
 
