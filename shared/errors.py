@@ -1,8 +1,9 @@
 """The one error tree. Each error knows its HTTP status; `shared/web/problems.py` renders it (RFC 9457).
 
 StillwaterError
-  BadRequest 400 | Unauthorized 401 | Forbidden 403 | NotFound 404 | Conflict 409 | PreconditionFailed 412 (VersionConflict)
-  TooLarge 413 | UnsupportedMedia 415 | Invalid 422 | PreconditionRequired 428 | TooManyRequests 429 | Unavailable 503 (CommitUnknown)
+  BadRequest 400 | Unauthorized 401 | Forbidden 403 | NotFound 404 | RequestTimeout 408 | Conflict 409 | Gone 410
+  PreconditionFailed 412 (VersionConflict) | TooLarge 413 | UnsupportedMedia 415 | Invalid 422
+  PreconditionRequired 428 | TooManyRequests 429 | Unavailable 503 (CommitUnknown)
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,6 +58,10 @@ class Forbidden(StillwaterError):
 
 class NotFound(StillwaterError):
     status, code, title = 404, "not-found", "Not found"
+
+
+class RequestTimeout(StillwaterError):
+    status, code, title = 408, "request-timeout", "The body did not arrive in time"
 
 
 class Conflict(StillwaterError):

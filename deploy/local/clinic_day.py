@@ -288,12 +288,14 @@ class Day:
         self.facts["appointment_state"] = state
 
     def trace(self) -> tuple[str, list[dict[str, Any]]]:
-        """The trace of the alarm: from the device's request to the delivered page."""
+        """The trace of the alarm: from the device's request to the delivered page, once no span of it is under way."""
 
         def look() -> list[dict[str, Any]]:
             rows: list[dict[str, Any]] = self.client.get(f"{self.stack.issuer}/spans").json()
             pages = [row for row in rows if row["name"] == "deliver pager"]
-            return [row for row in rows if pages and row["trace_id"] == pages[-1]["trace_id"]]
+            spans = [row for row in rows if pages and row["trace_id"] == pages[-1]["trace_id"]]
+            known = {row["span_id"] for row in spans} | {"", None}
+            return spans if all(row["parent_id"] in known for row in spans) else []
 
         spans = self.until("the trace", look)
         return spans[0]["trace_id"], spans

@@ -20,7 +20,7 @@ def set_up(service: str, endpoint: str | None) -> TracerProvider:
     """Call once at start; without an endpoint spans are made and dropped."""
     provider = TracerProvider(resource=Resource.create({"service.name": service, "service.namespace": "stillwater"}))
     if endpoint:
-        exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=2)
+        exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=10)
         provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=500))
     trace.set_tracer_provider(provider)
     return provider

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from starlette.types import Message, Receive
 
-from shared.errors import BadRequest, TooLarge, Unavailable, UnsupportedMedia
+from shared.errors import BadRequest, RequestTimeout, TooLarge, UnsupportedMedia
 
 BODY_BYTES = 1024 * 1024
 BODY_SECONDS = 10.0
@@ -26,6 +26,8 @@ _SINGLE = frozenset(
     | {b"publishable-key"}
 )
 
+_CLOSE = {"Connection": "close"}  # else the rest of the body would be read and thrown away
+
 Headers = dict[bytes, bytes]
 
 
@@ -41,17 +43,17 @@ def single_headers(given: Iterable[tuple[bytes, bytes]]) -> Headers:
 
 
 async def read_body(headers: Headers, receive: Receive) -> bytes:
-    """The whole body, checked. Raises TooLarge, UnsupportedMedia, BadRequest, Unavailable when it comes too slowly."""
+    """The whole body, checked. Raises TooLarge, UnsupportedMedia, BadRequest, RequestTimeout when it comes too slowly."""
     length = headers.get(b"content-length", b"0")
     if not length.isdigit():
         raise BadRequest("Content-Length is not a number.")
     if len(length) > 9 or int(length) > BODY_BYTES:  # noqa: PLR2004 - digits, of more than any bound
-        raise TooLarge
+        raise TooLarge(headers=_CLOSE)
     try:
         async with asyncio.timeout(BODY_SECONDS):
             body = await _chunks(receive)
     except TimeoutError:
-        raise Unavailable("The body did not arrive in time.") from None
+        raise RequestTimeout(headers=_CLOSE) from None
     if body:
         _check_media(headers, body)
     return body
@@ -66,7 +68,7 @@ async def _chunks(receive: Receive) -> bytes:
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > BODY_BYTES:
-            raise TooLarge
+            raise TooLarge(headers=_CLOSE)
         chunks.append(chunk)
         more = message.get("more_body", False)
     return b"".join(chunks)

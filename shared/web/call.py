@@ -25,6 +25,7 @@ __all__ = ["Call", "Listed", "Listing", "Page", "Reply", "admit"]
 Write = Callable[[UnitOfWork], Awaitable[Reply]]
 Read = Callable[[Reader], Awaitable[Reply]]
 _VERSION_DIGITS = 15
+ADMITTED = "__admitted__"  # of the dependency that `admit` makes: the roles, for the document
 
 
 class Call:
@@ -114,4 +115,5 @@ def admit(*roles: Role) -> Callable[[Request], Awaitable[Call]]:
             raise Forbidden
         return Call(request, runtime, principal, principal.clinic(request.headers.get("clinic-id")))
 
+    setattr(dependency, ADMITTED, admitted)
     return dependency

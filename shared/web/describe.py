@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, iter_route_contexts
 
+from shared.web.call import ADMITTED
 from shared.web.examples import example
 from shared.web.form import is_public_form
 from shared.web.nurse import is_nurse_route
@@ -27,11 +28,24 @@ _BEARER = {
     "bearerFormat": "JWT",
     "description": "RS256 or ES256, from the OIDC provider that the service is told; carries roles and clinics.",
 }
-_PARAMETERS = {
-    "ClinicId": ("Clinic-Id", "Chooses the clinic where the token carries several.", False),
-    "IdempotencyKey": ("Idempotency-Key", "The same key and body within 24 h get the first success again.", False),
-    "IfMatch": ("If-Match", "The ETag that was read; 412 when the resource has changed since.", False),
-    "IfMatchNeeded": ("If-Match", "The ETag that was read; 428 without it, 412 when it has changed since.", True),
+_ID: Object = {"type": "string", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"}
+_KEY: Object = {"type": "string", "pattern": "^[ -~]{1,255}$"}
+_ETAG: Object = {"type": "string", "pattern": '^"v[0-9]{1,15}"$'}
+_PARAMETERS: dict[str, tuple[str, str, bool, Object]] = {
+    "ClinicId": ("Clinic-Id", "Chooses the clinic where the token carries several.", False, _ID),
+    "IdempotencyKey": (
+        "Idempotency-Key",
+        "The same key and body within 24 h get the first success again.",
+        False,
+        _KEY,
+    ),
+    "IfMatch": ("If-Match", "The ETag that was read; 412 when the resource has changed since.", False, _ETAG),
+    "IfMatchNeeded": (
+        "If-Match",
+        "The ETag that was read; 428 without it, 412 when it has changed since.",
+        True,
+        _ETAG,
+    ),
 }
 _PAGING: Object = {
     "Limit": {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": PAGE_MAX}},
@@ -77,16 +91,18 @@ def describe(app: FastAPI, document: Object) -> None:
                 _show(operation, document)
 
 
-def _header(name: str, description: str, required: bool) -> Object:
-    schema = {"type": "string", "maxLength": 255}
+def _header(name: str, description: str, required: bool, schema: Object) -> Object:
     return {"name": name, "in": "header", "required": required, "description": description, "schema": schema}
 
 
 def _guard(operation: Object, route: APIRoute, method: str) -> None:
     """Token and headers of a route that `admit` guards."""
-    if not any(getattr(call, "__qualname__", "").startswith("admit.") for call in _calls(route.dependant)):
+    admitted = next((found for call in _calls(route.dependant) if (found := getattr(call, ADMITTED, None))), None)
+    if admitted is None:
         return
     operation["security"] = [{"bearer": []}]
+    operation["x-roles"] = sorted(admitted)
+    operation["responses"].setdefault("404", problems(404)[404])  # the clinic asked for is not one of the token's
     wanted = ["ClinicId"] + (["IdempotencyKey"] if method == "POST" else [])
     if "412" in operation["responses"]:
         wanted.append("IfMatchNeeded" if "428" in operation["responses"] else "IfMatch")

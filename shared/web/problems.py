@@ -1,6 +1,7 @@
 """Every error as `application/problem+json` (RFC 9457); the input is never echoed."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -17,6 +18,22 @@ log = logging.getLogger(__name__)
 
 TYPE_BASE = "urn:stillwater:problem:"
 QUOTA_TYPE = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+_WORDS = {
+    "missing": "is required",
+    "extra_forbidden": "has a field that is not known",
+    "json_invalid": "is not valid JSON",
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be below {lt}",
+    "less_than_equal": "must be at most {le}",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "too_short": "must have at least {min_length} items",
+    "too_long": "must have at most {max_length} items",
+    "string_pattern_mismatch": "must match {pattern}",
+    "literal_error": "must be {expected}",
+    "enum": "must be {expected}",
+}
 _TITLES = {404: ("not-found", "Not found"), 405: ("method-not-allowed", "This method is not allowed here")}
 
 
@@ -43,7 +60,7 @@ class Problem(BaseModel):
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """For a route's `responses`: the problems it may answer beside 400, 401, 422 and 503."""
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    wanted = {400, 401, 403, 413, 415, 422, 503, *statuses}
+    wanted = {400, 401, 403, 408, 413, 415, 422, 503, *statuses}
     return {status: {"description": "Problem", "content": content.copy()} for status in sorted(wanted)}
 
 
@@ -69,17 +86,18 @@ def _invalid(error: RequestValidationError) -> Invalid:
     faults = []
     for fault in error.errors():
         where, *path = fault["loc"] or ("body",)
-        pointer = (
-            "/" + "/".join(str(part) for part in path) if where == "body" else f"{where}:{'/'.join(map(str, path))}"
-        )
-        faults.append(FieldError(pointer, _words(fault["type"]), str(fault["type"])))
+        if fault["type"] == "extra_forbidden":
+            path = path[:-1]  # its name is the sender's own text
+        steps = [str(step).replace("~", "~0").replace("/", "~1") for step in path]
+        pointer = "".join(f"/{step}" for step in steps) if where == "body" else f"{where}:{'/'.join(steps)}"
+        faults.append(FieldError(pointer, _words(fault["type"], fault.get("ctx", {})), str(fault["type"])))
     return Invalid("The fields named in errors are not valid.", errors=faults)
 
 
-def _words(code: str) -> str:
-    """Words of our own: pydantic's may quote the input."""
-    known = {"missing": "is required", "extra_forbidden": "is not a known field", "json_invalid": "is not valid JSON"}
-    return known.get(code, "does not match: " + code.replace("_", " "))
+def _words(code: str, bounds: Mapping[str, object]) -> str:
+    """Words of our own: pydantic's may quote the input; `bounds` are those of the schema."""
+    known = _WORDS.get(code)
+    return known.format_map(bounds) if known else "does not match: " + code.replace("_", " ")
 
 
 def install(app: FastAPI) -> None:

@@ -1,20 +1,45 @@
 """What all HTTP bodies share."""
 
+import re
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    PlainSerializer,
+    WithJsonSchema,
+)
+from pydantic_core import CoreSchema
 
 from shared.events.envelope import rfc3339
 
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_SCALARS = frozenset({"bool", "int", "float"})
+
+
+def _text(given: object) -> object:
+    if isinstance(given, datetime) or (isinstance(given, str) and _RFC3339.fullmatch(given)):
+        return given
+    raise ValueError("is not an RFC 3339 time with a zone")
+
 
 def _utc_milliseconds(moment: datetime) -> datetime:
-    moment = moment.astimezone(UTC)
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is out of range") from None
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 Instant = Annotated[
     AwareDatetime,
+    BeforeValidator(_text),
     AfterValidator(_utc_milliseconds),
     PlainSerializer(rfc3339, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time"}),
@@ -25,7 +50,25 @@ Id = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 ShortText = Annotated[str, Field(min_length=1, max_length=200)]
 
 
+def _no_coercion(part: Any) -> None:
+    if isinstance(part, dict):
+        if part.get("type") in _SCALARS:
+            part.setdefault("strict", True)
+        for inner in part.values():
+            _no_coercion(inner)
+    elif isinstance(part, list | tuple):
+        for inner in part:
+            _no_coercion(inner)
+
+
 class Body(BaseModel):
-    """An HTTP body: unknown fields are refused, numbers are finite."""
+    """An HTTP body: unknown fields are refused, numbers are finite, and `"1"` is not a number."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        # Not `strict` for the whole model: then a time would have to be a datetime and a part an instance already.
+        schema = handler(source)
+        _no_coercion(schema)
+        return schema

@@ -1,6 +1,7 @@
 """One-time links: no bearer token. GET shows, POST acts. Plain HTML with a form; no script runs, nothing is loaded."""
 
 from html import escape
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
@@ -29,7 +30,8 @@ _STATES = {
     "attended": "somebody is at the chair",
     "ended": "over",
 }
-_HTML = problems(404, 410) | {200: {"description": "A page for a person", "content": {"text/html": {}}}}
+_PAGE: dict[str, Any] = {"description": "A page for a person", "content": {"text/html": {}}}
+_HTML = problems() | dict.fromkeys((200, 404, 410), _PAGE)
 
 
 @router.get("/v1/links/{token}", response_class=HTMLResponse, responses=_HTML)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import BadRequest, TooLarge, Unavailable, UnsupportedMedia
+from shared.errors import BadRequest, RequestTimeout, TooLarge, UnsupportedMedia
 from shared.web import bodies
 from shared.web.bodies import check_json, read_body, single_headers
 
@@ -119,7 +119,7 @@ async def test_who_sends_slowly_is_not_waited_for(monkeypatch: pytest.MonkeyPatc
         await asyncio.Event().wait()
         return {}
 
-    with pytest.raises(Unavailable):
+    with pytest.raises(RequestTimeout):
         await read_body({}, never)
 
 
