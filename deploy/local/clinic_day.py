@@ -17,6 +17,7 @@ from shared.events.envelope import rfc3339
 
 T = TypeVar("T")
 FAST = 60.0
+READING_SPAN = "POST /v1/sessions/{session_id}/vitals"
 PATIENCE_SECONDS = 60.0
 
 
@@ -288,11 +289,12 @@ class Day:
         self.facts["appointment_state"] = state
 
     def trace(self) -> tuple[str, list[dict[str, Any]]]:
-        """The trace of the alarm: from the device's request to the delivered page, once no span of it is under way."""
+        """The trace of the last alarm that a reading raised (a tick raises others), once no span of it is under way."""
 
         def look() -> list[dict[str, Any]]:
             rows: list[dict[str, Any]] = self.client.get(f"{self.stack.issuer}/spans").json()
-            pages = [row for row in rows if row["name"] == "deliver pager"]
+            of_readings = {row["trace_id"] for row in rows if row["name"] == READING_SPAN}
+            pages = [row for row in rows if row["name"] == "deliver pager" and row["trace_id"] in of_readings]
             spans = [row for row in rows if pages and row["trace_id"] == pages[-1]["trace_id"]]
             known = {row["span_id"] for row in spans} | {"", None}
             return spans if all(row["parent_id"] in known for row in spans) else []
