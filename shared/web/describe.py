@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from shared.web.call import ADMITTED
 from shared.web.examples import example
 from shared.web.form import is_public_form
+from shared.web.idempotency import KEY_PATTERN
 from shared.web.nurse import is_nurse_route
 from shared.web.paging import NEWEST, PAGE_MAX, SORTS
 from shared.web.problems import TYPE_BASE, Problem, problems
@@ -29,7 +30,7 @@ _BEARER = {
     "description": "RS256 or ES256, from the OIDC provider that the service is told; carries roles and clinics.",
 }
 _ID: Object = {"type": "string", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"}
-_KEY: Object = {"type": "string", "pattern": "^[ -~]{1,255}$"}
+_KEY: Object = {"type": "string", "pattern": KEY_PATTERN}
 _ETAG: Object = {"type": "string", "pattern": '^"v[0-9]{1,15}"$'}
 _PARAMETERS: dict[str, tuple[str, str, bool, Object]] = {
     "ClinicId": ("Clinic-Id", "Chooses the clinic where the token carries several.", False, _ID),

@@ -1,5 +1,6 @@
 """The stored answer of an Idempotency-Key: in the transaction of the effect, successes only, 24 h."""
 
+import re
 from collections.abc import Awaitable, Callable
 
 from fastapi import Response
@@ -9,16 +10,19 @@ from shared.persistence.mongo import Document, Mongo, UnitOfWork
 from shared.persistence.scope import Scope
 from shared.persistence.vault import KeyRing
 
-KEY_CHARS = 255  # Stripe's bound
+# A structured-field string or a bare word of visible ASCII, at most 255 characters (Stripe's bound).
+KEY_PATTERN = r'^("[ !#-~]{1,253}"|[!#-~]([ !#-~]{0,253}[!#-~])?)$'
+_KEY = re.compile(KEY_PATTERN)
 Work = Callable[[UnitOfWork], Awaitable[Response]]
 
 
 def key_of(header: str | None) -> str | None:
-    """The key: a structured-field string, so quoted, or bare; None where there is none. Raises BadRequest."""
-    key = (header or "").strip().removeprefix('"').removesuffix('"')
-    if len(key) > KEY_CHARS or not key.isprintable():
-        raise BadRequest(f"Idempotency-Key must be at most {KEY_CHARS} printable characters.")
-    return key or None
+    """The key without its quotes; None where there is none. Raises BadRequest: a key that is not honoured protects nobody."""
+    if header is None:
+        return None
+    if not _KEY.fullmatch(header):
+        raise BadRequest("Idempotency-Key must be 1 to 255 printable ASCII characters.")
+    return header.strip('"')
 
 
 class Once:
