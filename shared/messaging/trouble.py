@@ -16,6 +16,7 @@ from shared.messaging.deadletters import DEAD_LETTERS, UNKNOWN_TYPE
 from shared.messaging.outbox import OUTBOX, emit
 from shared.persistence.mongo import DuplicateKey, Mongo, UnitOfWork
 from shared.persistence.scope import system_scope
+from shared.persistence.timers import FAILING_ATTEMPTS
 from shared.telemetry.metrics import DEAD_LETTERS_OPEN, OUTBOX_AGE, OUTBOX_DEAD_ROWS, OUTBOX_PENDING
 
 log = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ class TroubleWatch:
             "dead_letters": dead,
             "outbox_dead": refused,
             "outbox_old": int(age > OLD_SECONDS),
+            "timers_failing": await self._mongo.plumbing("timers").count({"attempts": {"$gte": FAILING_ATTEMPTS}}),
             "consumer_stopped": sum(consumer.blown for consumer in self._consumers),
             "partition_waiting": sum(consumer.waiting_seconds() > OLD_SECONDS for consumer in self._consumers),
         }

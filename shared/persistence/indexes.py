@@ -22,7 +22,8 @@ PLUMBING_INDEXES: dict[str, list[IndexModel]] = {
     "inbox": [IndexModel([("at", ASCENDING)], expireAfterSeconds=INBOX_DAYS * _DAY, name="ttl")],
     "dead_letters": [IndexModel([("state", ASCENDING), ("_id", ASCENDING)], name="open")],
     "timers": [
-        IndexModel([("clock", ASCENDING), ("due_at", ASCENDING)], name="due"),
+        IndexModel([("clock", ASCENDING), ("priority", ASCENDING), ("due_at", ASCENDING)], name="due_by_priority"),
+        IndexModel([("attempts", ASCENDING)], sparse=True, name="failing"),
         IndexModel([("clinic_id", ASCENDING), ("key", ASCENDING)], unique=True, name="key"),
     ],
     "leases": [],

@@ -3,27 +3,34 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from shared.errors import StillwaterError
+from shared.errors import StillwaterError, Unavailable
 from shared.ids import derived_id
-from shared.persistence.mongo import Document, DuplicateKey, Mongo, UnitOfWork
+from shared.persistence.mongo import Document, Mongo, UnitOfWork
 from shared.persistence.scope import system_scope
 from shared.telemetry.metrics import TIMERS_FIRED
 
 log = logging.getLogger(__name__)
 
 ClockName = Literal["clinical", "system"]
+WhenLate = Literal["skip", "fire"]
 POLL_SECONDS = 0.25
-BATCH = 100
+PRIORITIES = range(10)
+LOOK_AGAIN = 10  # rows between two looks: an escalation that falls due does not wait behind a backlog of reminders
+FAILING_ATTEMPTS = 3
+_BACKOFF_SECONDS, _BACKOFF_MAX_SECONDS = 0.5, 60.0
 
 
 @dataclass(frozen=True)
 class TimerContext:
-    """The unit in which the timer is deleted, the timer's payload and what the service's wiring made."""
+    """The unit in which the timer is deleted, the timer's payload and what the service's wiring made.
+
+    `late`: it fires after its `latest_at`, which only a timer that was set with `when_late="fire"` does.
+    """
 
     unit: UnitOfWork
     payload: Document
@@ -44,9 +51,14 @@ async def set_timer(
     *,
     clock: ClockName = "clinical",
     latest_at: datetime | None = None,
+    when_late: WhenLate = "skip",
     priority: int = 5,
 ) -> None:
-    """Set or replace the timer `key` of this clinic. After `latest_at` it is skipped with a line in the log."""
+    """Set or replace the timer `key` of this clinic; 0 is the most urgent `priority`, 9 the least.
+
+    After `latest_at` it is skipped with a line in the log, or fired with `late` set, so that its handler can raise the
+    alarm that its lateness is.
+    """
     row = {
         "_id": derived_id(unit.scope.clinic_id, key),
         "key": key,
@@ -54,6 +66,7 @@ async def set_timer(
         "clock": clock,
         "due_at": due_at,
         "latest_at": latest_at,
+        "when_late": when_late,
         "priority": priority,
         "payload": payload,
         "correlation_id": unit.scope.correlation_id,
@@ -68,7 +81,11 @@ async def cancel_timer(unit: UnitOfWork, key: str) -> None:
 
 
 class TimerRunner:
-    """Fires what is due, the most urgent first. Several may run: the deletion decides who did it."""
+    """Fires what is due, the most urgent first. Several may run: the deletion decides who did it.
+
+    A timer whose handler fails is pushed back and tried again, ever more rarely; it holds up no other. From the third
+    failure on it is a trouble of the service (`shared/messaging/trouble.py`).
+    """
 
     def __init__(self, mongo: Mongo, handlers: Mapping[str, TimerHandler], deps: Any, service: str) -> None:
         self._mongo, self._handlers, self._deps, self._service = mongo, handlers, deps, service
@@ -76,47 +93,90 @@ class TimerRunner:
 
     async def run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            self.last_attempt = self._mongo.clock.monotonic()
             try:
-                fired = await self.fire_due()
+                await self.fire_due(stop)
             except StillwaterError as error:
                 log.warning("timers.failed", extra={"code": error.code})
-                fired = 0
-            except Exception as error:  # noqa: BLE001 - the store's driver, or one bad timer: the next round tries again
+            except Exception as error:  # noqa: BLE001 - the store's driver: the next round tries again
                 log.error("timers.failed", extra={"error": type(error).__name__})
-                fired = 0
-            if not fired:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), POLL_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), POLL_SECONDS)
 
-    async def fire_due(self) -> int:
-        """Fire every timer that is due now; returns how many."""
-        clock = self._mongo.clock
+    async def fire_due(self, stop: asyncio.Event | None = None) -> int:
+        """Fire every timer that is due now; returns how many took effect. Raises what the store raised."""
+        fired = 0
+        while rows := await self._due():
+            for row in rows:
+                fired += await self._fire(row)
+            if stop is not None and stop.is_set():
+                break
+        return fired
+
+    async def _due(self) -> list[Document]:
+        """The next few, by priority and then by time."""
+        self.last_attempt = self._mongo.clock.monotonic()
         rows: list[Document] = []
-        for name, now in (("clinical", clock.clinical_now()), ("system", clock.system_now())):
-            rows += await self._mongo.plumbing("timers").find(
-                {"clock": name, "due_at": {"$lte": now}, "kind": {"$in": list(self._handlers)}},
-                sort=[("priority", 1), ("due_at", 1)],
-                limit=BATCH,
-            )
-        for row in sorted(rows, key=lambda row: (row["priority"], row["due_at"])):
-            await self._fire(row)
-        return len(rows)
+        for name in ("clinical", "system"):
+            query = due_query(name, self._now(name), self._mongo.clock.system_now(), list(self._handlers))
+            rows += await self._mongo.plumbing("timers").find(query, sort=DUE_ORDER, limit=LOOK_AGAIN)
+        return sorted(rows, key=lambda row: (row["priority"], row["due_at"]))[:LOOK_AGAIN]
 
-    async def _fire(self, row: Document) -> None:
+    def _now(self, clock: str) -> datetime:
+        return self._mongo.clock.clinical_now() if clock == "clinical" else self._mongo.clock.system_now()
+
+    async def _fire(self, row: Document) -> bool:
+        """Whether it took effect now; False when somebody else was first, when it was skipped and when it failed."""
+
+        async def work(unit: UnitOfWork) -> str | None:
+            return await self._effect(unit, row)
+
         scope = system_scope(row["clinic_id"], f"{self._service}.timers").traced(row["traceparent"])
-        late = row["latest_at"] is not None and self._mongo.clock.clinical_now() > row["latest_at"]
+        try:
+            took = await self._mongo.run(scope, work)
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it was, the timers behind it do not wait for it
+            log.error("timer.failed", extra={"kind": row["kind"], "error": type(error).__name__})
+            await self._push_back(row)
+            TIMERS_FIRED.labels(row["kind"], "failed").inc()
+            return False
+        if took is not None:
+            TIMERS_FIRED.labels(row["kind"], took).inc()
+        return took == "fired"
+
+    async def _effect(self, unit: UnitOfWork, row: Document) -> str | None:
+        """The row is read again: it may have been replaced under the same time by another payload."""
+        timers, same = unit.collection("timers"), {"_id": row["_id"], "due_at": row["due_at"]}
+        present = await timers.find_one(same)
+        if present is None or not await timers.delete(same):
+            return None
+        late = present["latest_at"] is not None and self._now(present["clock"]) > present["latest_at"]
+        if late and present.get("when_late", "skip") == "skip":
+            log.warning("timer.skipped", extra={"kind": row["kind"], "code": "too_late"})
+            return "skipped"
+        await self._handlers[row["kind"]](TimerContext(unit, present["payload"], row["due_at"], late, self._deps))
+        return "fired"
+
+    async def _push_back(self, row: Document) -> None:
+        attempts = row.get("attempts", 0) + 1
+        pause = timedelta(seconds=min(_BACKOFF_SECONDS * 2**attempts, _BACKOFF_MAX_SECONDS))
 
         async def work(unit: UnitOfWork) -> None:
-            same = {"_id": row["_id"], "due_at": row["due_at"]}
-            if not await unit.collection("timers").delete(same):
-                return
-            context = TimerContext(unit, row["payload"], row["due_at"], late, self._deps)
-            if late:
-                log.warning("timer.skipped", extra={"kind": row["kind"], "code": "too_late"})
-            else:
-                await self._handlers[row["kind"]](context)
+            change = {"$set": {"attempts": attempts, "retry_at": unit.clock.system_now() + pause}}
+            await unit.plumbing("timers").update({"_id": row["_id"], "due_at": row["due_at"]}, change)
 
-        with contextlib.suppress(DuplicateKey):
-            await self._mongo.run(scope, work)
-        TIMERS_FIRED.labels(row["kind"]).inc()
+        await self._mongo.run(system_scope(row["clinic_id"], f"{self._service}.timers"), work)
+
+
+DUE_ORDER = (("priority", 1), ("due_at", 1))
+
+
+def due_query(clock: str, now: datetime, system_now: datetime, kinds: Sequence[str]) -> Document:
+    """The priorities are named, so that the index gives rows in order and none that lies in the future."""
+    return {
+        "clock": clock,
+        "priority": {"$in": list(PRIORITIES)},
+        "due_at": {"$lte": now},
+        "retry_at": {"$not": {"$gt": system_now}},
+        "kind": {"$in": list(kinds)},
+    }

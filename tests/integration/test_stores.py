@@ -1,7 +1,6 @@
 """The permissions, concerns and locks that the promises rest on."""
 
 import asyncio
-from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -19,10 +18,8 @@ from shared.messaging.kafka import KafkaAddress, new_producer
 from shared.messaging.topics import ALARMS
 from shared.persistence.indexes import PLUMBING_INDEXES
 from shared.persistence.mongo import Mongo, UnitOfWork
-from shared.persistence.scope import Actor, Scope, system_scope
-from shared.persistence.timers import TimerContext, TimerRunner, set_timer
+from shared.persistence.scope import system_scope
 from shared.persistence.vault import Erased, KeyRing, Vault
-from tests.support.eventually import eventually
 
 ONE, TWO = system_scope("clinic-1", "test"), system_scope("clinic-2", "test")
 RING = KeyRing("k1:" + "A" * 43 + "=")
@@ -114,33 +111,6 @@ async def test_erasure_makes_what_was_encrypted_unreadable(mongo: Mongo) -> None
     await mongo.run(ONE, lambda unit: vault.shred(unit, "patient-1"))
     with pytest.raises(Erased):
         await vault.decrypt(mongo.reader(ONE), "patient-1", token)
-
-
-async def test_a_timer_fires_once_within_a_second_of_its_time(mongo: Mongo) -> None:
-    fired: list[str] = []
-
-    async def handler(context: TimerContext) -> None:
-        fired.append(context.payload["name"])
-
-    async def arm(unit: UnitOfWork) -> None:
-        now = unit.clock.clinical_now()
-        await set_timer(unit, "test", "a", now + timedelta(hours=9), {"name": "replaced"})
-        await set_timer(unit, "test", "a", now, {"name": "a"})
-        await set_timer(unit, "test", "late", now, {"name": "late"}, latest_at=now - timedelta(hours=1))
-
-    await mongo.run(Scope("clinic-1", Actor("t", "system")), arm)
-    runners = [TimerRunner(mongo, {"test": handler}, None, "test") for _ in range(2)]
-    stop = asyncio.Event()
-    tasks = [asyncio.create_task(runner.run(stop)) for runner in runners]
-
-    async def none_left() -> bool:
-        return await mongo.plumbing("timers").count({}) == 0
-
-    await eventually(none_left, 2.0)
-    stop.set()
-    await asyncio.gather(*tasks)
-    assert fired.count("a") >= 1
-    assert set(fired) == {"a"}
 
 
 def test_a_service_user_opens_no_other_database_and_cannot_change_its_audit(stack: Stack) -> None:
