@@ -120,7 +120,7 @@ class Process:
             "outbox_watch": OutboxWatch(self.mongo, self.mongo.wakers),
             "trouble": TroubleWatch(self.mongo, name, self._consumers),
         }
-        tasks["redrive"] = self.redrive(f"system:{name}").at_start
+        tasks["redrive"] = self.redrive(f"system:{name}").known_types
         self._tasks.update(watches)
         tasks |= {task: watch.run for task, watch in watches.items()}
         key, anchors = audit_key(self.settings.audit_key.get_secret_value()), self.settings.audit_anchor_path

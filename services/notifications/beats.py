@@ -111,15 +111,13 @@ class Watch:
     async def look_for_unreadable(self) -> None:
         """An alarm that could not be read is a page; the fallback pager's, where even the clinic is unknown."""
         for letter in await unreadable_alarms(self._mongo, self._mongo.clock.system_now() - LOOK_BACK):
-            if letter["_id"] not in self._reported:
-                await self._report_letter(letter)
+            await self._report_letter(letter)
 
     async def _report_letter(self, letter: Document) -> None:
         async def work(unit: UnitOfWork) -> None:
             await report_unreadable(unit, self._deps, letter)
 
         await self._mongo.run(system_scope(letter["clinic_id"], "notifications.watch"), work)
-        self._remember(letter["_id"])
 
     def _remember(self, cause: str) -> None:
         """Spares the store; forgetting all of it at once costs one look per finding."""

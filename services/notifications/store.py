@@ -50,8 +50,13 @@ async def find_link(reader: Reader, hashed: str) -> Document | None:
 
 
 async def unreadable_alarms(mongo: Mongo, since: datetime) -> list[Document]:
-    """Dead letters of the alarm lane that nobody closed yet."""
-    query = {"state": "open", "group": group_for("notifications", "alarm"), "at": {"$gte": since}}
+    """Dead letters of the alarm lane that nobody closed and nobody was paged for yet."""
+    query = {
+        "state": "open",
+        "group": group_for("notifications", "alarm"),
+        "at": {"$gte": since},
+        "paged_at": None,
+    }
     return await mongo.plumbing(DEAD_LETTERS).find(query, limit=50)
 
 

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 Header = tuple[str, bytes]
+RawHeader = tuple[str, bytes | None]  # as Kafka hands it over
 Lane = Literal["bulk", "alarm"]
 _REQUIRED = ("id", "source", "specversion", "type", "time", "clinicid", "partitionkey")
 _READING = object()
@@ -119,13 +120,14 @@ class Envelope:
         return [(name, text.encode()) for name, text in present.items()]
 
 
-def read_record(headers: Sequence[Header], value: bytes | None) -> tuple[Envelope, bytes | None]:
+def read_record(headers: Sequence[RawHeader], value: bytes | None) -> tuple[Envelope, bytes | None]:
     """The envelope and the data of a record, in binary or structured mode, told apart by `content-type`.
 
-    Raises BadRecord: `headers_not_utf8`, `envelope_invalid`, `attribute_missing`, `specversion_unknown`.
+    Raises BadRecord: `headers_invalid` (Kafka allows a header without a value), `headers_not_utf8`, `envelope_invalid`,
+    `attribute_missing`, `specversion_unknown`.
     """
     try:
-        texts = {name: item.decode() for name, item in reversed(headers)}
+        texts = {name: _text(item) for name, item in reversed(headers)}
     except UnicodeDecodeError:
         raise BadRecord("headers_not_utf8") from None
     if texts.get("content-type", "").lower().startswith("application/cloudevents"):
@@ -134,12 +136,18 @@ def read_record(headers: Sequence[Header], value: bytes | None) -> tuple[Envelop
     return _envelope(attributes), value
 
 
+def _text(item: bytes | None) -> str:
+    if item is None:
+        raise BadRecord("headers_invalid")
+    return item.decode()
+
+
 def _structured(value: bytes | None) -> tuple[Envelope, bytes | None]:
     try:
         whole: dict[str, Any] = json.loads(value or b"")
         data = whole.pop("data", None)
         attributes = {name: str(item) for name, item in whole.items() if item is not None}
-    except (ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError, RecursionError):
         raise BadRecord("envelope_invalid") from None
     return _envelope(attributes), None if data is None else json.dumps(data).encode()
 

@@ -18,7 +18,7 @@ from aiokafka.structs import ConsumerRecord
 from shared.messaging.deadletters import UNKNOWN_TYPE
 from shared.messaging.handling import BATCH_RECORDS, Pipeline
 from shared.messaging.kafka import stop_bounded
-from shared.messaging.outcomes import Outcome, Reject, Retry
+from shared.messaging.outcomes import Outcome, Reject, Retry, Skip
 from shared.messaging.record import Record
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,8 @@ COMMIT_SECONDS = 0.1
 BACKOFF_SECONDS, BACKOFF_MAX_SECONDS = 0.1, 10.0
 FUSE_REJECTS = 50
 QUEUE_FULL, QUEUE_LOW = 500, 100
-REVOKE_SECONDS = 5.0
+REVOKE_SECONDS = 4.0  # to finish, and again to commit: less than the group waits for a member (kafka.REBALANCE_MS)
+FAULT_TRIES, ALARM_FAULT_TRIES = 10, 3
 
 
 class _Lane:
@@ -39,8 +40,14 @@ class _Lane:
         self.task: asyncio.Task[None] | None = None
         self.done: int | None = None
         self.committed: int | None = None
-        self.closed = False
+        self.closing = asyncio.Event()
         self.waiting_since: float | None = None
+        self.tries = 0
+        self.rejects = 0
+
+    @property
+    def closed(self) -> bool:
+        return self.closing.is_set()
 
     @property
     def busy(self) -> bool:
@@ -62,7 +69,6 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka shi
         self._clock = pipeline.mongo.clock
         self._lanes: dict[TopicPartition, _Lane] = {}
         self._consumer: AIOKafkaConsumer | None = None
-        self._rejects = 0
         self._stop = asyncio.Event()
         self.joined = False
         self.blown = False
@@ -123,28 +129,51 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka shi
         pause = BACKOFF_SECONDS
         while lane.queue and not lane.closed and not self._stop.is_set() and not self.blown:
             self.last_attempt = self._clock.monotonic()
-            rows = [lane.queue[number] for number in range(min(len(lane.queue), BATCH_RECORDS))]
-            outcomes = await self._pipeline.handle_batch([_record(row) for row in rows])
-            retry = bool(outcomes) and isinstance(outcomes[-1], Retry)
-            self._advance(lane, outcomes[:-1] if retry else outcomes)
-            if retry:
+            if await self._handle(lane):
                 lane.waiting_since = lane.waiting_since or self._clock.monotonic()
-                await _pause(self._stop, random.uniform(pause / 2, pause))  # noqa: S311 - jitter, not a secret
+                await _pause(lane.closing, random.uniform(pause / 2, pause))  # noqa: S311 - jitter, not a secret
                 pause = min(pause * 2, BACKOFF_MAX_SECONDS)
                 continue
             lane.waiting_since, pause = None, BACKOFF_SECONDS
             if len(lane.queue) <= QUEUE_LOW and not lane.closed and place in consumer.assignment():
                 consumer.resume(place)
 
+    async def _handle(self, lane: _Lane) -> bool:
+        """The next records of a lane; True when the first that is left must be tried again."""
+        records = [_record(lane.queue[number]) for number in range(min(len(lane.queue), BATCH_RECORDS))]
+        outcomes = await self._pipeline.handle_batch(records)
+        last = outcomes[-1]
+        if not isinstance(last, Retry):
+            lane.tries = 0
+            self._advance(lane, outcomes)
+            return False
+        lane.tries = lane.tries + 1 if len(outcomes) == 1 else 1
+        self._advance(lane, outcomes[:-1])
+        if not last.fault or lane.tries < (FAULT_TRIES if self._fuse else ALARM_FAULT_TRIES):
+            return True
+        kept = await self._pipeline.give_up(records[len(outcomes) - 1])
+        if isinstance(kept, Retry):
+            return True
+        lane.tries = 0
+        self._advance(lane, [kept])
+        return False
+
     def _advance(self, lane: _Lane, outcomes: Sequence[Outcome | None]) -> None:
         for outcome in outcomes:
             lane.done = lane.queue.popleft().offset + 1
-            counts = isinstance(outcome, Reject) and outcome.code != UNKNOWN_TYPE
-            self._rejects = self._rejects + 1 if counts else 0
-            if self._fuse and self._rejects >= FUSE_REJECTS:
-                # A run of rejects: stopping is better than emptying the topic into the dead letters.
-                log.error("consumer.fuse", extra={"group": self.group})
-                self.blown = True
+            self._burn(lane, outcome)
+
+    def _burn(self, lane: _Lane, outcome: Outcome | None) -> None:
+        """A run of rejects in one partition stops the consumer: better than emptying the topic into the dead letters.
+
+        What says nothing of our own records neither counts nor ends the run: passed over, repeated, of a type unknown.
+        """
+        if outcome is None or outcome in (Skip("duplicate"), Reject(UNKNOWN_TYPE)):
+            return
+        lane.rejects = lane.rejects + 1 if isinstance(outcome, Reject) else 0
+        if self._fuse and lane.rejects >= FUSE_REJECTS:
+            log.error("consumer.fuse", extra={"group": self.group})
+            self.blown = True
 
     async def _commit_often(self, consumer: AIOKafkaConsumer) -> None:
         while True:
@@ -178,7 +207,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka shi
     async def _close(self, consumer: AIOKafkaConsumer | None, places: Iterable[TopicPartition]) -> None:
         lanes = {place: self._lanes[place] for place in places if place in self._lanes}
         for lane in lanes.values():
-            lane.closed = True
+            lane.closing.set()
         busy = [lane.task for lane in lanes.values() if lane.task and lane.busy]
         if busy:
             await asyncio.wait(busy, timeout=REVOKE_SECONDS)

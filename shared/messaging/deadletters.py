@@ -1,7 +1,5 @@
 """Dead letters: records that can never be handled as they are, with their bytes, until somebody redrives or drops them."""
 
-from typing import Any
-
 from shared.events.envelope import BadRecord, read_record
 from shared.messaging.record import Record
 from shared.persistence.mongo import Document, Mongo, UnitOfWork
@@ -45,7 +43,7 @@ def _origin(record: Record) -> tuple[str, str | None]:
     try:
         envelope, _ = read_record(record.headers, record.value)
     except BadRecord:
-        texts = {name: item.decode(errors="replace") for name, item in record.headers}
+        texts = {name: (item or b"").decode(errors="replace") for name, item in record.headers}
         return texts.get("ce_clinicid", "-"), texts.get("ce_type")
     return envelope.clinic_id, envelope.type
 
@@ -58,8 +56,3 @@ async def close(mongo: Mongo, identifier: str, state: str, by: str, reason: str 
         return await unit.plumbing(DEAD_LETTERS).update({"_id": identifier, "state": "open"}, {"$set": closed})
 
     return bool(await mongo.run(_SCOPE, work))
-
-
-async def open_letters(mongo: Mongo, query: dict[str, Any], after: str = "", limit: int = 200) -> list[Document]:
-    """A page of open dead letters by place, after the one named."""
-    return await mongo.plumbing(DEAD_LETTERS).find({**query, "state": "open", "_id": {"$gt": after}}, limit=limit)

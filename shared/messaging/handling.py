@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from shared.errors import StillwaterError, Unavailable
+from shared.errors import Unavailable
 from shared.events.envelope import BadRecord, Envelope, Event, read_record
 from shared.events.registry import REGISTRY
 from shared.messaging.deadletters import keep
 from shared.messaging.outcomes import Outcome, Reject, Retry, Skip
 from shared.messaging.record import Record
 from shared.persistence.erased import erased_among
-from shared.persistence.mongo import Mongo, UnitOfWork
+from shared.persistence.mongo import Mongo, StoreFault, UnitOfWork
 from shared.persistence.scope import Scope, system_scope
 from shared.telemetry.metrics import EVENTS_HANDLED
 from shared.telemetry.tracing import current_traceparent, process_span
@@ -21,6 +21,7 @@ from shared.telemetry.tracing import current_traceparent, process_span
 log = logging.getLogger(__name__)
 
 BATCH_RECORDS = 20
+HANDLER_FAILED = "handler_failed"
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,15 @@ class Pipeline:
             return _Work(record, envelope, None if value is None else event_class.read(value), handler)
         except BadRecord as error:
             return Reject(error.code)
+        except Exception as error:  # noqa: BLE001 - bytes that break the decoder are bad bytes, and stop nobody behind them
+            log.error("event.undecodable", extra={"error": type(error).__name__, "group": self.group})
+            return Reject("undecodable")
+
+    async def give_up(self, record: Record) -> Outcome:
+        """A fault that did not pass: a dead letter with its bytes; on the alarm lane that is a page."""
+        outcome = await self._settle(record, Reject(HANDLER_FAILED))
+        self._count(outcome)
+        return outcome or Reject(HANDLER_FAILED)
 
     async def _settle(self, record: Record, item: _Work | Reject | None) -> Outcome | None:
         try:
@@ -147,11 +157,11 @@ class Pipeline:
                 outcome = item
             if isinstance(outcome, Reject):
                 await keep(self.mongo, self.group, record, outcome.code)
-        except StillwaterError as error:
+        except Unavailable as error:
             outcome = Retry(error.code)
-        except Exception as error:  # noqa: BLE001 - an unknown fault is tried again, never lost
+        except Exception as error:  # noqa: BLE001 - an unknown fault is tried again, then kept, never lost
             log.error("event.failed", extra={"error": type(error).__name__, "group": self.group})
-            outcome = Retry("unexpected")
+            outcome = Retry("unexpected", fault=not isinstance(error, StoreFault))
         return outcome
 
     async def _alone(self, item: _Work) -> Outcome:

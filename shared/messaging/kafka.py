@@ -11,6 +11,7 @@ from shared.messaging.topics import MAX_BATCH_BYTES, MAX_REQUEST_BYTES, TOPICS
 from shared.settings import ServiceSettings
 
 STOP_SECONDS = 5.0
+REBALANCE_MS = 10_000
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ def new_consumer(address: KafkaAddress, group: str, client_id: str, *, session_t
         session_timeout_ms=session_timeout_ms,
         heartbeat_interval_ms=session_timeout_ms // 5,
         max_poll_interval_ms=300_000,
+        rebalance_timeout_ms=REBALANCE_MS,
         fetch_max_wait_ms=100,
         **address.options(),
     )

@@ -24,9 +24,14 @@ class Reject:
 
 @dataclass(frozen=True)
 class Retry:
-    """Not now: nothing is kept, the partition waits with growing pauses; `code` says what for."""
+    """Not now: nothing is kept, the partition waits with growing pauses; `code` says what for.
+
+    `fault`: the handler failed in a way that nobody foresaw. Tried again a few times, then a dead letter: a fault that
+    does not pass must not hold up what is behind it for ever.
+    """
 
     code: str
+    fault: bool = False
 
 
 Outcome = Done | Skip | Reject | Retry

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.events.envelope import Header
+from shared.events.envelope import RawHeader
 
 
 @dataclass(frozen=True)
@@ -15,4 +15,4 @@ class Record:
     offset: int
     key: bytes | None
     value: bytes | None
-    headers: Sequence[Header]
+    headers: Sequence[RawHeader]

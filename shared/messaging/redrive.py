@@ -1,10 +1,14 @@
 """Runs dead letters through the handlers again, in this service alone: nothing is published to anybody."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+from pymongo.errors import PyMongoError
+
+from shared.errors import StillwaterError
 from shared.events.registry import REGISTRY
 from shared.messaging.deadletters import DEAD_LETTERS, UNKNOWN_TYPE, close
 from shared.messaging.handling import Pipeline
@@ -16,11 +20,13 @@ from shared.persistence.scope import system_scope
 
 log = logging.getLogger(__name__)
 
+LOOK_AGAIN_SECONDS = 60.0
+AT_ONCE = 100
 _ORDER = (("topic", 1), ("partition", 1), ("offset", 1))
 
 
 def record_of(letter: Document) -> Record:
-    headers = [(name, bytes(item)) for name, item in letter["headers"]]
+    headers = [(name, None if item is None else bytes(item)) for name, item in letter["headers"]]
     return Record(letter["topic"], letter["partition"], letter["offset"], letter["key"], letter["value"], headers)
 
 
@@ -30,9 +36,9 @@ class Redrive:
     def __init__(self, mongo: Mongo, pipelines: Mapping[str, Pipeline], by: str) -> None:
         self._mongo, self._pipelines, self._by = mongo, pipelines, by
 
-    async def find(self, query: Mapping[str, Any]) -> list[Document]:
-        """Open letters in the order of their topics: identity, code and place; not their bytes."""
-        return await self._mongo.plumbing(DEAD_LETTERS).find({**query, "state": "open"}, sort=_ORDER)
+    async def find(self, query: Mapping[str, Any], limit: int = 0) -> list[Document]:
+        """Open letters in the order of their topics."""
+        return await self._mongo.plumbing(DEAD_LETTERS).find({**query, "state": "open"}, sort=_ORDER, limit=limit)
 
     async def redrive(self, letter: Document, *, rehearse: bool = False) -> Outcome | None:
         """Handle it as if it had just come; closed unless refused again. `rehearse` rolls everything back."""
@@ -51,15 +57,27 @@ class Redrive:
         """For good, with a reason; the row stays as long as inbox marks. False when it was closed meanwhile."""
         return await close(self._mongo, letter["_id"], "dropped", self._by, reason)
 
-    async def at_start(self, stop: asyncio.Event) -> None:
-        """Letters whose type nobody knew are redriven by the first code that knows it."""
+    async def known_types(self, stop: asyncio.Event) -> None:
+        """Letters whose type nobody knew are redriven by the first code that knows it.
+
+        Looked for again every minute: in a roll-out the old code goes on refusing while the new code has started.
+        """
+        while not stop.is_set():
+            try:
+                await self.redrive_known(stop)
+            except (StillwaterError, PyMongoError) as error:
+                log.warning("redrive.failed", extra={"error": type(error).__name__})
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), LOOK_AGAIN_SECONDS)
+
+    async def redrive_known(self, stop: asyncio.Event) -> None:
         known = {"code": UNKNOWN_TYPE, "type": {"$in": list(REGISTRY)}}
-        for letter in await self.find(known):
-            if stop.is_set():
-                return
-            outcome = await self.redrive(letter)
-            log.info("redrive.known_type", extra={"code": type(outcome).__name__, "group": letter["group"]})
-        await stop.wait()
+        while letters := await self.find(known, limit=AT_ONCE):
+            for letter in letters:
+                outcome = await self.redrive(letter)
+                log.info("redrive.known_type", extra={"code": type(outcome).__name__, "group": letter["group"]})
+                if stop.is_set() or isinstance(outcome, Reject | Retry):
+                    return
 
 
 async def dead_rows(mongo: Mongo) -> list[Document]:

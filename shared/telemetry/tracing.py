@@ -68,8 +68,10 @@ def send_span(topic: str, headers: Sequence[Header]) -> Iterator[list[Header]]:
         yield [*kept, ("traceparent", hop.encode())] if hop else kept
 
 
-def process_span(topic: str, group: str, headers: Sequence[Header]) -> contextlib.AbstractContextManager[Span]:
-    parent = next((item.decode("ascii", "ignore") for name, item in headers if name == "traceparent"), None)
+def process_span(
+    topic: str, group: str, headers: Sequence[tuple[str, bytes | None]]
+) -> contextlib.AbstractContextManager[Span]:
+    parent = next((item.decode("ascii", "ignore") for name, item in headers if name == "traceparent" and item), None)
     attributes = _messaging("process", topic) | {"messaging.consumer.group.name": group}
     return _span(f"process {topic}", SpanKind.CONSUMER, parent, attributes, link=True)
 

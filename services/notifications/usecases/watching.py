@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from services.notifications.store import SESSIONS, WATCH
+from services.notifications.store import DEAD_LETTERS, SESSIONS, WATCH
 from services.notifications.usecases import directory
 from services.notifications.usecases.deps import Deps
 from services.notifications.usecases.paging import page_once
@@ -67,4 +67,5 @@ async def report_unreadable(unit: UnitOfWork, deps: Deps, letter: Document) -> N
     """A record of the alarm lane that cannot be read may be an alarm: people look."""
     cause = f"unreadable:{letter['_id']}"
     await report(unit, deps, Finding("unreadable_alarm", cause, letter["at"], what=letter["code"]))
+    await unit.collection(DEAD_LETTERS).update({"_id": letter["_id"]}, {"$set": {"paged_at": unit.clock.system_now()}})
     await add_task(unit, "unreadable_event", f"dead-letter/{letter['topic']}", cause, letter["code"])

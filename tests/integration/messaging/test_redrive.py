@@ -62,7 +62,7 @@ async def test_a_type_that_was_unknown_is_redriven_by_code_that_knows_it(mongo: 
     pipeline = Effects().pipeline(mongo)
     await keep(mongo, pipeline.group, record, "type_unknown")
     assert intake.InquiryReceived.event_type() in REGISTRY
-    running = asyncio.create_task(Redrive(mongo, {pipeline.group: pipeline}, "system:test").at_start(stop))
+    running = asyncio.create_task(Redrive(mongo, {pipeline.group: pipeline}, "system:test").known_types(stop))
 
     async def handled() -> bool:
         return await effects(mongo) == ["early"]

@@ -286,6 +286,16 @@ async def test_an_unreadable_alarm_is_a_page_for_its_clinic(world: World) -> Non
     assert "unreadable alarm" in world.pager.calls[0][2]["text"]
 
 
+async def test_however_many_alarms_are_unreadable_each_is_a_page(world: World) -> None:
+    await world.staff(nurse=["n1"])
+    for number in range(60):
+        await world._handle(monitoring.VitalsAbnormal, b"\xff{", CLINIC, 1, None, "k", offset=number)
+    for _ in range(3):
+        await watch(world).look_for_unreadable()
+    await world.send()
+    assert len(world.pager.calls) == 60
+
+
 async def test_trouble_of_a_service_pages_the_operators(world: World) -> None:
     await world.staff(operator=["o1"])
     since = world.clock.clinical_now()

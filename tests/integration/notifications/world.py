@@ -109,7 +109,14 @@ class World:
         return await self._handle(ContactRecord, None, CLINIC, 2, None, subject_id)
 
     async def _handle(
-        self, kind: type[Event], value: bytes | None, clinic: str, version: int, event_id: str | None, key: str | None
+        self,
+        kind: type[Event],
+        value: bytes | None,
+        clinic: str,
+        version: int,
+        event_id: str | None,
+        key: str | None,
+        offset: int = 0,
     ) -> Outcome | None:
         envelope = Envelope(
             id=event_id or new_id(),
@@ -123,7 +130,7 @@ class World:
         handlers = ALARM_HANDLERS if kind in ALARM_HANDLERS else EVENT_HANDLERS
         group = "stillwater.notifications" + (".alarms" if handlers is ALARM_HANDLERS else "")
         pipeline = Pipeline(self.mongo, "notifications", group, handlers, self.deps)
-        return await pipeline.handle(Record(topic_for(kind).name, 0, 0, b"k", value, envelope.headers()))
+        return await pipeline.handle(Record(topic_for(kind).name, 0, offset, b"k", value, envelope.headers()))
 
     async def send(self, deps: Deps | None = None) -> None:
         """Both lanes once, to the end."""
