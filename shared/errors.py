@@ -3,7 +3,7 @@
 StillwaterError
   BadRequest 400 | Unauthorized 401 | Forbidden 403 | NotFound 404 | RequestTimeout 408 | Conflict 409 | Gone 410
   PreconditionFailed 412 (VersionConflict) | TooLarge 413 | UnsupportedMedia 415 | Invalid 422
-  PreconditionRequired 428 | TooManyRequests 429 | Unavailable 503 (CommitUnknown)
+  PreconditionRequired 428 | TooManyRequests 429 | Unavailable 503 (CommitUnknown, LeaseLost)
 """
 
 from collections.abc import Mapping, Sequence
@@ -113,6 +113,10 @@ class Unavailable(StillwaterError):
 
     def __init__(self, detail: str = "", *, retry_after_s: int = 1) -> None:
         super().__init__(detail, headers={"Retry-After": str(retry_after_s)})
+
+
+class LeaseLost(Unavailable):
+    """Another holder has the lease: what was about to be written is its work now."""
 
 
 class CommitUnknown(Unavailable):

@@ -21,7 +21,7 @@ from shared.messaging.consumer import Consumer
 from shared.messaging.handling import Handlers, Pipeline, WithoutStore
 from shared.messaging.kafka import KafkaAddress, ensure_topics, new_consumer, new_producer
 from shared.messaging.redrive import Redrive
-from shared.messaging.relay import Relay
+from shared.messaging.relay import LEASE_SECONDS, Relay
 from shared.messaging.republish import Republish
 from shared.messaging.topics import group_for, topics_of
 from shared.messaging.trouble import TroubleWatch
@@ -105,7 +105,7 @@ class Process:
         name, wiring, holder = self._service.name, self.wiring, f"{socket.gethostname()}:{os.getpid()}:{new_id()}"
         tasks: dict[str, Task] = {}
         for lane in ("alarm", "bulk"):
-            lease = Lease(self.mongo, f"relay.{lane}", holder)
+            lease = Lease(self.mongo, f"relay.{lane}", holder, LEASE_SECONDS)
             relay = Relay(self.mongo, lane, lease, lambda: new_producer(self._address(), name))
             self._tasks[f"relay.{lane}"] = relay
             tasks[f"relay.{lane}"] = relay.run

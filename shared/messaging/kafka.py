@@ -1,6 +1,7 @@
 """How we connect to Kafka; aiokafka's defaults (acks=1, no idempotence, auto-commit) are all overridden here."""
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +76,17 @@ async def stop_bounded(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
         await asyncio.wait_for(client.stop(), STOP_SECONDS)
     except (TimeoutError, asyncio.CancelledError, Exception):  # noqa: BLE001 - a client that is thrown away
         return
+
+
+async def kill(producer: AIOKafkaProducer) -> None:
+    """Throw a producer away without its buffer: nothing that it holds may leave after this. Bounded.
+
+    `stop()` would flush, and where it is cut short its sender task goes on and delivers when the broker is back.
+    """
+    producer._closed = True  # noqa: SLF001 - aiokafka has no way to close without a flush (0.14.0)
+    for closing in (producer._sender.close(), producer.client.close()):  # noqa: SLF001
+        with contextlib.suppress(Exception, asyncio.CancelledError):
+            await asyncio.wait_for(closing, STOP_SECONDS)
 
 
 async def ensure_topics(address: KafkaAddress, replication_factor: int, min_insync_replicas: int) -> list[str]:

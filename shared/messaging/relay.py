@@ -7,23 +7,18 @@ next is already being produced. The two lanes have a loop and a producer each: a
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import (
-    KafkaError,
-    MessageSizeTooLargeError,
-    RecordListTooLargeError,
-    RecordTooLargeError,
-    UnknownTopicOrPartitionError,
-)
+from aiokafka.errors import InvalidTopicError, KafkaError, KafkaTimeoutError, TopicAuthorizationFailedError
 
-from shared.errors import StillwaterError
+from shared.errors import LeaseLost, StillwaterError
 from shared.events.envelope import Lane
-from shared.messaging.kafka import stop_bounded
+from shared.messaging.kafka import kill
 from shared.messaging.outbox import OUTBOX, replace_refused
 from shared.persistence.lease import Lease
-from shared.persistence.mongo import Document, Mongo, UnitOfWork
+from shared.persistence.mongo import Document, Mongo, StoreFault, UnitOfWork
 from shared.persistence.scope import system_scope
 from shared.telemetry.metrics import OUTBOX_DEAD, OUTBOX_SENT
 from shared.telemetry.tracing import send_span
@@ -34,8 +29,12 @@ BATCH_ROWS = 1000
 SPANNED_ROWS = 64
 SWEEP_SECONDS = 0.2
 PRODUCE_SECONDS = 10.0
+METADATA_SECONDS = 3.0
+REST_SECONDS = 5.0
+FAILED_SECONDS = 1.0
+LEASE_SECONDS = 2.0  # a killed relay's rows move again within three seconds
 _SCOPE = system_scope("-", "relay")
-_REFUSED = (MessageSizeTooLargeError, RecordTooLargeError, RecordListTooLargeError, UnknownTopicOrPartitionError)
+_FORBIDDEN = (TopicAuthorizationFailedError, InvalidTopicError)
 
 
 class Relay:
@@ -47,6 +46,8 @@ class Relay:
         self._signal = asyncio.Event()
         self._marking: asyncio.Task[None] | None = None
         self._held_back: list[str] = []
+        self._rests: dict[tuple[str, str], float] = {}
+        self._topics: set[str] = set()
         self._looked_for_dead = float("-inf")
         self.last_attempt = mongo.clock.monotonic()
         mongo.wakers.append(self.wake)
@@ -57,18 +58,20 @@ class Relay:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`; survives a broker or a store that is away."""
+        keeping = asyncio.create_task(self._lease.keep(stop))
         while not stop.is_set():
             self.last_attempt = self._mongo.clock.monotonic()
             try:
                 if await self._leading():
                     await self.send_pending(stop)
-            except (StillwaterError, KafkaError, TimeoutError, OSError) as error:
+            except (StillwaterError, StoreFault, KafkaError, TimeoutError, OSError) as error:
                 log.warning("relay.failed", extra={"lane": self._lane, "error": type(error).__name__})
                 await self._discard_producer()
-                await _pause(stop, 1.0)
+                await _pause(stop, FAILED_SECONDS)
             await self._wait()
+        await keeping
         await self._discard_producer()
-        with contextlib.suppress(StillwaterError):
+        with contextlib.suppress(StillwaterError, StoreFault):
             await self._lease.release()
 
     async def _leading(self) -> bool:
@@ -100,22 +103,58 @@ class Relay:
     async def _read(self, behind: str) -> list[Document]:
         self.last_attempt = self._mongo.clock.monotonic()
         query: Document = {"state": "pending", "lane": self._lane, "_id": {"$gt": behind}}
-        if self._held_back:
-            query["aggregate"] = {"$nin": self._held_back}
-        rows = await self._mongo.plumbing(OUTBOX).find(query, limit=BATCH_ROWS)
-        return rows if rows and await self._leading() else []
+        resting = self._resting()
+        for field, names in (("aggregate", [*self._held_back, *resting["aggregate"]]), ("topic", resting["topic"])):
+            if names:
+                query[field] = {"$nin": names}
+        return await self._mongo.plumbing(OUTBOX).find(query, limit=BATCH_ROWS)
+
+    def _resting(self) -> dict[str, list[str]]:
+        """What is not read for a moment: a topic that is not there for us, aggregates whose partition did not answer."""
+        now = self._mongo.clock.monotonic()
+        self._rests = {name: until for name, until in self._rests.items() if until > now}
+        return {kind: [name for found, name in self._rests if found == kind] for kind in ("aggregate", "topic")}
+
+    def _rest(self, kind: str, name: str) -> None:
+        self._rests[kind, name] = self._mongo.clock.monotonic() + REST_SECONDS
+        log.warning("relay.rests", extra={"lane": self._lane, "code": kind})
 
     async def _send(self, rows: Sequence[Document]) -> int:
-        try:
-            await self._produce(rows)
-        except _REFUSED:
-            await self._marked()
-            await self._discard_producer()
-            return await self._one_by_one(rows)
+        """Send and mark; returns how many left. Raises LeaseLost, and what the store raised."""
+        producer = await self._open_producer()
+        there = [row for row in rows if await self._has_topic(producer, row["topic"])]
+        faults = await self._produce(there)
         await self._marked()
-        self._marking = asyncio.create_task(self._mark([row["_id"] for row in rows], "sent"))
-        OUTBOX_SENT.labels(self._lane).inc(len(rows))
-        return len(rows)
+        gone = _up_to_its_fault(there, faults)
+        if gone:
+            self._marking = asyncio.create_task(self._mark(gone, "sent"))
+            OUTBOX_SENT.labels(self._lane).inc(len(gone))
+        if not faults:
+            return len(gone)
+        # A record that was refused ruins the producer's sequence for its partition, and what was not acknowledged must
+        # not leave later behind our back: the producer goes with both.
+        await self._discard_producer()
+        left = [row for row in there if row["_id"] not in set(gone)]
+        if any(_is_refusal(fault) for fault in faults.values()):
+            await self._marked()
+            return len(gone) + await self._one_by_one(left)
+        for row in left:
+            self._rest("aggregate", row["aggregate"])
+        return len(gone)
+
+    async def _has_topic(self, producer: AIOKafkaProducer, topic: str) -> bool:
+        """Whether the broker has this topic for us; one that is missing or forbidden holds up nobody else's rows."""
+        if ("topic", topic) in self._rests:
+            return False
+        if topic not in self._topics:
+            try:
+                async with asyncio.timeout(METADATA_SECONDS):
+                    await producer.partitions_for(topic)
+            except (KafkaError, TimeoutError):
+                self._rest("topic", topic)
+                return False
+            self._topics.add(topic)
+        return True
 
     async def _marked(self) -> None:
         """Wait for the mark of the batch before; raises what the store raised: those rows are sent again."""
@@ -131,47 +170,75 @@ class Relay:
         now = self._mongo.clock.monotonic()
         if self._lane == "alarm" or now - self._looked_for_dead < 1.0:
             return
-        dead = await self._mongo.plumbing(OUTBOX).find({"state": "dead"}, limit=BATCH_ROWS)
-        self._held_back = sorted({row["aggregate"] for row in dead if row["lane"] == self._lane})
+        dead = await self._mongo.plumbing(OUTBOX).find({"state": "dead", "lane": self._lane})
+        self._held_back = sorted({row["aggregate"] for row in dead})
         self._looked_for_dead = now
 
-    async def _produce(self, rows: Sequence[Document]) -> None:
-        """Acknowledged together. In a backlog no row has a span of its own: its reader continues the origin's span."""
+    async def _produce(self, rows: Sequence[Document]) -> dict[str, BaseException]:
+        """The faults by row; what is not among them is acknowledged. Raises LeaseLost when the lease ran out meanwhile.
+
+        In a backlog no row has a span of its own: its reader continues the origin's span.
+        """
         producer = await self._open_producer()
-        async with asyncio.timeout(PRODUCE_SECONDS):
-            with contextlib.ExitStack() as spans:
-                futures = []
-                for row in rows:
-                    headers = [(name, item) for name, item in row["headers"]]
-                    if len(rows) <= SPANNED_ROWS:
-                        headers = spans.enter_context(send_span(row["topic"], headers))
-                    futures.append(await producer.send(row["topic"], row["value"], row["key"], headers=headers))
-                await asyncio.gather(*futures)
+        if not await self._leading():
+            raise LeaseLost
+        faults: dict[str, BaseException] = {}
+        futures: dict[str, asyncio.Future[Any]] = {}
+        with contextlib.ExitStack() as spans:
+            with contextlib.suppress(TimeoutError):  # a full partition: what was not handed over is a fault below
+                async with asyncio.timeout(PRODUCE_SECONDS):
+                    for row in rows:
+                        headers = [(name, item) for name, item in row["headers"]]
+                        if len(rows) <= SPANNED_ROWS:
+                            headers = spans.enter_context(send_span(row["topic"], headers))
+                        try:
+                            sent = await producer.send(row["topic"], row["value"], row["key"], headers=headers)
+                            futures[row["_id"]] = sent
+                        except KafkaError as error:
+                            faults[row["_id"]] = error
+            await self._acknowledged(futures.values())
+        return {row["_id"]: fault for row in rows if (fault := _fault_of(futures.get(row["_id"])))} | faults
+
+    async def _acknowledged(self, futures: Iterable[asyncio.Future[Any]]) -> None:
+        """Wait, at most PRODUCE_SECONDS and never beyond the lease, whose keeper renews it meanwhile."""
+        waiting, deadline = set(futures), self._mongo.clock.monotonic() + PRODUCE_SECONDS
+        while waiting and (left := deadline - self._mongo.clock.monotonic()) > 0:
+            if not self._lease.held():
+                raise LeaseLost
+            _, waiting = await asyncio.wait(waiting, timeout=min(left, self._lease.left()))
 
     async def _one_by_one(self, rows: Sequence[Document]) -> int:
-        """After a refusal, with a new producer: only a row that is refused alone is dead."""
+        """After a refusal, with a new producer: only a row that is refused alone, for what it holds, is dead."""
         sent = 0
         for row in rows:
-            if row["aggregate"] in self._held_back:
+            if row["aggregate"] in self._held_back or ("topic", row["topic"]) in self._rests:
                 continue
-            try:
-                await self._produce([row])
-            except _REFUSED as error:
-                await self._discard_producer()
-                await self._mark([row["_id"]], "dead")
-                if self._lane == "bulk":
-                    self._held_back.append(row["aggregate"])
-                OUTBOX_DEAD.labels(self._lane).inc()
-                log.error("relay.refused", extra={"event_id": row["_id"], "error": type(error).__name__})
+            faults = await self._produce([row])
+            if not faults:
+                await self._mark([row["_id"]], "sent")
+                sent += 1
                 continue
-            await self._mark([row["_id"]], "sent")
-            sent += 1
+            await self._discard_producer()
+            await self._refused(row, faults[row["_id"]])
         return sent
 
+    async def _refused(self, row: Document, fault: BaseException) -> None:
+        if isinstance(fault, _FORBIDDEN):
+            self._rest("topic", row["topic"])
+        elif not _is_refusal(fault):
+            self._rest("aggregate", row["aggregate"])
+        else:
+            await self._mark([row["_id"]], "dead")
+            if self._lane == "bulk":
+                self._held_back.append(row["aggregate"])
+            OUTBOX_DEAD.labels(self._lane).inc()
+            log.error("relay.refused", extra={"event_id": row["_id"], "error": type(fault).__name__})
+
     async def _mark(self, identifiers: list[str], state: str) -> None:
-        """A refused alarm is replaced in the transaction that marks it: people hear of it all the same."""
+        """Fenced by the lease. A refused alarm is replaced in the transaction that marks it: people hear of it all the same."""
 
         async def mark(unit: UnitOfWork) -> None:
+            await self._lease.fence(unit)
             change = {"$set": {"state": state, "sent_at": unit.clock.system_now() if state == "sent" else None}}
             await unit.plumbing(OUTBOX).update_many({"_id": {"$in": identifiers}, "state": "pending"}, change)
             if state == "dead" and self._lane == "alarm":
@@ -187,16 +254,37 @@ class Relay:
                 try:
                     await producer.start()
                 except BaseException:
-                    await stop_bounded(producer)
+                    await kill(producer)
                     raise
             self._producer = producer
         return self._producer
 
     async def _discard_producer(self) -> None:
-        """A refused record ruins the producer's sequence for its partition, so the producer goes with it."""
         producer, self._producer = self._producer, None
+        self._topics.clear()
         if producer is not None:
-            await stop_bounded(producer)
+            await kill(producer)
+
+
+def _is_refusal(fault: BaseException) -> bool:
+    """Whether the broker (or the client for it) will never take what was sent; the rest may pass."""
+    return isinstance(fault, KafkaError) and not fault.retriable and not isinstance(fault, KafkaTimeoutError)
+
+
+def _fault_of(sent: asyncio.Future[Any] | None) -> BaseException | None:
+    return sent.exception() if sent is not None and sent.done() else TimeoutError()
+
+
+def _up_to_its_fault(rows: Sequence[Document], faults: Mapping[str, BaseException]) -> list[str]:
+    """What may be marked: per aggregate everything before its first fault; what follows is sent again, in order."""
+    stopped: set[str] = set()
+    gone: list[str] = []
+    for row in rows:
+        if row["_id"] in faults:
+            stopped.add(row["aggregate"])
+        elif row["aggregate"] not in stopped:
+            gone.append(row["_id"])
+    return gone
 
 
 def _in_order(rows: list[Document]) -> list[Document]:

@@ -1,6 +1,10 @@
 """A lease: at most one holder at a time, by the store's clock, with a fencing token."""
 
-from shared.persistence.mongo import Collection, Mongo, UnitOfWork
+import asyncio
+import contextlib
+
+from shared.errors import LeaseLost, StillwaterError
+from shared.persistence.mongo import Collection, Mongo, StoreFault, UnitOfWork
 from shared.persistence.scope import system_scope
 
 _SAFE_SHARE = 2 / 3
@@ -16,10 +20,35 @@ class Lease:
 
     def held(self) -> bool:
         """Look again immediately before anything that must not be done twice at once."""
-        return self._mongo.clock.monotonic() < self._until
+        return self.left() > 0
+
+    def left(self) -> float:
+        """For how many seconds more the holder may trust it."""
+        return self._until - self._mongo.clock.monotonic()
+
+    async def keep(self, stop: asyncio.Event) -> None:
+        """Renew while it is held, so that work longer than the term goes on; until `stop`."""
+        while not stop.is_set():
+            with contextlib.suppress(StillwaterError, StoreFault):
+                if self.held():
+                    await self.acquire()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), self.term_s / 4)
+
+    async def fence(self, unit: UnitOfWork) -> None:
+        """Within a transaction: raises LeaseLost unless this holder has the lease still, so that nothing is written late."""
+        row = await unit.plumbing("leases").find_one({"_id": self.name})
+        if row is None or (row["holder"], row["token"]) != (self.holder, self.token):
+            self._until = float("-inf")
+            raise LeaseLost
 
     async def acquire(self) -> bool:
-        """Take or renew; True while this holder has it. Raises Unavailable when the store does not answer."""
+        """Take or renew; True while this holder has it. Raises Unavailable when the store does not answer.
+
+        Who stands by only reads: it takes part in no write conflict with the holder.
+        """
+        if not self.held() and await self._anothers():
+            return False
         asked = self._mongo.clock.monotonic()
 
         async def take(unit: UnitOfWork) -> int:
@@ -30,6 +59,10 @@ class Lease:
             self.token = token
             self._until = asked + self.term_s * _SAFE_SHARE
         return self.held()
+
+    async def _anothers(self) -> bool:
+        live = {"$expr": {"$gt": ["$expires_at", "$$NOW"]}, "_id": self.name, "holder": {"$ne": self.holder}}
+        return await self._mongo.plumbing("leases").find_one(live) is not None
 
     async def _take(self, leases: Collection) -> int:
         """One pipeline update by the store's clock; leaves another's live lease as it is."""

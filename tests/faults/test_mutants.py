@@ -27,7 +27,7 @@ KILLED = ZeroDivisionError
 class MarksBeforeSending(Relay):
     """Broken: the mark is committed, then the process dies before the send."""
 
-    async def _produce(self, rows: Sequence[Document]) -> None:
+    async def _produce(self, rows: Sequence[Document]) -> dict[str, BaseException]:
         await self._mark([row["_id"] for row in rows], "sent")
         raise KafkaError
 

@@ -1,15 +1,20 @@
 """Outbox -> relay -> Kafka."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
 import pytest
 from aiokafka import AIOKafkaConsumer
 
+from deploy.local import processes
 from deploy.local.stack import Stack
+from shared.errors import LeaseLost
 from shared.events.envelope import read_record
 from shared.events.monitoring import AlarmCleared, AlarmContentRefused
+from shared.messaging.kafka import KafkaAddress, kill, new_producer
 from shared.messaging.outbox import emit
+from shared.messaging.relay import LEASE_SECONDS, Relay
 from shared.messaging.topics import ALARMS, BULK
 from shared.messaging.wake import OutboxWatch
 from shared.persistence.lease import Lease
@@ -78,6 +83,120 @@ async def test_only_one_of_two_relays_leads(mongo: Mongo) -> None:
     await first.release()
     assert await second.acquire()
     assert second.token > first.token
+
+
+async def test_a_topic_that_is_missing_holds_up_only_its_own_rows(
+    mongo: Mongo, stack: Stack, stop: asyncio.Event
+) -> None:
+    for name in ("a", "homeless", "c"):
+        await emit_one(mongo, inquiry(), f"inquiry/{name}")
+
+    async def misplace(unit: UnitOfWork) -> None:
+        await unit.plumbing("outbox").update({"aggregate": "inquiry/homeless"}, {"$set": {"topic": "no-such-topic"}})
+
+    await mongo.run(SCOPE, misplace)
+    running = asyncio.create_task(relay(mongo, stack).run(stop))
+
+    async def neighbours_left() -> bool:
+        return sorted(await states(mongo)) == ["pending", "sent", "sent"]
+
+    await eventually(neighbours_left, 10)
+    await emit_one(mongo, inquiry(), "inquiry/later")
+
+    async def the_lane_goes_on() -> bool:
+        return sorted(await states(mongo)) == ["pending", "sent", "sent", "sent"]
+
+    await eventually(the_lane_goes_on, 2)
+    stop.set()
+    await running
+
+
+class Interrupted(Relay):
+    """Between its read and its send something happens."""
+
+    meanwhile: Callable[[], Awaitable[None]]
+
+    async def _read(self, behind: str) -> list[Document]:
+        rows = await super()._read(behind)
+        await self.meanwhile()
+        return rows
+
+
+async def test_a_relay_that_lost_its_lease_between_read_and_send_sends_nothing(mongo: Mongo, stack: Stack) -> None:
+    await emit_one(mongo, inquiry(), "inquiry/1")
+    mine, other = (Lease(mongo, "relay.bulk", name, term_s=0.6) for name in ("one", "two"))
+    stale = Interrupted(mongo, "bulk", mine, lambda: new_producer(KafkaAddress(stack.kafka), "stale"))
+
+    async def taken_over() -> None:
+        await eventually(other.acquire, 5)
+
+    stale.meanwhile = taken_over
+    assert await mine.acquire()
+    with pytest.raises(LeaseLost):
+        await stale.send_pending()
+    await stale._discard_producer()
+    assert await states(mongo) == ["pending"]
+
+
+async def test_what_a_fenced_relay_sent_is_not_marked(mongo: Mongo, stack: Stack) -> None:
+    await emit_one(mongo, inquiry(), "inquiry/1")
+    (row,) = await mongo.plumbing("outbox").find({})
+    mine, other = (Lease(mongo, "relay.bulk", name, term_s=0.6) for name in ("one", "two"))
+    stale = Relay(mongo, "bulk", mine, lambda: new_producer(KafkaAddress(stack.kafka), "stale"))
+    assert await mine.acquire()
+    await eventually(other.acquire, 5)
+    with pytest.raises(LeaseLost):
+        await stale._mark([row["_id"]], "sent")
+    assert await states(mongo) == ["pending"]
+
+
+async def test_a_lease_is_kept_while_its_holder_works(mongo: Mongo, stop: asyncio.Event) -> None:
+    mine, other = (Lease(mongo, "relay.bulk", name, term_s=0.8) for name in ("one", "two"))
+    assert await mine.acquire()
+    keeping, end = asyncio.create_task(mine.keep(stop)), mongo.clock.monotonic() + 2.0
+    while mongo.clock.monotonic() < end:
+        assert not await other.acquire()
+    assert mine.held()
+    stop.set()
+    await keeping
+
+
+async def test_rows_move_again_within_three_seconds_of_the_death_of_their_relay(
+    mongo: Mongo, stack: Stack, stop: asyncio.Event
+) -> None:
+    address = KafkaAddress(stack.kafka)
+    dead, heir = (
+        Relay(mongo, "bulk", Lease(mongo, "relay.bulk", name, LEASE_SECONDS), lambda: new_producer(address, "test"))
+        for name in ("dead", "heir")
+    )
+    assert await dead._leading()
+    await emit_one(mongo, inquiry(), "inquiry/1")
+    running = asyncio.create_task(heir.run(stop))
+    await eventually(lambda: all_sent(mongo), 3.0)
+    stop.set()
+    await running
+
+
+async def test_a_killed_producer_delivers_nothing_when_the_broker_is_back(stack: Stack) -> None:
+    producer = new_producer(KafkaAddress(stack.kafka), "killed")
+    await producer.start()
+    await producer.partitions_for(BULK["intake"].name)
+    before, name = asyncio.all_tasks(), uuid4().hex
+    broker = processes.running(stack.home, "kafka")
+    assert broker is not None
+    broker.suspend()
+    try:
+        await producer.send(BULK["intake"].name, b"{}", name.encode())
+        await kill(producer)
+        assert producer._sender.sender_task.done()
+        assert not {task for task in asyncio.all_tasks() - before if "_sender_routine" in repr(task.get_coro())}
+    finally:
+        broker.resume()
+    async with AIOKafkaConsumer(
+        BULK["intake"].name, bootstrap_servers=stack.kafka, auto_offset_reset="earliest"
+    ) as reader:
+        keys = {row.key for rows in (await reader.getmany(timeout_ms=3000)).values() for row in rows}
+    assert name.encode() not in keys
 
 
 async def test_an_alarm_leaves_at_once_while_100_000_rows_wait(mongo: Mongo, stack: Stack, stop: asyncio.Event) -> None:
