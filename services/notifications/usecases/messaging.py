@@ -33,12 +33,10 @@ async def tell(unit: UnitOfWork, deps: Deps, template: str, subject_id: str, cau
     contact = await unit.collection(CONTACTS).find_one({"_id": subject_id})
     if contact and contact["erased"]:
         return False
-    known = contact is not None and contact["sealed"] is not None
-    if not known:
-        await _wait_for_contact(unit, subject_id)
     row = _new(unit, identifier, template, deps.texts.version, subject_id, urgent=False)
     row |= {"facts": facts, "channel": "email"}
-    if contact is None:
+    if contact is None or contact["sealed"] is None:
+        await _wait_for_contact(unit, subject_id)
         due = unit.clock.system_now() + CONTACT_WAIT
         await set_timer(
             unit, "contact_deadline", f"contact:{identifier}", due, {"message_id": identifier}, clock="system"

@@ -44,6 +44,15 @@ async def test_a_message_waits_for_its_contact_and_is_completed_when_it_comes(wo
     assert len(await world.emitted(NotificationDelivered)) == 1
 
 
+async def test_a_second_message_waits_for_the_same_contact_beside_the_first(world: World) -> None:
+    await world.handle(booked(world))
+    await world.handle(booked(world, appointment_id="ap2"))
+    assert [row["state"] for row in await world.rows("messages")] == ["waiting", "waiting"]
+    await world.handle(world.contact(PATIENT))
+    await world.send()
+    assert len(world.mail.calls) == 2
+
+
 async def test_a_message_and_its_contact_that_come_at_the_same_moment_find_each_other(world: World) -> None:
     inquiries = [new_id() for _ in range(15)]
     for inquiry in inquiries:

@@ -27,7 +27,7 @@ EXAMPLES = 6
 CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
 REAL = {"Clinic-Id": CLINIC, "If-Match": '"v1"'}
 ECHO_CHARS = 6
-MADE = 15  # answers of 2xx that show that not everything was refused
+MADE = 15  # answers of 2xx that show that not everything was refused for one reason; of 400 and 422 likewise
 STALE = 412  # what a broken If-Match gets: it matches no state (RFC 9110, 13.1.1); the check does not know that
 
 
@@ -115,7 +115,7 @@ def test_every_operation_keeps_its_word(stack: Stack, service: str, mode: Genera
     if mode is GenerationMode.POSITIVE:
         assert driver.statuses[200] + driver.statuses[201] >= MADE, driver.statuses
     else:
-        assert not [status for status in driver.statuses if status < 400], driver.statuses
+        assert driver.statuses[400] + driver.statuses[422] >= MADE, driver.statuses
 
 
 def texts(value: Any) -> Iterator[str]:
