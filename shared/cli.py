@@ -45,7 +45,7 @@ def _role(service: Service, role: str, text: str) -> click.Command:
 def _run_role(service: Service, role: str) -> None:
     settings = read_settings(service.name, service.settings)
     set_up_logs(service.name)
-    provider = set_up(service.name, settings.otlp_endpoint)
+    provider = set_up(service.name, settings.otlp_endpoint, settings.trace_ratio)
     _run(service, role, _start(service, role))
     provider.shutdown()
 

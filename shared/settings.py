@@ -41,6 +41,7 @@ class ServiceSettings(BaseSettings):
     audit_key: SecretStr
     audit_anchor_path: Path
     otlp_endpoint: str | None = None
+    trace_ratio: Annotated[float, Field(ge=0, le=1)] = 0.05
     clinical_clock_path: Path | None = None
     drain_seconds: int = 15
     unready_seconds: float = 1.0

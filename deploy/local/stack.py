@@ -192,6 +192,7 @@ class Stack:
             "AUDIT_KEY": self.secrets[service + "-audit"],
             "AUDIT_ANCHOR_PATH": str(self.home / "audit" / f"{service}.jsonl"),
             "OTLP_ENDPOINT": self.issuer,
+            "TRACE_RATIO": "1",
             "CLINICAL_CLOCK_PATH": str(self.home / "clock.jsonl"),
         }
         if service == "intake":

@@ -4,21 +4,49 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import Link, Span, SpanKind
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler, SamplingResult, TraceIdRatioBased
+from opentelemetry.trace import Link, Span, SpanKind, TraceState
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.types import Attributes
 
 Header = tuple[str, bytes]
 _PROPAGATOR = TraceContextTextMapPropagator()
 _TRACER = trace.get_tracer("stillwater")
+ALARM_SPAN = "raise alarm"
 
 
-def set_up(service: str, endpoint: str | None) -> TracerProvider:
-    """Call once at start; without an endpoint spans are made and dropped."""
-    provider = TracerProvider(resource=Resource.create({"service.name": service, "service.namespace": "stillwater"}))
+class Share(Sampler):
+    """Of the traces that begin here this share is kept, and every alarm; what began elsewhere as its `traceparent` says."""
+
+    def __init__(self, ratio: float) -> None:
+        self._ordinary = ParentBased(TraceIdRatioBased(ratio))
+
+    def should_sample(
+        self,
+        parent_context: Context | None,
+        trace_id: int,
+        name: str,
+        kind: SpanKind | None = None,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        trace_state: TraceState | None = None,
+    ) -> SamplingResult:
+        sampler = ALWAYS_ON if name == ALARM_SPAN else self._ordinary
+        return sampler.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
+
+    def get_description(self) -> str:
+        return type(self).__name__
+
+
+def set_up(service: str, endpoint: str | None, ratio: float = 1.0) -> TracerProvider:
+    """Call once at start; without an endpoint spans are made and dropped. `ratio` is the share of requests to keep."""
+    resource = Resource.create({"service.name": service, "service.namespace": "stillwater"})
+    provider = TracerProvider(Share(ratio), resource)
     if endpoint:
         exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=10)
         provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=500))
@@ -50,6 +78,19 @@ def _span(
 
 def request_span(method: str, traceparent: str | None) -> contextlib.AbstractContextManager[Span]:
     return _span(method, SpanKind.SERVER, traceparent, {"http.request.method": method})
+
+
+@contextlib.contextmanager
+def alarm_span(traceparent: str | None) -> Iterator[str | None]:
+    """Yields the alarm's own traceparent: always kept, below the reading's request or, where that is not kept, linked to it."""
+    found = trace.get_current_span(_PROPAGATOR.extract({"traceparent": traceparent or ""})).get_span_context()
+    if found.trace_flags.sampled:
+        with _span(ALARM_SPAN, SpanKind.INTERNAL, traceparent, {}):
+            yield current_traceparent()
+        return
+    links = [Link(found)] if found.is_valid else []
+    with _TRACER.start_as_current_span(ALARM_SPAN, Context(), SpanKind.INTERNAL, links=links):
+        yield current_traceparent()
 
 
 def call_span(name: str, traceparent: str | None, peer: str) -> contextlib.AbstractContextManager[Span]:

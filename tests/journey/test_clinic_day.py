@@ -12,7 +12,8 @@ from deploy.local.stack import Stack
 
 MARKERS = ("Ada Example", "@example.org")
 EDGES = [
-    ("monitoring", "POST /v1/sessions/{session_id}/vitals", "monitoring", "send stillwater.monitoring.alarms.v1"),
+    ("monitoring", "POST /v1/sessions/{session_id}/vitals", "monitoring", "raise alarm"),
+    ("monitoring", "raise alarm", "monitoring", "send stillwater.monitoring.alarms.v1"),
     ("monitoring", "send stillwater.monitoring.alarms.v1", "notifications", "process stillwater.monitoring.alarms.v1"),
     ("notifications", "process stillwater.monitoring.alarms.v1", "notifications", "deliver pager"),
     ("notifications", "process stillwater.monitoring.alarms.v1", "notifications", "send stillwater.notifications.v1"),

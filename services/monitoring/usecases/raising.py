@@ -22,6 +22,7 @@ from shared.ids import derived_id
 from shared.messaging.outbox import emit
 from shared.persistence.mongo import Document, UnitOfWork
 from shared.telemetry.metrics import ALARMS_RAISED
+from shared.telemetry.tracing import alarm_span
 
 
 def states_of(engine: Document | None) -> dict[str, RuleState]:
@@ -69,8 +70,13 @@ async def _raise(unit: UnitOfWork, session: Document, transition: Transition) ->
             taken_at=state.at,
             raised_at=unit.clock.clinical_now(),
         )
-        emit(unit, event, aggregate=f"alarm/{alarm_id}", version=1)
+        _emit_raised(unit, event, alarm_id)
     return alarm_id
+
+
+def _emit_raised(unit: UnitOfWork, event: VitalsAbnormal | SignalLost, alarm_id: str) -> None:
+    with alarm_span(unit.scope.traceparent) as traceparent:
+        emit(unit.under(unit.scope.traced(traceparent)), event, aggregate=f"alarm/{alarm_id}", version=1)
 
 
 def _place(session: Document, alarm_id: str) -> Document:
@@ -141,7 +147,7 @@ async def lose_signal(unit: UnitOfWork, session: Document, silence: Silence) -> 
     now = unit.clock.clinical_now()
     await _insert(unit, session, alarm_id, f"signal:{silence.device}", silence.priority, now, pages=True)
     event = SignalLost(**_signal(session, alarm_id, silence.priority, silence.last_seen_at))
-    emit(unit, event, aggregate=f"alarm/{alarm_id}", version=1)
+    _emit_raised(unit, event, alarm_id)
     return {"alarm_id": alarm_id, "priority": silence.priority, "last_seen_at": silence.last_seen_at}
 
 

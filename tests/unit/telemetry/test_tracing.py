@@ -1,0 +1,61 @@
+"""Which traces are kept."""
+
+from collections.abc import Iterator
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from shared.telemetry import tracing
+from shared.telemetry.tracing import Share, alarm_span, current_traceparent, request_span
+
+KEPT = f"00-{'1' * 32}-{'2' * 16}-01"
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[InMemorySpanExporter]:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(Share(request.param))
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(tracing, "_TRACER", provider.get_tracer("test"))
+    yield exporter
+    provider.shutdown()
+
+
+def spans(exporter: InMemorySpanExporter) -> dict[str, ReadableSpan]:
+    return {span.name: span for span in exporter.get_finished_spans()}
+
+
+def raise_an_alarm(traceparent: str | None = None) -> str | None:
+    with request_span("POST", traceparent):
+        reading = current_traceparent()
+    with alarm_span(reading) as alarm:
+        assert alarm
+    return reading
+
+
+@pytest.mark.parametrize("kept", [1.0], indirect=True)
+def test_an_alarm_is_a_child_of_the_reading_whose_trace_is_kept(kept: InMemorySpanExporter) -> None:
+    raise_an_alarm()
+    found = spans(kept)
+    parent, request = found["raise alarm"].parent, found["POST"].context
+    assert parent is not None
+    assert request is not None
+    assert parent.span_id == request.span_id
+
+
+@pytest.mark.parametrize("kept", [0.0], indirect=True)
+def test_an_alarm_is_kept_though_its_reading_is_not_and_is_linked_to_it(kept: InMemorySpanExporter) -> None:
+    reading = raise_an_alarm()
+    found = spans(kept)
+    assert list(found) == ["raise alarm"]
+    assert found["raise alarm"].parent is None
+    (link,) = found["raise alarm"].links
+    assert (reading or "").startswith(f"00-{link.context.trace_id:032x}-{link.context.span_id:016x}-")
+
+
+@pytest.mark.parametrize("kept", [0.0], indirect=True)
+def test_a_trace_that_began_elsewhere_is_kept_as_it_says(kept: InMemorySpanExporter) -> None:
+    raise_an_alarm(KEPT)
+    assert set(spans(kept)) == {"POST", "raise alarm"}
