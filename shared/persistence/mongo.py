@@ -1,30 +1,35 @@
-"""The only module that knows the driver (ADR 2): client, unit of work, collections bound to a clinic.
+"""The client and the transaction; with `unit.py` and `pending.py` the only code that knows the driver (ADR 2).
 
 Every concern is stated, on the client and on every transaction: `w:majority, j:true`, reads `majority`, inside a
 transaction `snapshot` (Jepsen, MongoDB 4.2.6: transaction options silently override those of the database).
 """
 
 import asyncio
+import contextvars
 import random
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, TypeVar
 
+import pymongo
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorClientSession
 from pymongo import IndexModel, ReadPreference
+from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, PyMongoError, WTimeoutError
 from pymongo.monitoring import CommandListener
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from shared.clock import Clock
-from shared.errors import CommitUnknown, NotFound, Unavailable, VersionConflict
+from shared.errors import CommitUnknown, Unavailable
+from shared.persistence.pending import Document, Filter, Pending
 from shared.persistence.scope import Scope
+from shared.persistence.unit import Collection, Reader, UnitOfWork
 from shared.telemetry.commands import CommandSpans
 
-Document = dict[str, Any]
-Filter = Mapping[str, Any]
+__all__ = ["Collection", "Document", "DuplicateKey", "Filter", "Mongo", "Reader", "StoreFault", "UnitOfWork"]
+
 T = TypeVar("T")
 StoreFault = PyMongoError  # what a read outside `run` raises when the store does not answer; its text may hold values
 
@@ -34,137 +39,7 @@ _UNIT_DEADLINE_SECONDS = 5.0
 _TRANSIENT = "TransientTransactionError"
 _UNKNOWN_COMMIT = "UnknownTransactionCommitResult"
 _DUPLICATE_KEY = 11000
-
-
-class Collection:
-    """One collection, all clinics: for the plumbing (outbox, inbox, leases, timers, keys)."""
-
-    def __init__(self, raw: Any, session: AsyncIOMotorClientSession | None, fixed: Document) -> None:
-        self._raw, self._session, self._fixed = raw, session, fixed
-
-    def _where(self, query: Filter) -> Document:
-        return {**query, **self._fixed}
-
-    async def find_one(self, query: Filter) -> Document | None:
-        found: Document | None = await self._raw.find_one(self._where(query), session=self._session)
-        return found
-
-    async def get(self, identifier: str) -> Document:
-        """Raises NotFound, for another clinic's document too."""
-        found = await self.find_one({"_id": identifier})
-        if found is None:
-            raise NotFound
-        return found
-
-    async def find(
-        self, query: Filter, *, sort: Sequence[tuple[str, int]] = (("_id", 1),), limit: int = 0
-    ) -> list[Document]:
-        cursor = self._raw.find(self._where(query), session=self._session, sort=list(sort), limit=limit)
-        rows: list[Document] = await cursor.to_list(None)
-        return rows
-
-    async def aggregate(self, stages: Sequence[Document]) -> list[Document]:
-        """The fixed part of the filter comes first."""
-        first = [{"$match": self._fixed}] if self._fixed else []
-        rows: list[Document] = await self._raw.aggregate([*first, *stages], session=self._session).to_list(None)
-        return rows
-
-    async def insert(self, document: Document) -> None:
-        await self._raw.insert_one({**document, **self._fixed}, session=self._session)
-
-    async def insert_many(self, documents: Sequence[Document]) -> None:
-        if documents:
-            await self._raw.insert_many([{**row, **self._fixed} for row in documents], session=self._session)
-
-    async def update(self, query: Filter, change: Filter | Sequence[Filter], *, upsert: bool = False) -> int:
-        """Change one document; returns how many were matched or made."""
-        result = await self._raw.update_one(self._where(query), change, upsert=upsert, session=self._session)
-        return int(result.matched_count) + (result.upserted_id is not None)
-
-    async def update_many(self, query: Filter, change: Filter) -> int:
-        result = await self._raw.update_many(self._where(query), change, session=self._session)
-        return int(result.modified_count)
-
-    async def put(self, document: Document) -> None:
-        """Replace or make the document with this `_id`."""
-        whole = {**document, **self._fixed}
-        await self._raw.replace_one(self._where({"_id": document["_id"]}), whole, upsert=True, session=self._session)
-
-    async def replace_versioned(self, document: Document) -> None:
-        """Save a document whose `version` is the new one; raises VersionConflict when it was not one behind."""
-        query = self._where({"_id": document["_id"], "version": document["version"] - 1})
-        result = await self._raw.replace_one(query, {**document, **self._fixed}, session=self._session)
-        if result.matched_count == 0:
-            raise VersionConflict
-
-    async def delete(self, query: Filter) -> int:
-        result = await self._raw.delete_many(self._where(query), session=self._session)
-        return int(result.deleted_count)
-
-    async def count(self, query: Filter) -> int:
-        return int(await self._raw.count_documents(self._where(query), session=self._session))
-
-
-class Reader:
-    """Reads of one clinic outside a transaction, majority-committed."""
-
-    session: AsyncIOMotorClientSession | None = None
-
-    def __init__(self, database: Any, scope: Scope, clock: Clock) -> None:
-        self._database, self.scope, self.clock = database, scope, clock
-
-    def collection(self, name: str) -> Collection:
-        """The clinic's part of a collection: every filter and every document gets the clinic."""
-        fixed = {"clinic_id": self.scope.clinic_id}
-        return Collection(self._database[name], self.session, fixed)
-
-    def plumbing(self, name: str) -> Collection:
-        """A collection without the clinic filter; for `shared` alone (an architecture test holds services to that)."""
-        return Collection(self._database[name], self.session, {})
-
-
-class UnitOfWork(Reader):
-    """One transaction. May be run again from the start, so nothing in it may have an outside effect."""
-
-    def __init__(self, database: Any, scope: Scope, clock: Clock, session: AsyncIOMotorClientSession) -> None:
-        super().__init__(database, scope, clock)
-        self.session: AsyncIOMotorClientSession = session
-        self._staged: dict[str, list[Document]] = {}
-        self._ordinals: Counter[str] = Counter()
-        self._after_commit: list[Callable[[], None]] = []
-
-    def under(self, scope: Scope) -> "UnitOfWork":
-        """The same transaction on behalf of another scope: a consumer's batch holds events of several clinics."""
-        other = UnitOfWork(self._database, scope, self.clock, self.session)
-        other._staged, other._ordinals, other._after_commit = self._staged, self._ordinals, self._after_commit
-        return other
-
-    def stage(self, name: str, document: Document) -> None:
-        """Insert at the end of the transaction, with all others of that collection in one command."""
-        self._staged.setdefault(name, []).append(document)
-
-    def staged(self, name: str) -> list[Document]:
-        return self._staged.get(name, [])
-
-    def next_ordinal(self, aggregate: str) -> int:
-        self._ordinals[aggregate] += 1
-        return self._ordinals[aggregate]
-
-    def after_commit(self, wake: Callable[[], None]) -> None:
-        """Register a wake-up signal. Not for effects: a crash right after the commit loses it."""
-        self._after_commit.append(wake)
-
-    @property
-    def emitted(self) -> bool:
-        return "outbox" in self._staged
-
-    async def flush(self) -> None:
-        for name, rows in self._staged.items():
-            await self.plumbing(name).insert_many(rows)
-
-    def committed(self) -> None:
-        for wake in self._after_commit:
-            wake()
+_FINISHING_THREADS = 32
 
 
 class DuplicateKey(Exception):
@@ -189,6 +64,9 @@ class Mongo:
         )
         self.clock = clock
         self.database = self.client[database]
+        self._driver: pymongo.MongoClient[Document] = self.client.delegate
+        self._plain = self._driver[database]
+        self._threads = ThreadPoolExecutor(_FINISHING_THREADS, thread_name_prefix="commit")
         self.last_success = float("-inf")
         self.wakers: list[Callable[[], None]] = []
 
@@ -196,7 +74,7 @@ class Mongo:
         return Reader(self.database, scope, self.clock)
 
     def plumbing(self, name: str) -> Collection:
-        return Collection(self.database[name], None, {})
+        return Collection(self.database[name], {})
 
     def inserts(self, name: str) -> Any:
         """A change stream of what is inserted from now on, without the documents; `try_next` waits up to half a second."""
@@ -231,18 +109,18 @@ class Mongo:
             pause = min(pause * 2, 0.1)
 
     async def _attempt(self, scope: Scope, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
-        async with await self.client.start_session(causal_consistency=False) as session:
-            unit = UnitOfWork(self.database, scope, self.clock, session)
-            session.start_transaction(
-                read_concern=ReadConcern("snapshot"), write_concern=DURABLE, read_preference=ReadPreference.PRIMARY
-            )
-            try:
+        session = AsyncIOMotorClientSession(self._driver.start_session(causal_consistency=False), self.client)
+        session.start_transaction(
+            read_concern=ReadConcern("snapshot"), write_concern=DURABLE, read_preference=ReadPreference.PRIMARY
+        )
+        unit = UnitOfWork(self.database, scope, self.clock, session)
+        try:
+            with pymongo.timeout(_UNIT_DEADLINE_SECONDS):
                 result = await work(unit)
-                await unit.flush()
-            except BaseException:
-                await asyncio.shield(_abort(session))
-                raise
-            await asyncio.shield(self._commit(session))
+        except BaseException:
+            await _to_its_end(self._in_thread(session.delegate.end_session))
+            raise
+        await _to_its_end(self._in_thread(self._finish, session.delegate, unit.pending))
         self.last_success = self.clock.monotonic()
         if unit.emitted:
             for wake in self.wakers:
@@ -250,11 +128,26 @@ class Mongo:
         unit.committed()
         return result
 
-    async def _commit(self, session: AsyncIOMotorClientSession) -> None:
+    def _in_thread(self, step: Callable[..., T], *arguments: object) -> Awaitable[T]:
+        """In a thread of our own, in the caller's context: its span is the parent of the commands' spans."""
+        context = contextvars.copy_context()
+        return asyncio.get_running_loop().run_in_executor(self._threads, lambda: context.run(step, *arguments))
+
+    def _finish(self, session: ClientSession, pending: Pending) -> None:
+        """What waits to be written, and the commit: one visit to a thread for all of it."""
+        try:
+            with pymongo.timeout(_UNIT_DEADLINE_SECONDS):
+                pending.finish(lambda name, operations: self._plain[name].bulk_write(operations, session=session))
+            self._commit(session)
+        finally:
+            session.end_session()
+
+    def _commit(self, session: ClientSession) -> None:
         deadline = self.clock.monotonic() + _UNIT_DEADLINE_SECONDS
         while True:
             try:
-                await session.commit_transaction()
+                with pymongo.timeout(_UNIT_DEADLINE_SECONDS):
+                    session.commit_transaction()
                 return
             except (ConnectionFailure, OperationFailure, WTimeoutError) as error:
                 if not error.has_error_label(_UNKNOWN_COMMIT):
@@ -271,6 +164,7 @@ class Mongo:
                 await self.database[name].create_indexes(list(models))
 
     def close(self) -> None:
+        self._threads.shutdown(wait=False)
         self.client.close()
 
 
@@ -280,9 +174,15 @@ def _is_duplicate(error: PyMongoError) -> bool:
     return isinstance(error, OperationFailure) and error.code == _DUPLICATE_KEY
 
 
-async def _abort(session: Any) -> None:
-    if session.in_transaction:
-        await session.abort_transaction()
+async def _to_its_end(step: Awaitable[T]) -> T:
+    """A cancellation does not cut it short: it is passed on when the step has ended, for a session has one user at a time."""
+    task = asyncio.ensure_future(step)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        task.cancelled() or task.exception()
+        raise
 
 
 def as_document(identifier: str, now: datetime, **fields: Any) -> Document:

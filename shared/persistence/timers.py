@@ -77,7 +77,7 @@ async def set_timer(
 
 async def cancel_timer(unit: UnitOfWork, key: str) -> None:
     """Belongs to the transaction that makes the timer moot."""
-    await unit.collection("timers").delete({"_id": derived_id(unit.scope.clinic_id, key)})
+    await unit.collection("timers").discard({"_id": derived_id(unit.scope.clinic_id, key)})
 
 
 class TimerRunner:

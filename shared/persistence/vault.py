@@ -8,7 +8,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from shared.persistence.mongo import Mongo, Reader, UnitOfWork
+from shared.persistence.mongo import Document, Mongo, Reader, UnitOfWork
 from shared.persistence.scope import system_scope
 
 _NONCE_BYTES = 12
@@ -66,11 +66,20 @@ class Vault:
         """The first use makes the subject's data key, in the same transaction."""
         key = await self._data_key(unit, subject_id)
         if key is None:
-            key = os.urandom(32)
-            kid, wrapped = self._ring.seal(key, _binding(unit, subject_id))
-            await unit.plumbing("data_keys").insert({"_id": _binding(unit, subject_id), "kid": kid, "wrapped": wrapped})
-        nonce = os.urandom(_NONCE_BYTES)
-        return nonce + AESGCM(key).encrypt(nonce, json.dumps(data).encode(), _binding(unit, subject_id).encode())
+            key, row = self._new_key(unit, subject_id)
+            await unit.plumbing("data_keys").insert(row)
+        return _seal(key, data, _binding(unit, subject_id))
+
+    async def encrypt_first(self, unit: UnitOfWork, subject_id: str, data: Json) -> bytes:
+        """For a subject that this unit makes: nobody has a key for it yet."""
+        key, row = self._new_key(unit, subject_id)
+        await unit.plumbing("data_keys").insert(row)
+        return _seal(key, data, _binding(unit, subject_id))
+
+    def _new_key(self, unit: UnitOfWork, subject_id: str) -> tuple[bytes, Document]:
+        key, binding = os.urandom(32), _binding(unit, subject_id)
+        kid, wrapped = self._ring.seal(key, binding)
+        return key, {"_id": binding, "kid": kid, "wrapped": wrapped}
 
     async def decrypt(self, reader: Reader, subject_id: str, token: bytes) -> Json:
         """Raises Erased when the subject's key was destroyed."""
@@ -123,6 +132,11 @@ async def rewrap(mongo: Mongo, ring: KeyRing, kind: Sealed, limit: int = 200) ->
         return len(stale)
 
     return await mongo.run(system_scope("-", "rotate-keys"), work)
+
+
+def _seal(key: bytes, data: Json, binding: str) -> bytes:
+    nonce = os.urandom(_NONCE_BYTES)
+    return nonce + AESGCM(key).encrypt(nonce, json.dumps(data).encode(), binding.encode())
 
 
 def _binding(reader: Reader, subject_id: str) -> str:

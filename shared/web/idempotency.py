@@ -30,7 +30,7 @@ class Once:
 
     def __init__(self, mongo: Mongo, ring: KeyRing, identifier: str, fingerprint: str) -> None:
         self._mongo, self._ring, self._identifier, self._fingerprint = mongo, ring, identifier, fingerprint
-        self._behind_twin = False
+        self._behind_twin, self._attempts = False, 0
 
     async def run(self, scope: Scope, work: Work) -> Response:
         """`work` in one transaction, or the answer that it gave before.
@@ -47,20 +47,21 @@ class Once:
             raise Conflict("A request with this Idempotency-Key is still being answered.", headers=again) from None
 
     async def _attempt(self, unit: UnitOfWork, work: Work) -> Response:
+        """The key is new as a rule, so the first attempt does not look: the mark's own key tells, and the second looks."""
+        self._attempts += 1
         self._behind_twin = False
         records = unit.plumbing("idempotency")
-        record = await records.find_one({"_id": self._identifier})
-        if record is not None:
+        if self._attempts > 1 and (record := await records.find_one({"_id": self._identifier})) is not None:
             return self._repeat(record)
         mark: Document = {"_id": self._identifier, "fingerprint": self._fingerprint, "at": unit.clock.system_now()}
         self._behind_twin = True
-        await records.insert(mark)
+        await records.insert_now(mark)
         self._behind_twin = False
         response = await work(unit)
         kid, sealed = self._ring.seal(bytes(response.body), self._identifier)
         headers = {name: text for name, text in response.headers.items() if name != "content-length"}
         answer = {"status": response.status_code, "headers": headers, "kid": kid, "content": sealed}
-        await records.update({"_id": self._identifier}, {"$set": answer | {"about": _about(unit)}})
+        await records.change({"_id": self._identifier}, {"$set": answer | {"about": _about(unit)}})
         return response
 
     def _repeat(self, record: Document) -> Response:

@@ -14,7 +14,7 @@ from shared.persistence.mongo import Document, UnitOfWork, as_document
 async def receive_inquiry(unit: UnitOfWork, deps: Deps, body: schemas.NewInquiry) -> Document:
     now, identifier = unit.clock.clinical_now(), new_id()
     contact = body.contact.model_dump()
-    sealed = await deps.vault.encrypt(unit, identifier, contact)
+    sealed = await deps.vault.encrypt_first(unit, identifier, contact)
     inquiry = as_document(identifier, now, channel=body.channel, state="open", patient_id=None, contact=sealed)
     await unit.collection(INQUIRIES).insert(inquiry)
     publish_contact(unit, deps, identifier, 1, contact)

@@ -13,7 +13,6 @@ from shared.errors import LeaseLost
 from shared.events.envelope import read_record
 from shared.events.monitoring import AlarmCleared, AlarmContentRefused
 from shared.messaging.kafka import KafkaAddress, kill, new_producer
-from shared.messaging.outbox import emit
 from shared.messaging.relay import LEASE_SECONDS, Relay
 from shared.messaging.topics import ALARMS, BULK
 from shared.messaging.wake import OutboxWatch
@@ -29,17 +28,6 @@ async def states(mongo: Mongo) -> list[str]:
 
 async def all_sent(mongo: Mongo) -> bool:
     return set(await states(mongo)) == {"sent"}
-
-
-async def test_a_rolled_back_use_case_leaves_no_event(mongo: Mongo) -> None:
-    async def work(unit: UnitOfWork) -> None:
-        emit(unit, inquiry(), aggregate="inquiry/1", version=1)
-        await unit.flush()
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        await mongo.run(SCOPE, work)
-    assert await states(mongo) == []
 
 
 async def test_the_relay_sends_what_was_committed_and_marks_it(mongo: Mongo, stack: Stack, stop: asyncio.Event) -> None:

@@ -1,0 +1,58 @@
+"""The writes of a transaction that wait: for its end, or for the next look at their collection.
+
+A use case that makes six documents so pays for one visit to the store instead of six, and still reads its own writes.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from itertools import groupby
+from typing import Any
+
+from pymongo import DeleteMany, InsertOne, ReplaceOne, UpdateOne
+from pymongo.results import BulkWriteResult
+
+from shared.errors import VersionConflict
+
+Document = dict[str, Any]
+Filter = Mapping[str, Any]
+Operation = InsertOne[Document] | ReplaceOne[Document] | UpdateOne | DeleteMany
+
+
+class Run:
+    """Operations of one collection in their order, sent together; `versioned` ones must all find what they replace."""
+
+    def __init__(self, operations: list[Operation], *, versioned: bool) -> None:
+        self.operations, self._versioned = operations, versioned
+
+    def check(self, result: BulkWriteResult) -> None:
+        """Raises VersionConflict."""
+        if self._versioned and result.matched_count != len(self.operations):
+            raise VersionConflict
+
+
+class Pending:
+    """By collection, in the order of the first write to each."""
+
+    def __init__(self) -> None:
+        self._writes: dict[str, list[tuple[bool, Operation]]] = {}
+
+    def add(self, name: str, operation: Operation, *, versioned: bool = False) -> None:
+        self._writes.setdefault(name, []).append((versioned, operation))
+
+    def names(self) -> list[str]:
+        return list(self._writes)
+
+    def take(self, name: str) -> Iterator[Run]:
+        """What is to be written there; from now on it waits no longer."""
+        for versioned, writes in groupby(self._writes.pop(name, ()), key=lambda write: write[0]):
+            yield Run([operation for _, operation in writes], versioned=versioned)
+
+    async def settle(self, name: str, write: Callable[[list[Operation]], Awaitable[BulkWriteResult]]) -> None:
+        """Before somebody looks at this collection. Raises VersionConflict, and what the store raised."""
+        for run in self.take(name):
+            run.check(await write(run.operations))
+
+    def finish(self, write: Callable[[str, list[Operation]], BulkWriteResult]) -> None:
+        """All of it. Raises VersionConflict, and what the store raised."""
+        for name in self.names():
+            for run in self.take(name):
+                run.check(write(name, run.operations))

@@ -1,0 +1,188 @@
+"""Collections bound to a clinic, and the unit of work: what a use case sees of the store."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from motor.motor_asyncio import AsyncIOMotorClientSession
+from pymongo import DeleteMany, InsertOne, ReplaceOne, UpdateOne
+
+from shared.clock import Clock
+from shared.errors import NotFound, VersionConflict
+from shared.persistence.pending import Document, Filter, Operation, Pending
+from shared.persistence.scope import Scope
+
+
+class Collection:
+    """One collection; all clinics for the plumbing (outbox, inbox, leases, timers, keys), else one.
+
+    In a unit of work what returns nothing is written at its end, or before the next look at this collection.
+    """
+
+    def __init__(self, raw: Any, fixed: Document, unit: "UnitOfWork | None" = None) -> None:
+        self._raw, self._fixed = raw, fixed
+        self._pending = unit.pending if unit else None
+        self._session = unit.session if unit else None
+
+    def _where(self, query: Filter) -> Document:
+        return {**query, **self._fixed}
+
+    async def _settled(self) -> Any:
+        """The driver's collection with this unit's own writes in it."""
+        if self._pending is not None:
+            await self._pending.settle(self._raw.name, self._bulk)
+        return self._raw
+
+    async def _bulk(self, operations: list[Operation]) -> Any:
+        return await self._raw.bulk_write(operations, session=self._session)
+
+    async def _later(self, *operations: Operation) -> None:
+        if self._pending is None:
+            await self._bulk(list(operations))
+            return
+        for operation in operations:
+            self._pending.add(self._raw.name, operation)
+
+    async def find_one(self, query: Filter) -> Document | None:
+        found: Document | None = await (await self._settled()).find_one(self._where(query), session=self._session)
+        return found
+
+    async def get(self, identifier: str) -> Document:
+        """Raises NotFound, for another clinic's document too."""
+        found = await self.find_one({"_id": identifier})
+        if found is None:
+            raise NotFound
+        return found
+
+    async def find(
+        self, query: Filter, *, sort: Sequence[tuple[str, int]] = (("_id", 1),), limit: int = 0
+    ) -> list[Document]:
+        raw = await self._settled()
+        rows: list[Document] = await raw.find(
+            self._where(query), session=self._session, sort=list(sort), limit=limit
+        ).to_list(None)
+        return rows
+
+    async def aggregate(self, stages: Sequence[Document]) -> list[Document]:
+        """The fixed part of the filter comes first. Of other collections it sees what was there before this unit."""
+        first = [{"$match": self._fixed}] if self._fixed else []
+        cursor = (await self._settled()).aggregate([*first, *stages], session=self._session)
+        rows: list[Document] = await cursor.to_list(None)
+        return rows
+
+    async def count(self, query: Filter) -> int:
+        return int(await (await self._settled()).count_documents(self._where(query), session=self._session))
+
+    async def insert(self, document: Document) -> None:
+        await self._later(InsertOne({**document, **self._fixed}))
+
+    async def insert_many(self, documents: Sequence[Document]) -> None:
+        if documents:
+            await self._later(*(InsertOne({**row, **self._fixed}) for row in documents))
+
+    async def insert_now(self, document: Document) -> None:
+        """Not at the end: whoever inserts the same key waits from now on."""
+        await (await self._settled()).insert_one({**document, **self._fixed}, session=self._session)
+
+    async def put(self, document: Document) -> None:
+        """Replace or make the document with this `_id`."""
+        whole = {**document, **self._fixed}
+        await self._later(ReplaceOne(self._where({"_id": document["_id"]}), whole, upsert=True))
+
+    async def change(self, query: Filter, change: Filter, *, upsert: bool = False) -> None:
+        """`update` for one who need not know whether there was something to change."""
+        await self._later(UpdateOne(self._where(query), change, upsert=upsert))
+
+    async def discard(self, query: Filter) -> None:
+        """`delete` for one who need not know how many there were."""
+        await self._later(DeleteMany(self._where(query)))
+
+    async def replace_versioned(self, document: Document) -> None:
+        """Save a document whose `version` is the new one.
+
+        Raises VersionConflict when it was not one behind: at the end of the unit, or before the next look.
+        """
+        query = self._where({"_id": document["_id"], "version": document["version"] - 1})
+        operation = ReplaceOne(query, {**document, **self._fixed})
+        if self._pending is not None:
+            self._pending.add(self._raw.name, operation, versioned=True)
+        elif (await self._bulk([operation])).matched_count == 0:
+            raise VersionConflict
+
+    async def update(self, query: Filter, change: Filter | Sequence[Filter], *, upsert: bool = False) -> int:
+        """Change one document; returns how many were matched or made."""
+        raw = await self._settled()
+        result = await raw.update_one(self._where(query), change, upsert=upsert, session=self._session)
+        return int(result.matched_count) + (result.upserted_id is not None)
+
+    async def update_many(self, query: Filter, change: Filter) -> int:
+        raw = await self._settled()
+        return int((await raw.update_many(self._where(query), change, session=self._session)).modified_count)
+
+    async def delete(self, query: Filter) -> int:
+        raw = await self._settled()
+        return int((await raw.delete_many(self._where(query), session=self._session)).deleted_count)
+
+
+class Reader:
+    """Reads of one clinic outside a transaction, majority-committed."""
+
+    def __init__(self, database: Any, scope: Scope, clock: Clock) -> None:
+        self._database, self.scope, self.clock = database, scope, clock
+
+    def collection(self, name: str) -> Collection:
+        """The clinic's part of a collection: every filter and every document gets the clinic."""
+        return Collection(self._database[name], {"clinic_id": self.scope.clinic_id})
+
+    def plumbing(self, name: str) -> Collection:
+        """A collection without the clinic filter; for `shared` alone (an architecture test holds services to that)."""
+        return Collection(self._database[name], {})
+
+
+class UnitOfWork(Reader):
+    """One transaction. May be run again from the start, so nothing in it may have an outside effect."""
+
+    def __init__(self, database: Any, scope: Scope, clock: Clock, session: AsyncIOMotorClientSession) -> None:
+        super().__init__(database, scope, clock)
+        self.session = session
+        self.pending = Pending()
+        self._staged: dict[str, list[Document]] = {}
+        self._ordinals: Counter[str] = Counter()
+        self._after_commit: list[Callable[[], None]] = []
+
+    def under(self, scope: Scope) -> "UnitOfWork":
+        """The same transaction on behalf of another scope: a consumer's batch holds events of several clinics."""
+        other = UnitOfWork(self._database, scope, self.clock, self.session)
+        other.pending, other._staged = self.pending, self._staged
+        other._ordinals, other._after_commit = self._ordinals, self._after_commit
+        return other
+
+    def collection(self, name: str) -> Collection:
+        return Collection(self._database[name], {"clinic_id": self.scope.clinic_id}, self)
+
+    def plumbing(self, name: str) -> Collection:
+        return Collection(self._database[name], {}, self)
+
+    def stage(self, name: str, document: Document) -> None:
+        """Insert a row of the plumbing that no use case reads (outbox, audit, inbox)."""
+        self._staged.setdefault(name, []).append(document)
+        self.pending.add(name, InsertOne(document))
+
+    def staged(self, name: str) -> list[Document]:
+        return self._staged.get(name, [])
+
+    def next_ordinal(self, aggregate: str) -> int:
+        self._ordinals[aggregate] += 1
+        return self._ordinals[aggregate]
+
+    def after_commit(self, wake: Callable[[], None]) -> None:
+        """Register a wake-up signal. Not for effects: a crash right after the commit loses it."""
+        self._after_commit.append(wake)
+
+    @property
+    def emitted(self) -> bool:
+        return "outbox" in self._staged
+
+    def committed(self) -> None:
+        for wake in self._after_commit:
+            wake()

@@ -1,0 +1,143 @@
+"""One transaction, whatever happens to the request that asked for it."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from pymongo.monitoring import CommandListener
+
+from deploy.local.stack import Stack
+from shared.clock import SystemClock
+from shared.errors import VersionConflict
+from shared.persistence.indexes import PLUMBING_INDEXES
+from shared.persistence.mongo import DuplicateKey, Mongo, UnitOfWork
+from shared.persistence.scope import system_scope
+
+SCOPE = system_scope("clinic-1", "test")
+
+
+class Commits(CommandListener):
+    """Holds each commit, before it is sent, until the test lets it go on; counts the commands of transactions."""
+
+    def __init__(self) -> None:
+        self.reached, self.go_on = threading.Event(), threading.Event()
+        self.go_on.set()
+        self.commands: list[str] = []
+
+    def started(self, event: Any) -> None:
+        if "autocommit" in event.command:
+            self.commands.append(event.command_name)
+        if event.command_name == "commitTransaction":
+            self.reached.set()
+            self.go_on.wait(5)
+
+    def succeeded(self, event: Any) -> None: ...
+
+    def failed(self, event: Any) -> None: ...
+
+
+@pytest.fixture
+def commits() -> Commits:
+    return Commits()
+
+
+@pytest.fixture
+async def mongo(stack: Stack, commits: Commits) -> AsyncIterator[Mongo]:
+    made = Mongo(stack.mongodb_uri, f"test_{uuid4().hex[:8]}", SystemClock(), listeners=[commits])
+    await made.build_indexes(PLUMBING_INDEXES)
+    yield made
+    await made.client.drop_database(made.database.name)
+    made.close()
+
+
+async def test_a_request_that_is_cancelled_in_its_commit_is_committed_all_the_same(
+    mongo: Mongo, commits: Commits
+) -> None:
+    async def work(unit: UnitOfWork) -> None:
+        unit.stage("inbox", {"_id": "one"})
+
+    commits.go_on.clear()
+    request = asyncio.create_task(mongo.run(SCOPE, work))
+    await asyncio.to_thread(commits.reached.wait, 5)
+    request.cancel()
+    done, _ = await asyncio.wait({request}, timeout=0.2)
+    assert not done, "the session would have two users"
+    commits.go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await request
+    assert await mongo.plumbing("inbox").count({}) == 1
+
+
+async def test_a_request_that_is_cancelled_before_its_commit_leaves_nothing_open(mongo: Mongo) -> None:
+    entered = asyncio.Event()
+
+    async def work(unit: UnitOfWork) -> None:
+        await unit.plumbing("inbox").insert_now({"_id": "one"})
+        entered.set()
+        await asyncio.Event().wait()
+
+    request = asyncio.create_task(mongo.run(SCOPE, work))
+    await entered.wait()
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
+    await mongo.plumbing("inbox").insert({"_id": "one"})
+
+
+async def test_writes_wait_for_the_end_and_go_by_collection(mongo: Mongo, commits: Commits) -> None:
+    async def work(unit: UnitOfWork) -> None:
+        for name in ("a", "b"):
+            await unit.collection("things").insert({"_id": name, "version": 1})
+            unit.stage("inbox", {"_id": name})
+        await unit.collection("things").replace_versioned({"_id": "a", "version": 2})
+        assert commits.commands == []
+
+    await mongo.run(SCOPE, work)
+    assert commits.commands == ["insert", "update", "insert", "commitTransaction"]
+    rows = await mongo.plumbing("things").find({})
+    assert [(row["_id"], row["version"], row["clinic_id"]) for row in rows] == [
+        ("a", 2, "clinic-1"),
+        ("b", 1, "clinic-1"),
+    ]
+
+
+async def test_a_unit_reads_its_own_writes(mongo: Mongo) -> None:
+    async def work(unit: UnitOfWork) -> list[str]:
+        things = unit.collection("things")
+        await things.insert({"_id": "a"})
+        await things.put({"_id": "b", "n": 1})
+        await unit.under(system_scope("clinic-2", "test")).collection("things").insert({"_id": "theirs"})
+        await things.change({"_id": "a"}, {"$set": {"n": 2}})
+        assert await things.update({"_id": "a", "n": 2}, {"$set": {"n": 3}}) == 1
+        await things.discard({"_id": "b"})
+        return [row["_id"] for row in await things.find({})]
+
+    assert await mongo.run(SCOPE, work) == ["a"]
+
+
+@pytest.mark.parametrize("looked", [False, True])
+async def test_a_stale_version_is_found_at_the_next_look_or_at_the_end(mongo: Mongo, *, looked: bool) -> None:
+    async def work(unit: UnitOfWork) -> None:
+        unit.stage("inbox", {"_id": "effect"})
+        await unit.collection("things").replace_versioned({"_id": "a", "version": 5})
+        if looked:
+            await unit.collection("things").find({})
+
+    await mongo.plumbing("things").insert({"_id": "a", "version": 3, "clinic_id": "clinic-1"})
+    with pytest.raises(VersionConflict):
+        await mongo.run(SCOPE, work)
+    assert await mongo.plumbing("inbox").count({}) == 0
+
+
+async def test_a_key_that_is_taken_undoes_all_of_the_unit(mongo: Mongo) -> None:
+    async def work(unit: UnitOfWork) -> None:
+        unit.stage("outbox", {"_id": uuid4().hex})
+        unit.stage("inbox", {"_id": "taken"})
+
+    await mongo.run(SCOPE, work)
+    with pytest.raises(DuplicateKey):
+        await mongo.run(SCOPE, work)
+    assert await mongo.plumbing("outbox").count({}) == 1
