@@ -70,7 +70,8 @@ async def world() -> AsyncIterator[World]:
     with tempfile.TemporaryDirectory(prefix="stillwater-bench-") as folder:
         stack, sink = Stack(Path(folder), random_ports=True), Sink()
         await sink.start()
-        stack.overrides |= {f"{service.upper()}_OTLP_ENDPOINT": "" for service in SERVICES}
+        for service in SERVICES:  # as in production: most traces are not kept, and those that are go elsewhere
+            stack.overrides |= {f"{service.upper()}_OTLP_ENDPOINT": "", f"{service.upper()}_TRACE_RATIO": "0.05"}
         stack.overrides["NOTIFICATIONS_PAGER_URL"] = f"http://127.0.0.1:{sink.port}/"
         try:
             await asyncio.to_thread(stack.up, replicas=1)

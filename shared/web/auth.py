@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 ALGORITHMS = ["RS256", "ES256"]
 _REFETCH_SECONDS = 5.0
 _LEEWAY_SECONDS = 5
+_REMEMBERED = 4096
 
 
 class Role(StrEnum):
@@ -56,19 +57,33 @@ class Principal:
 
 
 class Tokens:
-    """Checks tokens against the provider's keys: cached, fetched again on an unknown `kid`, the last good set kept."""
+    """Checks tokens against the provider's keys: cached, fetched again on an unknown `kid`, the last good set kept.
+
+    A token that was found good is remembered until it expires or the keys are fetched again.
+    """
 
     def __init__(self, issuer: str, audience: str, jwks_url: str, clock: Clock) -> None:
         self._issuer, self._audience, self._url, self._clock = issuer, audience, jwks_url, clock
         self._keys: dict[str, jwt.PyJWK] = {}
         self._fetched_at = float("-inf")
         self._fetching = asyncio.Lock()
+        self._good: dict[str, tuple[float, Principal]] = {}
 
     async def principal(self, authorization: str | None) -> Principal:
         """Raises Unauthorized for every fault of the token, and Unavailable when no keys could be had yet."""
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Unauthorized
+        expires_at, known = self._good.get(token, (0.0, None))
+        if known is not None and self._clock.system_now().timestamp() < expires_at:
+            return known
+        claims = await self._claims(token)
+        if len(self._good) >= _REMEMBERED:
+            self._good.clear()
+        self._good[token] = (float(claims["exp"]) + _LEEWAY_SECONDS, _principal(claims))
+        return self._good[token][1]
+
+    async def _claims(self, token: str) -> dict[str, Any]:
         try:
             header = jwt.get_unverified_header(token)
         except jwt.PyJWTError:
@@ -77,7 +92,7 @@ class Tokens:
         if key is None or header.get("alg") not in ALGORITHMS:
             raise Unauthorized
         try:
-            claims = jwt.decode(
+            claims: dict[str, Any] = jwt.decode(
                 token,
                 key,
                 algorithms=ALGORITHMS,
@@ -88,7 +103,7 @@ class Tokens:
             )
         except (jwt.PyJWTError, ValueError, TypeError):
             raise Unauthorized from None
-        return _principal(claims)
+        return claims
 
     async def _key(self, kid: str) -> jwt.PyJWK | None:
         """Whoever comes while the keys are being fetched waits for them: a fresh process refuses no good token."""
@@ -105,6 +120,7 @@ class Tokens:
             async with httpx.AsyncClient(timeout=3) as client:
                 rows = (await client.get(self._url)).raise_for_status().json()["keys"]
             self._keys = {row["kid"]: jwt.PyJWK(row) for row in rows}
+            self._good.clear()
         except (httpx.HTTPError, ValueError, KeyError, jwt.PyJWTError) as error:
             log.warning("auth.jwks", extra={"error": type(error).__name__})
             if not self._keys:

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from shared.errors import Conflict, Forbidden, PreconditionFailed, PreconditionRequired, Unavailable
+from shared.errors import Forbidden, PreconditionFailed, PreconditionRequired
 from shared.ids import new_id
 from shared.persistence.audit import audit
 from shared.persistence.mongo import Reader, UnitOfWork
@@ -44,8 +44,7 @@ class Call:
     async def write(self, work: Write) -> Response:
         """One transaction; a POST with an Idempotency-Key gets the stored answer of the first success again.
 
-        Raises Invalid when the key was used with another body, Conflict (on a nurse's route Unavailable) when a twin
-        has been at it for 5 s.
+        Raises Invalid when the key was used with another body.
         """
 
         async def rendered(unit: UnitOfWork) -> Response:
@@ -57,12 +56,7 @@ class Call:
         url, body = self._request.url, await self._request.body()
         identifier = self._mac("key", self.principal.subject, f"POST {url.path}", key)
         once = Once(self.runtime.mongo, self.runtime.ring, identifier, self._mac("body", url.query, body.hex()))
-        try:
-            return await once.run(self.scope, rendered)
-        except Conflict as twin:
-            if self._request.scope.get(NURSE) and "Retry-After" in twin.headers:
-                raise Unavailable from None
-            raise
+        return await once.run(self.scope, rendered)
 
     async def read(self, work: Read, *, audited: str | None = None) -> Response:
         """`audited` names a list of patient data, "sessions": its row is committed before the answer."""

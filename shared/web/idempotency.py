@@ -5,14 +5,15 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import Response
 
-from shared.errors import BadRequest, Conflict, Invalid, Unavailable
-from shared.persistence.mongo import Document, Mongo, UnitOfWork
+from shared.errors import BadRequest, Invalid, StillwaterError
+from shared.persistence.mongo import Collection, Document, Mongo, UnitOfWork
 from shared.persistence.scope import Scope
 from shared.persistence.vault import KeyRing
 
 # A structured-field string or a bare word of visible ASCII, at most 255 characters (Stripe's bound).
 KEY_PATTERN = r'^("[ !#-~]{1,253}"|[!#-~]([ !#-~]{0,253}[!#-~])?)$'
 _KEY = re.compile(KEY_PATTERN)
+RECORDS = "idempotency"
 Work = Callable[[UnitOfWork], Awaitable[Response]]
 
 
@@ -30,45 +31,55 @@ class Once:
 
     def __init__(self, mongo: Mongo, ring: KeyRing, identifier: str, fingerprint: str) -> None:
         self._mongo, self._ring, self._identifier, self._fingerprint = mongo, ring, identifier, fingerprint
-        self._behind_twin, self._attempts = False, 0
+        self._attempts = 0
 
     async def run(self, scope: Scope, work: Work) -> Response:
         """`work` in one transaction, or the answer that it gave before.
 
-        A twin that comes while the first one runs meets the mark that the first one wrote and waits for its commit.
-        Raises Invalid when the key was used with another body, Conflict when the first one has not ended within 5 s.
+        Of twins that run at the same time one commits; the store refuses the other, which then finds the answer.
+        Raises Invalid when the key was used with another body.
         """
         try:
             return await self._mongo.run(scope, lambda unit: self._attempt(unit, work))
-        except Unavailable:
-            if not self._behind_twin:
-                raise
-            again = {"Retry-After": "1"}
-            raise Conflict("A request with this Idempotency-Key is still being answered.", headers=again) from None
+        except _Answered as answered:
+            return answered.response
 
     async def _attempt(self, unit: UnitOfWork, work: Work) -> Response:
-        """The key is new as a rule, so the first attempt does not look: the mark's own key tells, and the second looks."""
+        """A key is new as a rule, so nobody looks before the first attempt; the record's own key, or a refusal, tells."""
         self._attempts += 1
-        self._behind_twin = False
-        records = unit.plumbing("idempotency")
-        if self._attempts > 1 and (record := await records.find_one({"_id": self._identifier})) is not None:
-            return self._repeat(record)
-        mark: Document = {"_id": self._identifier, "fingerprint": self._fingerprint, "at": unit.clock.system_now()}
-        self._behind_twin = True
-        await records.insert_now(mark)
-        self._behind_twin = False
-        response = await work(unit)
+        records = unit.plumbing(RECORDS)
+        if self._attempts > 1:
+            await self._look(records)
+        try:
+            response = await work(unit)
+        except StillwaterError:
+            # What the first request did may be what refuses the second.
+            await self._look(records)
+            raise
         kid, sealed = self._ring.seal(bytes(response.body), self._identifier)
-        headers = {name: text for name, text in response.headers.items() if name != "content-length"}
-        answer = {"status": response.status_code, "headers": headers, "kid": kid, "content": sealed}
-        await records.change({"_id": self._identifier}, {"$set": answer | {"about": _about(unit)}})
+        record: Document = {"_id": self._identifier, "fingerprint": self._fingerprint, "at": unit.clock.system_now()}
+        record |= {"status": response.status_code, "kid": kid, "content": sealed, "about": _about(unit)}
+        record["headers"] = {name: text for name, text in response.headers.items() if name != "content-length"}
+        await records.insert(record)
         return response
+
+    async def _look(self, records: Collection) -> None:
+        """Raises _Answered, which undoes what was done in this unit, or Invalid."""
+        record = await records.find_one({"_id": self._identifier})
+        if record is not None:
+            raise _Answered(self._repeat(record))
 
     def _repeat(self, record: Document) -> Response:
         if record["fingerprint"] != self._fingerprint:
             raise Invalid("This Idempotency-Key was used with another body.")
         content = self._ring.open(record["kid"], record["content"], self._identifier)
         return Response(content, record["status"], {**record["headers"], "Idempotent-Replayed": "true"})
+
+
+class _Answered(Exception):
+    def __init__(self, response: Response) -> None:
+        super().__init__()
+        self.response = response
 
 
 def _about(unit: UnitOfWork) -> list[str]:

@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 
 from shared.errors import Conflict
-from shared.persistence import mongo as persistence
 from tests.integration.web.world import OTHER, RING, THINGS, World, gathered
 from tests.support.eventually import eventually
 
@@ -26,16 +25,15 @@ async def test_twins_are_answered_alike_and_act_once(world: World) -> None:
     assert len(await world.mongo.plumbing("audit").find({})) == 1
 
 
-async def test_the_second_waits_for_the_first_and_does_not_begin(world: World) -> None:
+@pytest.mark.parametrize("path", ["/v1/things", "/v1/things/stop"])
+async def test_of_twins_in_the_same_moment_one_commits_and_both_hear_its_answer(world: World, path: str) -> None:
     world.gate.open.clear()
-    first = asyncio.create_task(world.make(key="k1"))
-    await eventually(lambda: entered(world, 1))
-    second = asyncio.create_task(world.make(key="k1"))
-    done, _ = await asyncio.wait({second}, timeout=0.5)
-    assert not done
-    assert world.gate.entered == 1
+    twins = [asyncio.create_task(world.make(path, key="k1")) for _ in range(2)]
+    await eventually(lambda: entered(world, 2))
     world.gate.open.set()
-    assert (await first).text == (await second).text
+    answers = await asyncio.gather(*twins)
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert answers[0].text == answers[1].text
     assert await count(world) == 1
 
 
@@ -43,21 +41,13 @@ async def entered(world: World, times: int) -> bool:
     return world.gate.entered >= times
 
 
-@pytest.mark.parametrize(("path", "status"), [("/v1/things", 409), ("/v1/things/stop", 503)])
-async def test_a_twin_does_not_wait_for_ever(
-    world: World, monkeypatch: pytest.MonkeyPatch, path: str, status: int
-) -> None:
-    assert persistence._UNIT_DEADLINE_SECONDS == 5.0
-    monkeypatch.setattr(persistence, "_UNIT_DEADLINE_SECONDS", 0.3)
-    world.gate.open.clear()
-    first = asyncio.create_task(world.make(path, key="k1"))
-    await eventually(lambda: entered(world, 1))
-    second = await world.make(path, key="k1")
-    assert (second.status_code, second.headers["retry-after"]) == (status, "1")
-    world.gate.open.set()
-    assert (await first).status_code == 201
-    third = await world.make(path, key="k1")
-    assert third.headers["idempotent-replayed"] == "true"
+async def test_what_the_first_did_does_not_refuse_its_repetition(world: World) -> None:
+    first = await world.make(key="k1")
+    world.gate.fault = Conflict("done already")
+    second = await world.make(key="k1")
+    assert (second.status_code, second.text) == (201, first.text)
+    assert (await world.make(key="k1", label="y")).status_code == 422
+    assert (await world.make(key="k2")).status_code == 409
     assert await count(world) == 1
 
 
