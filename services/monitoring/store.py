@@ -41,15 +41,12 @@ INDEXES: dict[str, list[IndexModel]] = {
 }
 
 
-async def sessions_by_id(reader: Reader, ids: Sequence[str]) -> dict[str, Document]:
-    """Of any clinic: a batch of readings is from several, and its caller compares."""
-    rows = await reader.plumbing(SESSIONS).find({"_id": {"$in": list(ids)}})
-    return {row["_id"]: row for row in rows}
-
-
-async def engines_by_id(reader: Reader, ids: Sequence[str]) -> dict[str, Document]:
-    rows = await reader.plumbing(ENGINES).find({"_id": {"$in": list(ids)}})
-    return {row["_id"]: row for row in rows}
+async def sessions_with_engines(reader: Reader, ids: Sequence[str]) -> dict[str, tuple[Document, Document | None]]:
+    """Session and engine by session, in one visit. Of any clinic: a batch of readings is from several, its caller compares."""
+    engine = {"from": ENGINES, "localField": "_id", "foreignField": "_id", "as": "engine"}
+    stages: list[Document] = [{"$match": {"_id": {"$in": list(ids)}}}, {"$lookup": engine}]
+    rows = await reader.plumbing(SESSIONS).aggregate(stages)
+    return {row["_id"]: (row, next(iter(row.pop("engine")), None)) for row in rows}
 
 
 async def readings_by_id(reader: Reader, ids: Sequence[str]) -> dict[str, Document]:

@@ -19,6 +19,7 @@ from services.notifications.providers import Provider, Refused, Unreached
 from services.notifications.store import clinics_with_staff
 from services.notifications.usecases import directory
 from services.notifications.usecases.deps import Deps
+from services.notifications.usecases.directory import Book, Routes
 from services.notifications.usecases.paging import FALLBACK
 from shared.errors import StillwaterError
 from shared.events.envelope import Envelope, Event, rfc3339
@@ -31,8 +32,7 @@ from shared.telemetry.metrics import PAGES_SENT
 log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 5.0
-Rota = Mapping[str, Sequence[str]]
-Routes = Mapping[str, Sequence[Sequence[str]]]
+NOBODY = Book({}, {})
 
 
 class PagerBook:
@@ -40,7 +40,7 @@ class PagerBook:
 
     def __init__(self, mongo: Mongo, deps: Deps) -> None:
         self._mongo, self._deps = mongo, deps
-        self._people: dict[str, tuple[Rota, Routes]] = {}
+        self._books: dict[str, Book] = {}
         self.providers: Mapping[str, Sequence[Provider]] = {}
         self._seen: dict[str, datetime] = {}
         self._sent: set[str] = set()
@@ -54,39 +54,33 @@ class PagerBook:
                 await asyncio.wait_for(stop.wait(), REFRESH_SECONDS)
 
     async def refresh(self) -> None:
-        found: dict[str, tuple[Rota, Routes]] = {}
+        found: dict[str, Book] = {}
         for clinic_id in await clinics_with_staff(self._mongo):
             reader = self._mongo.reader(system_scope(clinic_id, "notifications.memory"))
-            everybody = await directory.everybody(reader)
-            found[clinic_id] = (
-                await directory.rota(reader),
-                await directory.routes_of(reader, self._deps, everybody),
-            )
-        self._people = found
+            found[clinic_id] = await directory.open_book(reader, self._deps)
+        self._books = found
         self._seen.clear()
         self._sent.clear()
 
     async def page(self, envelope: Envelope, event: Event) -> None:
         """Send every step that is due by now and was not sent from here yet."""
-        rota, routes = self._people.get(envelope.clinic_id, ({}, {}))
+        book = self._books.get(envelope.clinic_id, NOBODY)
         now = self._mongo.clock.clinical_now()
         since = self._seen.setdefault(envelope.id, now)
         if isinstance(event, EmergencyCalled):
             facts: Document = {"kind": "EMERGENCY", "what": event.code, "room": event.room, "chair": event.chair}
             cause = f"emergency:{event.session_id}:{event.at.isoformat()}"
-            for person in list(routes) or [FALLBACK]:
+            for person in list(book.routes) or [FALLBACK]:
                 identifier = derived_id("page", envelope.clinic_id, cause, person)
-                await self._send(identifier, person, routes, facts, event.at)
+                await self._send(identifier, person, book.routes, facts, event.at)
         elif isinstance(event, VitalsAbnormal):
-            await self._ladder(envelope, event, since, rota, routes)
+            await self._ladder(envelope, event, since, book)
 
-    async def _ladder(
-        self, envelope: Envelope, event: VitalsAbnormal, since: datetime, rota: Rota, routes: Routes
-    ) -> None:
+    async def _ladder(self, envelope: Envelope, event: VitalsAbnormal, since: datetime, book: Book) -> None:
         """The same steps that the escalation would take, by its own rules."""
         escalation = derived_id("escalation", envelope.clinic_id, event.alarm_id)
-        reached = {role: [person for person in people if person in routes] for role, people in rota.items()}
-        staff = [person.model_dump() for person in event.responsible_staff if person.staff_id in routes]
+        reached = {role: [person for person in people if person in book.routes] for role, people in book.rota.items()}
+        staff = [person.model_dump() for person in event.responsible_staff if person.staff_id in book.routes]
         facts: Document = {"kind": "alarm", "room": event.room, "chair": event.chair, "alarm_id": event.alarm_id}
         facts |= {"signs": [sign.model_dump() for sign in event.signs], "priority": event.priority}
         state = rules.begin(event.priority, since)
@@ -99,7 +93,7 @@ class PagerBook:
             state = taken.state
             for person in taken.people or (FALLBACK,):
                 identifier = derived_id("page", escalation, str(state.run), str(state.step), person)
-                await self._send(identifier, person, routes, facts, event.raised_at)
+                await self._send(identifier, person, book.routes, facts, event.raised_at)
 
     async def _send(self, identifier: str, person: str, routes: Routes, facts: Document, raised_at: datetime) -> None:
         if identifier in self._sent:

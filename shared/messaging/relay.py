@@ -52,9 +52,10 @@ class Relay:
         self.last_attempt = mongo.clock.monotonic()
         mongo.wakers.append(self.wake)
 
-    def wake(self) -> None:
-        """A hint that rows are waiting; losing it costs one sweep."""
-        self._signal.set()
+    def wake(self, lane: str) -> None:
+        """A hint that rows of this lane are waiting; losing it costs one sweep."""
+        if lane == self._lane:
+            self._signal.set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`; survives a broker or a store that is away."""
@@ -235,13 +236,16 @@ class Relay:
             log.error("relay.refused", extra={"event_id": row["_id"], "error": type(fault).__name__})
 
     async def _mark(self, identifiers: list[str], state: str) -> None:
-        """Fenced by the lease. A refused alarm is replaced in the transaction that marks it: people hear of it all the same."""
+        """`sent` is true whoever leads by now. A refused alarm is replaced in the transaction that marks it: people hear of it."""
+        query = {"_id": {"$in": identifiers}, "state": "pending"}
+        if state == "sent":
+            change = {"$set": {"state": state, "sent_at": self._mongo.clock.system_now()}}
+            await self._mongo.plumbing(OUTBOX).update_many(query, change)
+            return
 
         async def mark(unit: UnitOfWork) -> None:
-            await self._lease.fence(unit)
-            change = {"$set": {"state": state, "sent_at": unit.clock.system_now() if state == "sent" else None}}
-            await unit.plumbing(OUTBOX).update_many({"_id": {"$in": identifiers}, "state": "pending"}, change)
-            if state == "dead" and self._lane == "alarm":
+            await unit.plumbing(OUTBOX).update_many(query, {"$set": {"state": state}})
+            if self._lane == "alarm":
                 for row in await unit.plumbing(OUTBOX).find({"_id": {"$in": identifiers}}):
                     replace_refused(unit, row)
 

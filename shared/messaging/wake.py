@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 class OutboxWatch:
     """One change stream per process. A stream that is lost begins anew at the present: nothing is owed to the past."""
 
-    def __init__(self, mongo: Mongo, wake: Sequence[Callable[[], None]]) -> None:
+    def __init__(self, mongo: Mongo, wake: Sequence[Callable[[str], None]]) -> None:
         self._mongo, self._wake = mongo, list(wake)
         self.last_attempt = mongo.clock.monotonic()
 
@@ -33,6 +33,6 @@ class OutboxWatch:
         async with self._mongo.inserts(OUTBOX) as stream:
             while not stop.is_set():
                 self.last_attempt = self._mongo.clock.monotonic()
-                if await stream.try_next() is not None:
+                if (change := await stream.try_next()) is not None:
                     for wake in self._wake:
-                        wake()
+                        wake(change["fullDocument"]["lane"])

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 
-from shared.errors import LeaseLost, StillwaterError
+from shared.errors import StillwaterError
 from shared.persistence.mongo import Collection, Mongo, StoreFault, UnitOfWork
 from shared.persistence.scope import system_scope
 
@@ -34,13 +34,6 @@ class Lease:
                     await self.acquire()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), self.term_s / 4)
-
-    async def fence(self, unit: UnitOfWork) -> None:
-        """Within a transaction: raises LeaseLost unless this holder has the lease still, so that nothing is written late."""
-        row = await unit.plumbing("leases").find_one({"_id": self.name})
-        if row is None or (row["holder"], row["token"]) != (self.holder, self.token):
-            self._until = float("-inf")
-            raise LeaseLost
 
     async def acquire(self) -> bool:
         """Take or renew; True while this holder has it. Raises Unavailable when the store does not answer.

@@ -68,7 +68,7 @@ class Mongo:
         self._plain = self._driver[database]
         self._threads = ThreadPoolExecutor(_FINISHING_THREADS, thread_name_prefix="commit")
         self.last_success = float("-inf")
-        self.wakers: list[Callable[[], None]] = []
+        self.wakers: list[Callable[[str], None]] = []  # of the relays: each is told the lane of what was committed
 
     def reader(self, scope: Scope) -> Reader:
         return Reader(self.database, scope, self.clock)
@@ -77,8 +77,14 @@ class Mongo:
         return Collection(self.database[name], {})
 
     def inserts(self, name: str) -> Any:
-        """A change stream of what is inserted from now on, without the documents; `try_next` waits up to half a second."""
-        pipeline: list[Document] = [{"$match": {"operationType": "insert"}}, {"$project": {"_id": 1}}]
+        """A change stream of what is inserted from now on; `try_next` waits up to half a second.
+
+        Of the documents it carries only the `lane`.
+        """
+        pipeline: list[Document] = [
+            {"$match": {"operationType": "insert"}},
+            {"$project": {"fullDocument.lane": 1}},
+        ]
         return self.database[name].watch(pipeline, max_await_time_ms=500)
 
     async def ping(self) -> None:
@@ -122,9 +128,9 @@ class Mongo:
             raise
         await _to_its_end(self._in_thread(self._finish, session.delegate, unit.pending))
         self.last_success = self.clock.monotonic()
-        if unit.emitted:
+        for lane in unit.lanes():
             for wake in self.wakers:
-                wake()
+                wake(lane)
         unit.committed()
         return result
 

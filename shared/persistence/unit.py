@@ -129,6 +129,11 @@ class Reader:
 
     def __init__(self, database: Any, scope: Scope, clock: Clock) -> None:
         self._database, self.scope, self.clock = database, scope, clock
+        self.memo: dict[str, Document] = {}  # of the vault: which keys were read on behalf of this caller
+
+    def beside(self) -> "Reader":
+        """What is committed, whatever this unit is about to write."""
+        return Reader(self._database, self.scope, self.clock)
 
     def collection(self, name: str) -> Collection:
         """The clinic's part of a collection: every filter and every document gets the clinic."""
@@ -153,7 +158,7 @@ class UnitOfWork(Reader):
     def under(self, scope: Scope) -> "UnitOfWork":
         """The same transaction on behalf of another scope: a consumer's batch holds events of several clinics."""
         other = UnitOfWork(self._database, scope, self.clock, self.session)
-        other.pending, other._staged = self.pending, self._staged
+        other.pending, other._staged, other.memo = self.pending, self._staged, self.memo
         other._ordinals, other._after_commit = self._ordinals, self._after_commit
         return other
 
@@ -179,9 +184,9 @@ class UnitOfWork(Reader):
         """Register a wake-up signal. Not for effects: a crash right after the commit loses it."""
         self._after_commit.append(wake)
 
-    @property
-    def emitted(self) -> bool:
-        return "outbox" in self._staged
+    def lanes(self) -> set[str]:
+        """Of the outbox rows that this unit writes."""
+        return {row["lane"] for row in self._staged.get("outbox", ())}
 
     def committed(self) -> None:
         for wake in self._after_commit:

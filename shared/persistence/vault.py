@@ -3,6 +3,7 @@
 import json
 import os
 from base64 import b64decode
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,22 +65,19 @@ class Vault:
 
     async def encrypt(self, unit: UnitOfWork, subject_id: str, data: Json) -> bytes:
         """The first use makes the subject's data key, in the same transaction."""
-        key = await self._data_key(unit, subject_id)
-        if key is None:
-            key, row = self._new_key(unit, subject_id)
-            await unit.plumbing("data_keys").insert(row)
+        key = await self._data_key(unit, subject_id) or await self._make_key(unit, subject_id)
         return _seal(key, data, _binding(unit, subject_id))
 
     async def encrypt_first(self, unit: UnitOfWork, subject_id: str, data: Json) -> bytes:
         """For a subject that this unit makes: nobody has a key for it yet."""
-        key, row = self._new_key(unit, subject_id)
-        await unit.plumbing("data_keys").insert(row)
-        return _seal(key, data, _binding(unit, subject_id))
+        return _seal(await self._make_key(unit, subject_id), data, _binding(unit, subject_id))
 
-    def _new_key(self, unit: UnitOfWork, subject_id: str) -> tuple[bytes, Document]:
+    async def _make_key(self, unit: UnitOfWork, subject_id: str) -> bytes:
         key, binding = os.urandom(32), _binding(unit, subject_id)
         kid, wrapped = self._ring.seal(key, binding)
-        return key, {"_id": binding, "kid": kid, "wrapped": wrapped}
+        unit.memo[binding] = {"_id": binding, "kid": kid, "wrapped": wrapped}
+        await unit.plumbing("data_keys").insert(unit.memo[binding])
+        return key
 
     async def decrypt(self, reader: Reader, subject_id: str, token: bytes) -> Json:
         """Raises Erased when the subject's key was destroyed."""
@@ -91,11 +89,28 @@ class Vault:
 
     async def shred(self, unit: UnitOfWork, subject_id: str) -> None:
         """Destroy the subject's key: its ciphertexts are unreadable from the commit on."""
-        await unit.plumbing("data_keys").delete({"_id": _binding(unit, subject_id)})
+        unit.memo.pop(_binding(unit, subject_id), None)
+        await unit.plumbing("data_keys").discard({"_id": _binding(unit, subject_id)})
+
+    @staticmethod
+    def keys_of(reader: Reader, prefix: str) -> Document:
+        """A filter for the rows of all subjects of the clinic whose id begins with `prefix`; see `know`."""
+        first = _binding(reader, prefix)
+        return {"_id": {"$gte": first, "$lt": first + "\U0010ffff"}}
+
+    def know(self, reader: Reader, key_rows: Iterable[Document]) -> None:
+        """Rows of `data_keys` that the caller has read together with what they open."""
+        reader.memo.update({row["_id"]: row for row in key_rows})
 
     async def _data_key(self, reader: Reader, subject_id: str) -> bytes | None:
-        row = await reader.plumbing("data_keys").find_one({"_id": _binding(reader, subject_id)})
-        return self._ring.open(row["kid"], row["wrapped"], _binding(reader, subject_id)) if row else None
+        binding = _binding(reader, subject_id)
+        if binding not in reader.memo:
+            found = await reader.plumbing("data_keys").find_one({"_id": binding})
+            if found is None:
+                return None
+            reader.memo[binding] = found
+        row = reader.memo[binding]
+        return self._ring.open(row["kid"], row["wrapped"], binding)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ def create_app(service: str, routers: list[APIRouter], runtime: Runtime | None) 
         docs_url="/docs",
         redoc_url=None,
         generate_unique_id_function=_operation_id,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # ours: shared/web/limits.py (ADR 3)
     )
     app.state.runtime = runtime
     for router in routers:

@@ -9,7 +9,7 @@ from services.monitoring.alarms import RuleState, Transition, evaluate
 from services.monitoring.limits import Limit
 from services.monitoring.model import ENDED, OPEN
 from services.monitoring.signals import MANUAL
-from services.monitoring.store import ENGINES, SESSIONS, VITALS, engines_by_id, readings_by_id, sessions_by_id
+from services.monitoring.store import ENGINES, SESSIONS, VITALS, readings_by_id, sessions_with_engines
 from services.monitoring.usecases import raising
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.vitals import DIASTOLIC, SYSTOLIC, Verdict, judge
@@ -58,8 +58,8 @@ async def take(
     Duplicates are rare: the store's unique key finds them, and only then, `repeated`, is looked for what is known.
     """
     ids = sorted({delivery.session_id for delivery in deliveries})
-    rows, engines = await sessions_by_id(unit, ids), await engines_by_id(unit, ids)
-    sessions = {identifier: _open(deps, row, engines.get(identifier)) for identifier, row in rows.items()}
+    found = await sessions_with_engines(unit, ids)
+    sessions = {identifier: _open(deps, row, engine) for identifier, (row, engine) in found.items()}
     batch = _Batch(unit, sessions)
     if repeated:
         await batch.find_known(deliveries)
@@ -114,7 +114,7 @@ class _Batch:
             if device != MANUAL and (device not in known or delivery.interval_s not in (None, known[device])):
                 known[device] = delivery.interval_s
                 change = {"$set": {f"devices.{device}": delivery.interval_s}}
-                await unit.collection(SESSIONS).update({"_id": delivery.session_id}, change)
+                await unit.collection(SESSIONS).change({"_id": delivery.session_id}, change)
 
     async def _one(
         self, unit: UnitOfWork, session: _Session, reading: schemas.Reading, paired: float | None

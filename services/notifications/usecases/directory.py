@@ -1,6 +1,7 @@
 """Who can be paged: staff contacts, the on-call rota, and what other services say of staff, sessions and appointments."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from services.notifications import schemas
@@ -9,9 +10,12 @@ from services.notifications.usecases.deps import Deps
 from shared.errors import VersionConflict
 from shared.persistence.audit import audit
 from shared.persistence.mongo import Document, Reader, UnitOfWork
+from shared.persistence.vault import DATA_KEYS, Vault
 
 ROLES = ("nurse", "prescriber", "medical_director", "operator")
 _KEEP = timedelta(days=45)
+Rota = Mapping[str, Sequence[str]]
+Routes = Mapping[str, Sequence[Sequence[str]]]
 
 
 async def staff_contact(unit: UnitOfWork, deps: Deps, staff_id: str) -> Document:
@@ -62,33 +66,53 @@ async def set_on_call(unit: UnitOfWork, body: schemas.OnCall, expected: int | No
     return version
 
 
-async def rota(unit: Reader) -> dict[str, list[str]]:
+@dataclass(frozen=True)
+class Book:
+    """Who is on call, by role, and the ways to page each person: pager first, then SMS."""
+
+    rota: Rota
+    routes: Routes
+
+
+async def open_book(reader: Reader, deps: Deps) -> Book:
+    """The clinic's, in one visit to the store, beside the transaction: it has no `$unionWith`. Who has no address is in no route."""
+    rows: dict[str, list[Document]] = {ROTA: [], STAFF: [], STAFF_CONTACTS: [], DATA_KEYS.collection: []}
+    for row in await reader.beside().collection(ROTA).aggregate(_book_stages(reader)):
+        rows[row.pop("_from")].append(row)
+    deps.vault.know(reader, rows[DATA_KEYS.collection])
+    chosen = rows[ROTA][0]["on_call"] if rows[ROTA] else {}
+    return Book(_rota(chosen, rows[STAFF]), await _routes(reader, deps, rows[STAFF_CONTACTS]))
+
+
+def _book_stages(reader: Reader) -> list[Document]:
+    of_clinic = {"clinic_id": reader.scope.clinic_id}
+    others = {STAFF: of_clinic, STAFF_CONTACTS: of_clinic, DATA_KEYS.collection: Vault.keys_of(reader, "staff/")}
+    stages: list[Document] = [{"$set": {"_from": ROTA}}]
+    for name, query in others.items():
+        stages.append({"$unionWith": {"coll": name, "pipeline": [{"$match": query}, {"$set": {"_from": name}}]}})
+    return stages
+
+
+def _rota(on_call: Mapping[str, Sequence[str]], staff: Sequence[Document]) -> Rota:
     """Staff ids by role; a role that nobody set falls back on everybody whom the staff directory gives that role."""
-    chosen: dict[str, list[str]] = {role: list(people) for role, people in (await on_call(unit))["on_call"].items()}
-    empty = [role for role in ROLES if not chosen.get(role)]
-    if empty:
-        for person in await unit.collection(STAFF).find({"roles": {"$in": empty}}):
-            for role in set(person["roles"]) & set(empty):
-                chosen.setdefault(role, []).append(person["staff_id"])
+    chosen = {role: list(people) for role, people in on_call.items()}
+    empty = {role for role in ROLES if not chosen.get(role)}
+    for person in sorted(staff, key=lambda row: str(row["_id"])):
+        for role in set(person["roles"]) & empty:
+            chosen.setdefault(role, []).append(person["staff_id"])
     return chosen
 
 
-async def routes_of(unit: Reader, deps: Deps, people: Iterable[str]) -> dict[str, list[list[str]]]:
-    """The ways to page each of these: pager first, then SMS. Who has no address is left out."""
-    keys = [_staff_key(unit, person) for person in set(people)]
+async def _routes(reader: Reader, deps: Deps, contacts: Sequence[Document]) -> Routes:
     found: dict[str, list[list[str]]] = {}
-    for row in await unit.collection(STAFF_CONTACTS).find({"_id": {"$in": keys}}) if keys else []:
-        contact = await deps.vault.decrypt(unit, f"staff/{row['staff_id']}", row["sealed"])
+    for row in contacts:
+        contact = await deps.vault.decrypt(reader, f"staff/{row['staff_id']}", row["sealed"])
         routes = [
             [channel, contact[name]] for channel, name in (("pager", "pager"), ("sms", "phone")) if contact.get(name)
         ]
         if routes:
             found[row["staff_id"]] = routes
     return found
-
-
-async def everybody(unit: Reader) -> list[str]:
-    return [row["staff_id"] for row in await unit.collection(STAFF_CONTACTS).find({})]
 
 
 async def know_staff(unit: UnitOfWork, staff_id: str, roles: Sequence[str], version: str) -> bool:

@@ -106,16 +106,12 @@ async def _save(unit: UnitOfWork, deps: Deps, row: Document, state: State) -> Do
 
 async def take_step(unit: UnitOfWork, deps: Deps, row: Document) -> Document:
     """Page the people of the next step that reaches somebody, and at the end of the ladder the fallback pager too."""
-    rota = await directory.rota(unit)
-    candidates = {person for people in rota.values() for person in people} | {
-        who["staff_id"] for who in row["responsible"]
-    }
-    routes = await directory.routes_of(unit, deps, candidates)
-    reached = {role: [person for person in people if person in routes] for role, people in rota.items()}
-    responsible = [who for who in row["responsible"] if who["staff_id"] in routes]
+    book = await directory.open_book(unit, deps)
+    reached = {role: [person for person in people if person in book.routes] for role, people in book.rota.items()}
+    responsible = [who for who in row["responsible"] if who["staff_id"] in book.routes]
     taken = rules.take(deps.policy, _state(row), responsible, reached)
     after = await _save(unit, deps, row, taken.state)
-    await paging.page_step(unit, deps, after, taken, routes)
+    await paging.page_step(unit, deps, after, taken, book.routes)
     aggregate, ids = f"escalation/{row['_id']}", {"escalation_id": row["_id"], "alarm_id": row["alarm_id"]}
     told = {"patient_id": row["patient_id"], "step": taken.state.step, "role": taken.role, **ids}
     emit(unit, EscalationStepTaken(**told), aggregate=aggregate, version=after["version"])

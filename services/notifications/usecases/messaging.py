@@ -1,5 +1,6 @@
 """A message is an intent first, written in the transaction of its cause; the senders act on the rows later."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from services.notifications.calendar_file import calendar_file
@@ -191,6 +192,11 @@ async def shred_messages(unit: UnitOfWork, subject_id: str) -> None:
 # Pages
 
 
+async def known_pages(unit: UnitOfWork, identifiers: Sequence[str]) -> set[str]:
+    """Those of these pages that exist already."""
+    return {row["_id"] for row in await unit.collection(MESSAGES).find({"_id": {"$in": list(identifiers)}})}
+
+
 async def add_page(
     unit: UnitOfWork,
     deps: Deps,
@@ -200,13 +206,8 @@ async def add_page(
     *,
     escalation_id: str | None,
     raised_at: datetime,
-) -> bool:
-    """One page with its first attempt, claimed by this process: after the commit its sender calls the pager at once.
-
-    False when this page exists already.
-    """
-    if await unit.collection(MESSAGES).find_one({"_id": identifier}):
-        return False
+) -> None:
+    """A new page with its first attempt, claimed by this process: after the commit its sender calls the pager at once."""
     subject_id = f"staff/{staff_id}"
     row = _new(unit, identifier, "page", deps.policy.version, subject_id, urgent=True)
     channel = payload["routes"][0][0]
@@ -223,7 +224,6 @@ async def add_page(
     await unit.collection(MESSAGES).insert(row)
     row["clinic_id"] = unit.scope.clinic_id
     unit.after_commit(lambda: deps.pages.give(Prepared(row, payload)))
-    return True
 
 
 def new_attempt(row: Document, route: str) -> Document:

@@ -1,6 +1,6 @@
 """From a step, an emergency or a silence to the page rows of people. A page names room, chair, sign and value: nobody."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -8,18 +8,18 @@ from services.notifications.escalation import Taken
 from services.notifications.messages import page_text
 from services.notifications.usecases import directory
 from services.notifications.usecases.deps import Deps
+from services.notifications.usecases.directory import Routes
 from services.notifications.usecases.links import make_link
-from services.notifications.usecases.messaging import add_page
+from services.notifications.usecases.messaging import add_page, known_pages
 from shared.events.envelope import rfc3339
 from shared.ids import derived_id
 from shared.persistence.mongo import Document, UnitOfWork
 
 FALLBACK = "fallback"
-Routes = Mapping[str, Sequence[Sequence[str]]]
 
 
 async def page_step(unit: UnitOfWork, deps: Deps, row: Document, taken: Taken, routes: Routes) -> None:
-    """One page per person; the fallback pager when the step reaches nobody, and at the ladder's end."""
+    """One page per person, all new, for a step is taken once; the fallback pager when it reaches nobody and at the end."""
     people = [*taken.people, FALLBACK] if taken.exhausted or not taken.people else list(taken.people)
     for person in people:
         role = FALLBACK if person == FALLBACK else taken.role
@@ -35,26 +35,34 @@ async def page_once(
     unit: UnitOfWork, deps: Deps, cause: str, roles: Sequence[str], facts: Document, raised_at: datetime
 ) -> bool:
     """Page everybody on call in these roles, once per cause; nobody reachable: the fallback pager. False when repeated."""
-    rota = await directory.rota(unit)
-    people = dict.fromkeys(person for role in roles for person in rota.get(role, ()))
-    return await _page_all(unit, deps, cause, list(people), facts, raised_at)
+    book = await directory.open_book(unit, deps)
+    people = dict.fromkeys(person for role in roles for person in book.rota.get(role, ()))
+    return await _page_all(unit, deps, cause, list(people), book.routes, facts, raised_at)
 
 
 async def page_everybody(unit: UnitOfWork, deps: Deps, cause: str, facts: Document, raised_at: datetime) -> bool:
     """All staff at once."""
-    return await _page_all(unit, deps, cause, await directory.everybody(unit), facts, raised_at)
+    routes = (await directory.open_book(unit, deps)).routes
+    return await _page_all(unit, deps, cause, list(routes), routes, facts, raised_at)
 
 
 async def _page_all(
-    unit: UnitOfWork, deps: Deps, cause: str, people: Sequence[str], facts: Document, raised_at: datetime
+    unit: UnitOfWork,
+    deps: Deps,
+    cause: str,
+    people: Sequence[str],
+    routes: Routes,
+    facts: Document,
+    raised_at: datetime,
 ) -> bool:
-    routes = await directory.routes_of(unit, deps, people)
-    new = False
-    for person in [who for who in people if who in routes] or [FALLBACK]:
-        payload = _payload(unit, deps, facts, raised_at, routes.get(person))
-        identifier = derived_id("page", unit.scope.clinic_id, cause, person)
-        new |= await add_page(unit, deps, identifier, person, payload, escalation_id=None, raised_at=raised_at)
-    return new
+    reached = [who for who in people if who in routes] or [FALLBACK]
+    pages = {derived_id("page", unit.scope.clinic_id, cause, person): person for person in reached}
+    known = await known_pages(unit, list(pages))
+    for identifier, person in pages.items():
+        if identifier not in known:
+            payload = _payload(unit, deps, facts, raised_at, routes.get(person))
+            await add_page(unit, deps, identifier, person, payload, escalation_id=None, raised_at=raised_at)
+    return len(known) < len(pages)
 
 
 def _payload(
