@@ -9,7 +9,7 @@ import uvloop
 
 from shared.errors import StillwaterError
 from shared.operate import redrive, republish, rotate_keys, verify_audit
-from shared.service import Process, Service
+from shared.service import Service, open_process
 from shared.settings import read_settings
 from shared.telemetry.logs import set_up_logs
 from shared.telemetry.tracing import set_up
@@ -51,12 +51,12 @@ def _run_role(service: Service, role: str) -> None:
 
 
 async def _start(service: Service, role: str) -> None:
-    await Process(service, read_settings(service.name, service.settings), role).run()
+    await open_process(service, role).run()
 
 
 def _migrate(service: Service) -> click.Command:
     async def migrate() -> None:
-        await Process(service, read_settings(service.name, service.settings), "migrate").migrate()
+        await open_process(service, "migrate").migrate()
 
     return click.Command(
         "migrate",

@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import socket
-from base64 import b64decode
+import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +17,7 @@ from pymongo import IndexModel
 
 from shared.clock import Clock, ScaledClock, SystemClock
 from shared.ids import new_id
+from shared.keys import read_key
 from shared.messaging.consumer import Consumer
 from shared.messaging.handling import Handlers, Pipeline, WithoutStore
 from shared.messaging.kafka import KafkaAddress, ensure_topics, new_consumer, new_producer
@@ -29,10 +30,11 @@ from shared.messaging.wake import OutboxWatch
 from shared.persistence.indexes import PLUMBING_INDEXES
 from shared.persistence.lease import Lease
 from shared.persistence.mongo import Mongo
-from shared.persistence.sealer import Sealer, audit_key
+from shared.persistence.sealer import Sealer
 from shared.persistence.timers import TimerHandler, TimerRunner
 from shared.persistence.vault import KeyRing
-from shared.settings import ServiceSettings
+from shared.protocols import ProtocolError
+from shared.settings import ServiceSettings, read_settings
 from shared.telemetry.metrics import TASK_RESTARTS
 from shared.web.app import create_app
 from shared.web.auth import Tokens
@@ -88,7 +90,7 @@ class Process:
         self.mongo = Mongo(settings.mongodb_uri.get_secret_value(), settings.mongodb_database, self.clock)
         self.wiring = service.wire(settings, self.mongo, ring)
         tokens = Tokens(settings.oidc_issuer, settings.oidc_audience, settings.oidc_jwks_url, self.clock)
-        signing_key = b64decode(settings.signing_key.get_secret_value())
+        signing_key = read_key(settings.signing_key.get_secret_value())
         http_deps = self.wiring.http_deps or self.wiring.deps
         limiter = Limiter(settings.rate_per_minute, settings.form_rate_per_minute)
         origins = tuple(origin for origin in settings.form_origins.split(",") if origin)
@@ -123,7 +125,7 @@ class Process:
         tasks["redrive"] = self.redrive(f"system:{name}").known_types
         self._tasks.update(watches)
         tasks |= {task: watch.run for task, watch in watches.items()}
-        key, anchors = audit_key(self.settings.audit_key.get_secret_value()), self.settings.audit_anchor_path
+        key, anchors = read_key(self.settings.audit_key.get_secret_value()), self.settings.audit_anchor_path
         self._sealer = Sealer(self.mongo, name, key, anchors, Lease(self.mongo, "sealer", holder))
         self._tasks["sealer"] = self._sealer
         tasks["sealer"] = self._sealer.run
@@ -207,6 +209,16 @@ class Process:
         mongo = Mongo(uri.get_secret_value(), self.settings.mongodb_database, self.clock)
         await mongo.build_indexes({**PLUMBING_INDEXES, **self.wiring.indexes})
         mongo.close()
+
+
+def open_process(service: Service, role: str) -> Process:
+    """Wrong settings and wrong clinical content stop the program with all faults listed; exit code 2."""
+    settings = read_settings(service.name, service.settings)
+    try:
+        return Process(service, settings, role)
+    except ProtocolError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
 
 
 async def _supervise(name: str, task: Task, stop: asyncio.Event) -> None:

@@ -31,9 +31,7 @@ PAGES_AT_ONCE, MAILS_AT_ONCE = 64, 8
 
 
 def make_deps(settings: NotificationsSettings, ring: KeyRing) -> Deps:
-    """Raises ProtocolError for content that is not valid, ValueError without the transport key ring."""
-    if settings.transport_key_ring is None:
-        raise ValueError("NOTIFICATIONS_TRANSPORT_KEY_RING is needed")
+    """Raises ProtocolError for content that is not valid."""
     return Deps(
         vault=Vault(ring),
         transport=TransportCipher(KeyRing(settings.transport_key_ring.get_secret_value())),
