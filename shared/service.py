@@ -20,7 +20,7 @@ from shared.ids import new_id
 from shared.keys import read_key
 from shared.messaging.consumer import Consumer
 from shared.messaging.handling import Handlers, Pipeline, WithoutStore
-from shared.messaging.kafka import KafkaAddress, ensure_topics, new_consumer, new_producer
+from shared.messaging.kafka import KafkaAddress, new_consumer, new_producer
 from shared.messaging.redrive import Redrive
 from shared.messaging.relay import LEASE_SECONDS, Relay
 from shared.messaging.republish import Republish
@@ -254,8 +254,3 @@ def _server(app: Any, host: str, port: int, drain_s: int = 1) -> _Server:
         timeout_keep_alive=75,
     )
     return _Server(config)
-
-
-async def create_topics(bootstrap_servers: str) -> list[str]:
-    """For the operator of a local broker: all topics, one replica."""
-    return await ensure_topics(KafkaAddress(bootstrap_servers), 1, 1)

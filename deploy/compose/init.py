@@ -9,10 +9,16 @@ import sys
 from collections.abc import Mapping
 
 from deploy.rights import grant, make_all_users
+from shared.messaging.kafka import KafkaAddress
+from shared.messaging.provision import Copies, ensure_topics, topic_faults
 from shared.messaging.topics import SERVICES
-from shared.service import create_topics
 
-_SETTINGS = ("MONGODB_ADMIN_URI", "KAFKA_OPERATOR_BOOTSTRAP_SERVERS")
+_SETTINGS = (
+    "MONGODB_ADMIN_URI",
+    "KAFKA_OPERATOR_BOOTSTRAP_SERVERS",
+    "KAFKA_REPLICATION_FACTOR",
+    "KAFKA_MIN_INSYNC_REPLICAS",
+)
 
 
 def passwords(env: Mapping[str, str]) -> dict[str, str]:
@@ -28,8 +34,13 @@ def missing(env: Mapping[str, str]) -> list[str]:
 
 
 async def init(env: Mapping[str, str]) -> None:
+    """Exits with 1 and names every topic that is there already and falls short of what is asked for."""
     broker = env["KAFKA_OPERATOR_BOOTSTRAP_SERVERS"]
-    made = await create_topics(broker)
+    address = KafkaAddress(broker)
+    copies = Copies(int(env["KAFKA_REPLICATION_FACTOR"]), int(env["KAFKA_MIN_INSYNC_REPLICAS"]))
+    made = await ensure_topics(address, copies)
+    if faults := await topic_faults(address, copies):
+        sys.exit("\n".join(str(fault) for fault in faults))
     await grant(broker)
     await asyncio.to_thread(make_all_users, env["MONGODB_ADMIN_URI"], passwords(env))
     sys.stdout.write(f"{len(made)} topics made; permissions and users of {', '.join(SERVICES)} are set\n")

@@ -21,13 +21,15 @@ from deploy import rights
 from deploy.local import companions, kafka_broker, mongodb, processes
 from deploy.local.processes import StackError
 from shared.clock import ScaledClock
+from shared.messaging.kafka import KafkaAddress
+from shared.messaging.provision import Copies, ensure_topics
 from shared.messaging.topics import SERVICES
-from shared.service import create_topics
 
 ROOT = Path(__file__).resolve().parents[2]
 CLINIC = "01920000-0000-7000-8000-000000000001"
 FREE_BYTES = 2 * 1024**3
 READY_SECONDS = 40.0
+COPIES = Copies(replication_factor=1, min_insync_replicas=1)
 _FIXED = {"mongod": 27117, "operator": 29092, "services": 29093, "controller": 29094, "companions": 8090, "smtp": 8025}
 _FIXED |= {name: 8001 + number for number, name in enumerate(SERVICES)}
 _FIXED |= {f"{name}-health": 8101 + number for number, name in enumerate(SERVICES)}
@@ -141,7 +143,7 @@ class Stack:
                 passwords = {name: self.secrets[name] for name in SERVICES}
                 kafka_broker.start(self.home, self.cache, self.ports, passwords)
         with report("creating topics, users and permissions"):
-            asyncio.run(create_topics(self.kafka))
+            asyncio.run(ensure_topics(KafkaAddress(self.kafka), COPIES))
             if not os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
                 asyncio.run(rights.grant(self.kafka))
             rights.make_all_users(self.mongodb_uri, self.secrets)
@@ -180,8 +182,8 @@ class Stack:
             "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{self.ports['services']}",
             "KAFKA_USERNAME": service,
             "KAFKA_PASSWORD": password,
-            "KAFKA_REPLICATION_FACTOR": "1",
-            "KAFKA_MIN_INSYNC_REPLICAS": "1",
+            "KAFKA_REPLICATION_FACTOR": str(COPIES.replication_factor),
+            "KAFKA_MIN_INSYNC_REPLICAS": str(COPIES.min_insync_replicas),
             "OIDC_ISSUER": self.issuer,
             "OIDC_JWKS_URL": f"{self.issuer}/jwks",
             "API_PORT": str(part.port),
