@@ -226,12 +226,12 @@ class Stack:
             processes.need_free_port(port, name)
 
     def wait_ready(self, part: Part, seconds: float = READY_SECONDS) -> None:
-        """Raises StackError when it is not ready in time."""
+        """Until nothing of it is degraded either. Raises StackError when that takes longer."""
         deadline, last = time.monotonic() + seconds, "no answer"
         while time.monotonic() < deadline:
             with contextlib.suppress(httpx.HTTPError):
                 answer = httpx.get(f"{_loopback(part.health_port)}/readyz", timeout=1)
-                if answer.status_code == 200:
+                if answer.json()["status"] == "ready":
                     return
                 last = answer.text
             time.sleep(0.05)
