@@ -38,4 +38,5 @@ bench: $(SETUP) ## figures beside bare yardsticks; writes bench/results.json
 	@$(PY) -m bench
 docs: $(SETUP) ## OpenAPI and the event catalogue, generated
 	@$(PY) -m docs.generate
-migrate: up ## indexes and topics (part of `make up`)
+migrate: $(SETUP) ## indexes and recorded migrations of the running stack (part of `make up`)
+	@$(PY) -m deploy.local migrate

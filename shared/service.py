@@ -31,8 +31,10 @@ from shared.messaging.trouble import TroubleWatch
 from shared.messaging.wake import OutboxWatch
 from shared.persistence.indexes import PLUMBING_INDEXES
 from shared.persistence.lease import Lease
+from shared.persistence.migrations import Migration, run_migrations
 from shared.persistence.mongo import Mongo
 from shared.persistence.sealer import Sealer
+from shared.persistence.shapes import Shapes
 from shared.persistence.timers import TimerHandler, TimerRunner
 from shared.persistence.vault import KeyRing
 from shared.protocols import ProtocolError
@@ -71,6 +73,8 @@ class Wiring:
     without_store: WithoutStore | None = None
     serves_without_store: bool = False
     republish: Mapping[str, Republish] = field(default_factory=dict)
+    shapes: Shapes = field(default_factory=Shapes)
+    migrations: Sequence[Migration] = ()
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,7 @@ class Process:
         ring = KeyRing(settings.key_ring.get_secret_value())
         self.mongo = Mongo(settings.mongodb_uri.get_secret_value(), settings.mongodb_database, self.clock)
         self.wiring = service.wire(settings, self.mongo, ring)
+        self.mongo.shapes = self.wiring.shapes
         tokens = Tokens(settings.oidc_issuer, settings.oidc_audience, settings.oidc_jwks_url, self.clock)
         signing_key = read_key(settings.signing_key.get_secret_value())
         http_deps = self.wiring.http_deps or self.wiring.deps
@@ -190,12 +195,19 @@ class Process:
                     await self._sealer.close()
         self.mongo.close()
 
-    async def migrate(self) -> None:
-        """Indexes and topics; may run again and beside the old code."""
+    async def migrate(self) -> list[str]:
+        """Indexes, then the migrations that are not recorded as finished, by a database user of its own.
+
+        Returns the names of those. May run again at any time, and beside the services.
+        """
         uri = self.settings.mongodb_migrate_uri or self.settings.mongodb_uri
         mongo = Mongo(uri.get_secret_value(), self.settings.mongodb_database, self.clock)
-        await mongo.build_indexes({**PLUMBING_INDEXES, **self.wiring.indexes})
-        mongo.close()
+        mongo.shapes = self.wiring.shapes
+        try:
+            await mongo.build_indexes({**PLUMBING_INDEXES, **self.wiring.indexes})
+            return await run_migrations(mongo, self.wiring.migrations)
+        finally:
+            mongo.close()
 
 
 def open_process(service: Service, role: str) -> Process:

@@ -1,4 +1,4 @@
-"""`python -m deploy.local up|down|status|token`: what the Makefile calls."""
+"""`python -m deploy.local up|down|migrate|token`: what the Makefile calls."""
 
 import contextlib
 import time
@@ -44,6 +44,15 @@ def up(roles: str, replicas: int) -> None:
 def down() -> None:
     Stack(ROOT / ".local").down()
     console.print("Stillwater is down.")
+
+
+@cli.command(help="Build indexes and run the migrations of the four services, beside them.")
+def migrate() -> None:
+    try:
+        Stack(ROOT / ".local").migrate()
+    except StackError as error:
+        console.print(f"  [red]failed[/] {error}")
+        raise SystemExit(1) from None
 
 
 @cli.command(help="Print a bearer token of the local issuer.")

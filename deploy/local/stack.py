@@ -125,7 +125,7 @@ class Stack:
             processes.start(self.home, "companions", [sys.executable, "-m", "deploy.local.companions", *arguments])
             processes.wait_for_port(self.ports["companions"], self.home, "companions")
         with report("migrating the four databases"):
-            asyncio.run(self._migrate())
+            self.migrate()
         with report("starting the services"):
             for part in self.parts:
                 self.start_part(part)
@@ -208,6 +208,10 @@ class Stack:
                 "PUBLIC_URL": self.url("notifications"),
             }
         return {f"{prefix}_{name}": text for name, text in values.items()} | self.overrides
+
+    def migrate(self) -> None:
+        """The four at once. Raises StackError when one fails."""
+        asyncio.run(self._migrate())
 
     async def _migrate(self) -> None:
         jobs = []

@@ -21,6 +21,7 @@ from pymongo.write_concern import WriteConcern
 from shared.clock import Clock
 from shared.errors import CommitUnknown, NotFound, Unavailable, VersionConflict
 from shared.persistence.scope import Scope
+from shared.persistence.shapes import Shapes
 from shared.telemetry.commands import CommandSpans
 
 Document = dict[str, Any]
@@ -39,15 +40,15 @@ _DUPLICATE_KEY = 11000
 class Collection:
     """One collection, all clinics: for the plumbing (outbox, inbox, leases, timers, keys)."""
 
-    def __init__(self, raw: Any, session: AsyncIOMotorClientSession | None, fixed: Document) -> None:
-        self._raw, self._session, self._fixed = raw, session, fixed
+    def __init__(self, raw: Any, session: AsyncIOMotorClientSession | None, fixed: Document, shapes: Shapes) -> None:
+        self._raw, self._session, self._fixed, self._shapes = raw, session, fixed, shapes
 
     def _where(self, query: Filter) -> Document:
         return {**query, **self._fixed}
 
     async def find_one(self, query: Filter) -> Document | None:
         found: Document | None = await self._raw.find_one(self._where(query), session=self._session)
-        return found
+        return found and self._shapes.read(self._raw.name, found)
 
     async def get(self, identifier: str) -> Document:
         """Raises NotFound, for another clinic's document too."""
@@ -60,11 +61,10 @@ class Collection:
         self, query: Filter, *, sort: Sequence[tuple[str, int]] = (("_id", 1),), limit: int = 0
     ) -> list[Document]:
         cursor = self._raw.find(self._where(query), session=self._session, sort=list(sort), limit=limit)
-        rows: list[Document] = await cursor.to_list(None)
-        return rows
+        return [self._shapes.read(self._raw.name, row) for row in await cursor.to_list(None)]
 
     async def aggregate(self, stages: Sequence[Document]) -> list[Document]:
-        """The fixed part of the filter comes first."""
+        """The fixed part of the filter comes first. Documents have the shape in which they were stored."""
         first = [{"$match": self._fixed}] if self._fixed else []
         rows: list[Document] = await self._raw.aggregate([*first, *stages], session=self._session).to_list(None)
         return rows
@@ -110,24 +110,26 @@ class Reader:
 
     session: AsyncIOMotorClientSession | None = None
 
-    def __init__(self, database: Any, scope: Scope, clock: Clock) -> None:
-        self._database, self.scope, self.clock = database, scope, clock
+    def __init__(self, database: Any, scope: Scope, clock: Clock, shapes: Shapes) -> None:
+        self._database, self.scope, self.clock, self._shapes = database, scope, clock, shapes
 
     def collection(self, name: str) -> Collection:
         """The clinic's part of a collection: every filter and every document gets the clinic."""
         fixed = {"clinic_id": self.scope.clinic_id}
-        return Collection(self._database[name], self.session, fixed)
+        return Collection(self._database[name], self.session, fixed, self._shapes)
 
     def plumbing(self, name: str) -> Collection:
         """A collection without the clinic filter; for `shared` alone (an architecture test holds services to that)."""
-        return Collection(self._database[name], self.session, {})
+        return Collection(self._database[name], self.session, {}, self._shapes)
 
 
 class UnitOfWork(Reader):
     """One transaction. May be run again from the start, so nothing in it may have an outside effect."""
 
-    def __init__(self, database: Any, scope: Scope, clock: Clock, session: AsyncIOMotorClientSession) -> None:
-        super().__init__(database, scope, clock)
+    def __init__(
+        self, database: Any, scope: Scope, clock: Clock, shapes: Shapes, session: AsyncIOMotorClientSession
+    ) -> None:
+        super().__init__(database, scope, clock, shapes)
         self.session: AsyncIOMotorClientSession = session
         self._staged: dict[str, list[Document]] = {}
         self._ordinals: Counter[str] = Counter()
@@ -135,7 +137,7 @@ class UnitOfWork(Reader):
 
     def under(self, scope: Scope) -> "UnitOfWork":
         """The same transaction on behalf of another scope: a consumer's batch holds events of several clinics."""
-        other = UnitOfWork(self._database, scope, self.clock, self.session)
+        other = UnitOfWork(self._database, scope, self.clock, self._shapes, self.session)
         other._staged, other._ordinals, other._after_commit = self._staged, self._ordinals, self._after_commit
         return other
 
@@ -187,16 +189,16 @@ class Mongo:
             timeoutMS=10_000,
             event_listeners=[CommandSpans(), *listeners],
         )
-        self.clock = clock
+        self.clock, self.shapes = clock, Shapes()
         self.database = self.client[database]
         self.last_success = float("-inf")
         self.wakers: list[Callable[[], None]] = []
 
     def reader(self, scope: Scope) -> Reader:
-        return Reader(self.database, scope, self.clock)
+        return Reader(self.database, scope, self.clock, self.shapes)
 
     def plumbing(self, name: str) -> Collection:
-        return Collection(self.database[name], None, {})
+        return Collection(self.database[name], None, {}, self.shapes)
 
     def inserts(self, name: str) -> Any:
         """A change stream of what is inserted from now on, without the documents; `try_next` waits up to half a second."""
@@ -232,7 +234,7 @@ class Mongo:
 
     async def _attempt(self, scope: Scope, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
         async with await self.client.start_session(causal_consistency=False) as session:
-            unit = UnitOfWork(self.database, scope, self.clock, session)
+            unit = UnitOfWork(self.database, scope, self.clock, self.shapes, session)
             session.start_transaction(
                 read_concern=ReadConcern("snapshot"), write_concern=DURABLE, read_preference=ReadPreference.PRIMARY
             )
