@@ -64,6 +64,16 @@ def stop(home: Path, chosen: Sequence[str]) -> None:
         (home / "run" / f"{name}.pid").unlink(missing_ok=True)
 
 
+def write_whole(path: Path, text: str, mode: int = 0o600) -> None:
+    """All of it or nothing, whenever the program is stopped."""
+    made = path.with_suffix(".new")
+    made.unlink(missing_ok=True)
+    made.touch(mode)
+    made.write_text(text)
+    made.chmod(mode)
+    made.replace(path)
+
+
 def need_free_port(port: int, what: str) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
