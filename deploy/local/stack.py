@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CLINIC = "01920000-0000-7000-8000-000000000001"
 FREE_BYTES = 2 * 1024**3
 READY_SECONDS = 40.0
+CLOCK_FILE = "clock.jsonl"
 STORES = ("mongod", "kafka")
 COPIES = Copies(replication_factor=1, min_insync_replicas=1)
 _FIXED = {"mongod": 27117, "operator": 29092, "services": 29093, "controller": 29094, "companions": 8090, "smtp": 8025}
@@ -92,7 +93,7 @@ class Stack:
 
     def now(self) -> datetime:
         """Clinical time, as the services see it."""
-        return ScaledClock(self.home / "clock.jsonl").clinical_now()
+        return ScaledClock(self.home / CLOCK_FILE).clinical_now()
 
     def url(self, service: str) -> str:
         return f"http://127.0.0.1:{self.ports[service]}"
@@ -226,7 +227,7 @@ class Stack:
             "AUDIT_KEY": self.secrets[service + "-audit"],
             "AUDIT_ANCHOR_PATH": str(self.home / "audit" / f"{service}.jsonl"),
             "OTLP_ENDPOINT": self.issuer,
-            "CLINICAL_CLOCK_PATH": str(self.home / "clock.jsonl"),
+            "CLINICAL_CLOCK_PATH": str(self.home / CLOCK_FILE),
         }
         if service == "intake":
             values["PUBLISHABLE_KEYS"] = f"pk_local_demo:{CLINIC}"
