@@ -94,6 +94,18 @@ def test_the_start_order() -> None:
         assert condition == done or "healthcheck" in CONTAINERS[needed], f"{needed} has no health to wait for"
 
 
+def test_whatever_stays_up_is_asked_for_its_health() -> None:
+    jobs = {name for name in CONTAINERS if name in ("kafka-users", "init") or name.endswith("-migrate")}
+    nothing_inside_to_ask_with = {"otel-collector"}
+    asked = {name for name, container in CONTAINERS.items() if "healthcheck" in container}
+    assert set(CONTAINERS) - jobs - asked == nothing_inside_to_ask_with
+
+
+def test_what_only_the_operator_knows_stands_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert [name for name in KNOWN_ONLY_BY_THE_OPERATOR if f"`{name}`" not in readme] == []
+
+
 def test_versions_are_pinned_and_those_of_the_local_stack() -> None:
     images = {name: container["image"] for name, container in CONTAINERS.items()}
     for name, image in images.items():
