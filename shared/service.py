@@ -49,6 +49,7 @@ READY_SECONDS = 10.0
 PING_SECONDS = 2.0
 REDRIVE_SECONDS = 3 * LOOK_AGAIN_SECONDS
 SEAL_SECONDS = 3.0
+BACKLOG = 2048
 BULK_SESSION_MS, ALARM_SESSION_MS = 15_000, 6_000
 
 
@@ -175,11 +176,15 @@ class Process:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        servers = [_server(health_app(self.loops.alive, self.ready), settings.health_host, settings.health_port)]
+        doors = [_listen(settings.health_host, settings.health_port)]
+        servers = [_server(health_app(self.loops.alive, self.ready))]
         if self._role in ("api", "all"):
+            doors.append(_listen(settings.api_host, settings.api_port))
             app = create_app(self._service.name, list(self.wiring.routers), self.runtime)
-            servers.append(_server(app, settings.api_host, settings.api_port, drain_s=settings.drain_seconds))
-        serving = [asyncio.create_task(server.serve()) for server in servers]
+            servers.append(_server(app, drain_s=settings.drain_seconds))
+        serving = [
+            asyncio.create_task(server.serve(sockets=[door])) for server, door in zip(servers, doors, strict=True)
+        ]
         working = self.loops.start(stop)
         await stop.wait()
         self._draining = True
@@ -244,11 +249,18 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _server(app: Any, host: str, port: int, drain_s: int = 1) -> _Server:
+def _listen(host: str, port: int) -> socket.socket:
+    """Ends the program with one line when the port is not to be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        sys.exit(f"cannot listen at {host}, port {port}: {str(error.strerror).partition(' (')[0]}")
+
+
+def _server(app: Any, drain_s: int = 1) -> _Server:
     config = uvicorn.Config(
         app,
-        host,
-        port,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=drain_s,

@@ -1,5 +1,6 @@
 """Wrong settings stop a process before it does anything, with every fault named and no value shown."""
 
+import socket
 import subprocess
 import sys
 from base64 import b64encode
@@ -86,6 +87,16 @@ def test_a_process_names_all_its_faults_and_no_value() -> None:
     assert faults["NOTIFICATIONS_HEALTH_PORT"] == "should be a valid integer"
     for text in ("Traceback", "topsecret", "top/secret", KEY, BAD["AUDIT_KEY"]):
         assert text not in done.stderr
+
+
+def test_a_port_that_is_taken_ends_the_process_with_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        given = GOOD | {"HEALTH_PORT": str(port), "AUDIT_ANCHOR_PATH": str(tmp_path / "anchor.jsonl")}
+        command = [sys.executable, "-m", "services.notifications", "api"]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT, env=_named(given))
+    wanted = f"cannot listen at 127.0.0.1, port {port}: Address already in use"
+    assert (done.returncode, done.stderr.splitlines()) == (1, [wanted])
 
 
 def test_sound_settings_are_taken(given: pytest.MonkeyPatch) -> None:
