@@ -30,8 +30,12 @@ def start(home: Path, name: str, command: Sequence[str], env: Mapping[str, str] 
             start_new_session=True,
             env={**os.environ, **(env or {})},
         )
-    started = psutil.Process(child.pid).create_time()
-    (home / "run" / f"{name}.pid").write_text(f"{child.pid} {started}\n")
+    try:
+        started = psutil.Process(child.pid).create_time()
+        (home / "run" / f"{name}.pid").write_text(f"{child.pid} {started}\n")
+    except BaseException:
+        child.kill()  # nobody would find it again
+        raise
     return child.pid
 
 
