@@ -34,7 +34,7 @@ class Copies:
 
 @dataclass(frozen=True)
 class TopicFault:
-    """`what` is `missing`, `partitions`, `replicas` or the name of a topic's setting."""
+    """`what` is `missing`, `partitions`, `replicas`, `unreadable` (its settings are) or the name of a topic's setting."""
 
     topic: str
     what: str
@@ -88,9 +88,11 @@ async def topic_faults(address: KafkaAddress, copies: Copies, topics: Sequence[T
         found = replicas[topic.name]
         if len(found) != topic.partitions:
             faults.append(TopicFault(topic.name, "partitions", topic.partitions, len(found)))
+        if not configs[topic.name]:
+            faults.append(TopicFault(topic.name, "unreadable", 1, 0))
         wanted = topic.config(copies.min_insync_replicas)
         least = {"replicas": (copies.replication_factor, min(found))}
-        least |= {name: (int(wanted[name]), int(configs[topic.name][name])) for name in _LEAST}
+        least |= {name: (int(wanted[name]), int(text)) for name, text in configs[topic.name].items()}
         faults += [TopicFault(topic.name, what, *pair) for what, pair in least.items() if pair[1] < pair[0]]
     return faults
 
@@ -101,17 +103,15 @@ def _replicas(row: Mapping[str, Any]) -> list[int]:
 
 
 async def _configs(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Raises KafkaError where they may not be read."""
+    """Of each topic, in the order of `_LEAST`; empty where they may not be read."""
     if not names:
         return {}
     resources = [ConfigResource(ConfigResourceType.TOPIC, name, dict.fromkeys(_LEAST)) for name in names]
-    found = {}
-    for answer in await admin.describe_configs(resources):
-        for code, _, _, name, entries in answer.resources:
-            if code:
-                raise KafkaError(f"the settings of {name} may not be read")
-            found[name] = {entry[0]: entry[1] for entry in entries}
-    return found
+    answers = await admin.describe_configs(resources)
+    rows = [
+        (name, {entry[0]: entry[1] for entry in entries}) for one in answers for _, _, _, name, entries in one.resources
+    ]
+    return {name: {key: found[key] for key in _LEAST if key in found} for name, found in rows}
 
 
 @contextlib.asynccontextmanager

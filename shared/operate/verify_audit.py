@@ -203,7 +203,7 @@ def command(service: Service) -> click.Command:
         """Look for changed, removed, inserted or reordered audit rows and blocks, and for a cut tail; 1 if any."""
 
         async def work(process: Process) -> int:
-            settings = service.settings()
+            settings = process.settings
             key = read_key(settings.audit_key.get_secret_value())
             with click.progressbar(length=await size(process.mongo), label="verify-audit") as bar:
                 report = await verify(process.mongo, key, settings.audit_anchor_path, service.name, bar.update)

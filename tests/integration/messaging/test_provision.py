@@ -4,8 +4,10 @@ import asyncio
 from uuid import uuid4
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from deploy import rights
 from deploy.local import processes
 from deploy.local.stack import COPIES, Stack
 from shared.clock import SystemClock
@@ -80,6 +82,19 @@ async def test_the_watch_counts_what_falls_short_and_knows_when_the_broker_is_aw
     with pytest.raises(KafkaError):
         await away.look()
     assert not away.answers
+
+
+async def test_a_topic_whose_settings_may_not_be_read_is_named(stack: Stack) -> None:
+    """As with permissions of an earlier version: intake may write and describe its own copy, and no more."""
+    new = topic()
+    await ensure_topics(KafkaAddress(stack.kafka), COPIES, [new])
+    admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka)
+    await admin.start()
+    try:
+        await rights._allow(admin, rights._TOPIC, new.name, "intake", rights._WRITE)
+    finally:
+        await admin.close()
+    assert await topic_faults(own(stack, "intake"), COPIES, [new]) == [TopicFault(new.name, "unreadable", 1, 0)]
 
 
 async def test_a_restricted_topic_is_not_even_described_to_others(stack: Stack) -> None:
