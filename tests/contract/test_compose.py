@@ -137,7 +137,11 @@ def test_each_service_keeps_its_anchors_in_a_volume_of_its_own() -> None:
 def test_the_jobs_are_told_all_that_they_need(secrets: dict[str, str]) -> None:
     given = environment("init", secrets)
     assert init.missing(given) == []
-    assert init.missing({**given, "INTAKE_MIGRATE_PASSWORD": ""}) == ["INTAKE_MIGRATE_PASSWORD"]
+    wrong = {**given, "INTAKE_MIGRATE_PASSWORD": "", "KAFKA_REPLICATION_FACTOR": "three"}
+    assert init.faults(wrong) == [
+        "INTAKE_MIGRATE_PASSWORD: field required",
+        "KAFKA_REPLICATION_FACTOR: must be a number of brokers",
+    ]
     assert len(set(init.passwords(given).values())) == 2 * len(SERVICES)
     assert {name for name in environment("kafka-users", secrets) if name.endswith("_PASSWORD")} == {
         f"{service.upper()}_KAFKA_PASSWORD" for service in SERVICES
