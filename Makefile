@@ -8,7 +8,7 @@ SECONDS ?= 600
 SEED ?= 0
 ROLE ?= nurse
 
-.PHONY: help setup up down run token test test-unit test-faults bench lint docs migrate
+.PHONY: help setup up down run token test test-unit test-faults bench lint lock docs migrate
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -38,4 +38,9 @@ bench: $(SETUP) ## figures beside bare yardsticks; writes bench/results.json
 	@$(PY) -m bench
 docs: $(SETUP) ## OpenAPI and the event catalogue, generated
 	@$(PY) -m docs.generate
-migrate: up ## indexes and topics (part of `make up`)
+lock: $(SETUP) ## pin what requirements*.in ask for, with hashes; [UPGRADE=1] [PACKAGE=name]
+	@for name in requirements requirements-dev; do \
+	  .venv/bin/uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11 \
+	    $(if $(UPGRADE),--upgrade) $(if $(PACKAGE),--upgrade-package $(PACKAGE)) $$name.in -o $$name.txt || exit 1; done
+migrate: $(SETUP) ## indexes and recorded migrations of the running stack (part of `make up`)
+	@$(PY) -m deploy.local migrate

@@ -13,7 +13,7 @@ from shared.persistence.indexes import INSERT_ONLY, PLUMBING_INDEXES
 
 READ_WRITE = ["find", "insert", "update", "remove", "changeStream"]
 _TOPIC, _GROUP, _LITERAL, _ALLOW = 2, 3, 3, 3
-_READ, _WRITE, _DESCRIBE = 3, 4, 8
+_READ, _WRITE, _DESCRIBE, _DESCRIBE_CONFIGS = 3, 4, 8, 10
 
 
 def make_all_users(uri: str, passwords: Mapping[str, str]) -> None:
@@ -52,6 +52,8 @@ async def grant(bootstrap_servers: str) -> None:
             await _allow(admin, _TOPIC, topic.name, topic.producer, _WRITE)
             for reader in topic.readers:
                 await _allow(admin, _TOPIC, topic.name, reader, _READ)
+            for service in {topic.producer, *topic.readers}:
+                await _allow(admin, _TOPIC, topic.name, service, _DESCRIBE_CONFIGS)
         for service in SERVICES:
             for lane in ("bulk", "alarm"):
                 await _allow(admin, _GROUP, group_for(service, lane), service, _READ)

@@ -9,7 +9,8 @@ import uvloop
 
 from shared.errors import StillwaterError
 from shared.operate import redrive, republish, rotate_keys, verify_audit
-from shared.service import Process, Service
+from shared.persistence.mongo import StoreFault
+from shared.service import Service, open_process
 from shared.settings import read_settings
 from shared.telemetry.logs import set_up_logs
 from shared.telemetry.tracing import set_up
@@ -51,17 +52,18 @@ def _run_role(service: Service, role: str) -> None:
 
 
 async def _start(service: Service, role: str) -> None:
-    await Process(service, read_settings(service.name, service.settings), role).run()
+    await open_process(service, role).run()
 
 
 def _migrate(service: Service) -> click.Command:
     async def migrate() -> None:
-        await Process(service, read_settings(service.name, service.settings), "migrate").migrate()
+        for name in await open_process(service, "migrate").migrate():
+            click.echo(f"{service.name}: {name} is done")
 
     return click.Command(
         "migrate",
         callback=lambda: _run(service, "migrate", migrate()),
-        help="Build indexes; may run again at any time.",
+        help="Build indexes and run the migrations that are not done yet; may run again at any time, beside the services.",
     )
 
 
@@ -70,3 +72,11 @@ def _run(service: Service, role: str, work: Coroutine[Any, Any, None]) -> None:
         uvloop.run(work)
     except StillwaterError as error:
         sys.exit(f"{service.name} {role}: {error.code}")
+    except StoreFault as error:
+        sys.exit(f"{service.name} {role}: the store says {_code_name(error)}")
+
+
+def _code_name(error: StoreFault) -> str:
+    """What is wrong, without the driver's text: that holds values."""
+    details = getattr(error, "details", None) or {}
+    return str(details.get("codeName") or type(error).__name__)

@@ -98,7 +98,9 @@ class ScaledClock(SystemClock):
 def read_steps(path: Path) -> list[Step]:
     """The recorded steps in file order; a line that is not whole yet is left for the next reading."""
     steps = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text().splitlines(keepends=True):
+        if not line.endswith("\n"):
+            break
         row = json.loads(line)
         system_at, clinical_at = (datetime.fromisoformat(row[name]) for name in ("system_at", "clinical_at"))
         steps.append(Step(system_at, clinical_at, float(row["rate"])))

@@ -2,25 +2,28 @@
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 import socket
-from base64 import b64decode
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import uvicorn
 from fastapi import APIRouter
 from pymongo import IndexModel
+from pymongo.errors import PyMongoError
 
 from shared.clock import Clock, ScaledClock, SystemClock
 from shared.ids import new_id
+from shared.keys import read_key
+from shared.loops import Loop, Looping, Loops
 from shared.messaging.consumer import Consumer
 from shared.messaging.handling import Handlers, Pipeline, WithoutStore
-from shared.messaging.kafka import KafkaAddress, ensure_topics, new_consumer, new_producer
-from shared.messaging.redrive import Redrive
+from shared.messaging.kafka import KafkaAddress, new_consumer, new_producer
+from shared.messaging.provision import Copies, TopicWatch
+from shared.messaging.redrive import LOOK_AGAIN_SECONDS, Redrive
 from shared.messaging.relay import LEASE_SECONDS, Relay
 from shared.messaging.republish import Republish
 from shared.messaging.topics import group_for, topics_of
@@ -28,33 +31,35 @@ from shared.messaging.trouble import TroubleWatch
 from shared.messaging.wake import OutboxWatch
 from shared.persistence.indexes import PLUMBING_INDEXES
 from shared.persistence.lease import Lease
+from shared.persistence.migrations import Migration, run_migrations
 from shared.persistence.mongo import Mongo
-from shared.persistence.sealer import Sealer, audit_key
+from shared.persistence.sealer import Sealer
+from shared.persistence.shapes import Shapes
 from shared.persistence.timers import TimerHandler, TimerRunner
 from shared.persistence.vault import KeyRing
-from shared.settings import ServiceSettings
-from shared.telemetry.metrics import TASK_RESTARTS
+from shared.protocols import ProtocolError
+from shared.settings import ServiceSettings, read_settings
 from shared.web.app import create_app
 from shared.web.auth import Tokens
-from shared.web.health import health_app
+from shared.web.health import Readiness, health_app
 from shared.web.rates import Limiter
 from shared.web.runtime import Runtime
 
-log = logging.getLogger(__name__)
-
-LIVE_SECONDS = 60.0
 READY_SECONDS = 10.0
+PING_SECONDS = 2.0
+REDRIVE_SECONDS = 3 * LOOK_AGAIN_SECONDS
 SEAL_SECONDS = 3.0
+BACKLOG = 2048
 BULK_SESSION_MS, ALARM_SESSION_MS = 15_000, 6_000
-Task = Callable[[asyncio.Event], Awaitable[None]]
 
 
 @dataclass(frozen=True)
 class Wiring:
     """What a service puts on the shared plumbing; made by its `wiring.wire(settings, mongo, ring)`.
 
-    `deps` goes to handlers and timers, and to routes unless `http_deps` is given. `background` tasks run in workers,
-    those of `everywhere` in api processes too. `without_store` is what the alarm lane does while nothing can be written.
+    `deps` goes to handlers and timers, and to routes unless `http_deps` is given. `background` loops run in workers,
+    those of `everywhere` in api processes too. `without_store` is what the alarm lane does while nothing can be written;
+    with `serves_without_store` an api process stays ready meanwhile, and says that it is degraded.
     """
 
     deps: Any
@@ -64,10 +69,13 @@ class Wiring:
     alarm_handlers: Handlers = field(default_factory=dict)
     timer_handlers: Mapping[str, TimerHandler] = field(default_factory=dict)
     http_deps: Any = None
-    background: Mapping[str, Task] = field(default_factory=dict)
-    everywhere: Mapping[str, Task] = field(default_factory=dict)
+    background: Mapping[str, Loop] = field(default_factory=dict)
+    everywhere: Mapping[str, Loop] = field(default_factory=dict)
     without_store: WithoutStore | None = None
+    serves_without_store: bool = False
     republish: Mapping[str, Republish] = field(default_factory=dict)
+    shapes: Shapes = field(default_factory=Shapes)
+    migrations: Sequence[Migration] = ()
 
 
 @dataclass(frozen=True)
@@ -87,51 +95,49 @@ class Process:
         ring = KeyRing(settings.key_ring.get_secret_value())
         self.mongo = Mongo(settings.mongodb_uri.get_secret_value(), settings.mongodb_database, self.clock)
         self.wiring = service.wire(settings, self.mongo, ring)
+        self.mongo.shapes = self.wiring.shapes
         tokens = Tokens(settings.oidc_issuer, settings.oidc_audience, settings.oidc_jwks_url, self.clock)
-        signing_key = b64decode(settings.signing_key.get_secret_value())
+        signing_key = read_key(settings.signing_key.get_secret_value())
         http_deps = self.wiring.http_deps or self.wiring.deps
         limiter = Limiter(settings.rate_per_minute, settings.form_rate_per_minute)
         origins = tuple(origin for origin in settings.form_origins.split(",") if origin)
         self.runtime = Runtime(self.mongo, self.clock, ring, tokens, signing_key, http_deps, limiter, origins)
-        self._tasks: dict[str, Any] = {}
+        copies = Copies(settings.kafka_replication_factor, settings.kafka_min_insync_replicas)
+        self._topics = TopicWatch(self.clock, service.name, self._address(), copies)
         self._sealer: Sealer | None = None
         self._consumers: list[Consumer] = []
         self._draining = False
+        self.loops = Loops(self.clock, self._loops())
 
     def _address(self) -> KafkaAddress:
         return KafkaAddress.of(self.settings)
 
-    def _worker_tasks(self) -> dict[str, Task]:
+    def _loops(self) -> dict[str, Loop]:
+        if self._role not in ("api", "worker", "all"):
+            return {}
+        loops = {"ping": Loop.of(_Ping(self.mongo)), "topics": Loop.of(self._topics), **self.wiring.everywhere}
+        return loops if self._role == "api" else loops | self._worker_loops()
+
+    def _worker_loops(self) -> dict[str, Loop]:
         name, wiring, holder = self._service.name, self.wiring, f"{socket.gethostname()}:{os.getpid()}:{new_id()}"
-        tasks: dict[str, Task] = {}
+        found: dict[str, Looping] = {}
         for lane in ("alarm", "bulk"):
             lease = Lease(self.mongo, f"relay.{lane}", holder, LEASE_SECONDS)
-            relay = Relay(self.mongo, lane, lease, lambda: new_producer(self._address(), name))
-            self._tasks[f"relay.{lane}"] = relay
-            tasks[f"relay.{lane}"] = relay.run
+            found[f"relay.{lane}"] = Relay(self.mongo, lane, lease, lambda: new_producer(self._address(), name))
         sides = (("bulk", wiring.event_handlers, BULK_SESSION_MS), ("alarm", wiring.alarm_handlers, ALARM_SESSION_MS))
         for lane, handlers, session_ms in sides:
             if handlers:
-                consumer = self._consumer(lane, handlers, session_ms)
+                found[f"consumer.{lane}"] = consumer = self._consumer(lane, handlers, session_ms)
                 self._consumers.append(consumer)
-                self._tasks[f"consumer.{lane}"] = consumer
-                tasks[f"consumer.{lane}"] = consumer.run
-        watches: dict[str, Any] = {
-            "outbox_watch": OutboxWatch(self.mongo, self.mongo.wakers),
-            "trouble": TroubleWatch(self.mongo, name, self._consumers),
-        }
-        tasks["redrive"] = self.redrive(f"system:{name}").known_types
-        self._tasks.update(watches)
-        tasks |= {task: watch.run for task, watch in watches.items()}
-        key, anchors = audit_key(self.settings.audit_key.get_secret_value()), self.settings.audit_anchor_path
-        self._sealer = Sealer(self.mongo, name, key, anchors, Lease(self.mongo, "sealer", holder))
-        self._tasks["sealer"] = self._sealer
-        tasks["sealer"] = self._sealer.run
+        found["outbox_watch"] = OutboxWatch(self.mongo, self.mongo.wakers)
+        found["trouble"] = TroubleWatch(self.mongo, name, self._consumers)
+        key, anchors = read_key(self.settings.audit_key.get_secret_value()), self.settings.audit_anchor_path
+        found["sealer"] = self._sealer = Sealer(self.mongo, name, key, anchors, Lease(self.mongo, "sealer", holder))
         if wiring.timer_handlers:
-            timers = TimerRunner(self.mongo, wiring.timer_handlers, wiring.deps, name)
-            self._tasks["timers"] = timers
-            tasks["timers"] = timers.run
-        return tasks | dict(wiring.background)
+            found["timers"] = TimerRunner(self.mongo, wiring.timer_handlers, wiring.deps, name)
+        redrive = self.redrive(f"system:{name}")
+        loops = {"redrive": Loop(redrive.known_types, lambda: redrive.last_attempt, REDRIVE_SECONDS)}
+        return loops | {name: Loop.of(looping) for name, looping in found.items()} | dict(wiring.background)
 
     def _pipeline(self, lane: str, handlers: Handlers) -> Pipeline:
         name = self._service.name
@@ -153,17 +159,16 @@ class Process:
             fuse=lane == "bulk",
         )
 
-    def alive(self) -> dict[str, bool]:
-        now = self.clock.monotonic()
-        return {name: now - task.last_attempt < LIVE_SECONDS for name, task in self._tasks.items()}
-
-    def ready(self) -> dict[str, bool]:
-        checks = {"accepting": not self._draining}
+    def ready(self) -> Readiness:
+        """Kafka is reported and never required: what was accepted waits in the outbox."""
+        required, reported = {"accepting": not self._draining}, {"kafka": self._topics.answers}
         if self._role in ("api", "all"):
-            checks["mongodb"] = self.clock.monotonic() - self.mongo.last_success < READY_SECONDS
+            known = reported if self.wiring.serves_without_store else required
+            known["mongodb"] = self.clock.monotonic() - self.mongo.last_success < READY_SECONDS
         if self._role in ("worker", "all"):
-            checks["consumers"] = all(consumer.joined for consumer in self._consumers)
-        return checks
+            known = required if self._role == "worker" else reported
+            known["consumers"] = all(consumer.joined for consumer in self._consumers)
+        return Readiness(required, reported)
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT; then stop accepting, finish, commit, leave: each step bounded."""
@@ -171,15 +176,16 @@ class Process:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        servers = [_server(health_app(self.alive, self.ready), settings.health_host, settings.health_port)]
-        tasks: dict[str, Task] = {"ping": self._ping, **self.wiring.everywhere}
-        if self._role in ("worker", "all"):
-            tasks |= self._worker_tasks()
+        doors = [_listen(settings.health_host, settings.health_port)]
+        servers = [_server(health_app(self.loops.alive, self.ready))]
         if self._role in ("api", "all"):
+            doors.append(_listen(settings.api_host, settings.api_port))
             app = create_app(self._service.name, list(self.wiring.routers), self.runtime)
-            servers.append(_server(app, settings.api_host, settings.api_port, drain_s=settings.drain_seconds))
-        serving = [asyncio.create_task(server.serve()) for server in servers]
-        working = [asyncio.create_task(_supervise(name, task, stop)) for name, task in tasks.items()]
+            servers.append(_server(app, drain_s=settings.drain_seconds))
+        serving = [
+            asyncio.create_task(server.serve(sockets=[door])) for server, door in zip(servers, doors, strict=True)
+        ]
+        working = self.loops.start(stop)
         await stop.wait()
         self._draining = True
         if self._role in ("api", "all"):
@@ -194,31 +200,45 @@ class Process:
                     await self._sealer.close()
         self.mongo.close()
 
-    async def _ping(self, stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            with contextlib.suppress(Exception):
-                await self.mongo.ping()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), 2)
+    async def migrate(self) -> list[str]:
+        """Indexes, then the migrations that are not recorded as finished, by a database user of its own.
 
-    async def migrate(self) -> None:
-        """Indexes and topics; may run again and beside the old code."""
+        Returns the names of those. May run again at any time, and beside the services.
+        """
         uri = self.settings.mongodb_migrate_uri or self.settings.mongodb_uri
         mongo = Mongo(uri.get_secret_value(), self.settings.mongodb_database, self.clock)
-        await mongo.build_indexes({**PLUMBING_INDEXES, **self.wiring.indexes})
-        mongo.close()
-
-
-async def _supervise(name: str, task: Task, stop: asyncio.Event) -> None:
-    """A task that dies is started again after a second, counted and logged by the class of its error."""
-    while not stop.is_set():
+        mongo.shapes = self.wiring.shapes
         try:
-            await task(stop)
-        except Exception as error:  # noqa: BLE001 - the last line of defence of a background task
-            TASK_RESTARTS.labels(name).inc()
-            log.error("task.died", extra={"task": name, "error": type(error).__name__})
+            await mongo.build_indexes({**PLUMBING_INDEXES, **self.wiring.indexes})
+            return await run_migrations(mongo, self.wiring.migrations)
+        finally:
+            mongo.close()
+
+
+def open_process(service: Service, role: str) -> Process:
+    """Wrong settings and wrong clinical content stop the program with all faults listed; exit code 2."""
+    settings = read_settings(service.name, service.settings)
+    try:
+        return Process(service, settings, role)
+    except ProtocolError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+
+
+class _Ping:
+    """Keeps the age of the store's last answer true while nobody asks anything of it."""
+
+    def __init__(self, mongo: Mongo) -> None:
+        self._mongo = mongo
+        self.last_attempt = mongo.clock.monotonic()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            self.last_attempt = self._mongo.clock.monotonic()
+            with contextlib.suppress(PyMongoError):
+                await self._mongo.ping()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), 1)
+                await asyncio.wait_for(stop.wait(), PING_SECONDS)
 
 
 class _Server(uvicorn.Server):
@@ -229,11 +249,18 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _server(app: Any, host: str, port: int, drain_s: int = 1) -> _Server:
+def _listen(host: str, port: int) -> socket.socket:
+    """Ends the program with one line when the port is not to be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        sys.exit(f"cannot listen at {host}, port {port}: {str(error.strerror).partition(' (')[0]}")
+
+
+def _server(app: Any, drain_s: int = 1) -> _Server:
     config = uvicorn.Config(
         app,
-        host,
-        port,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=drain_s,
@@ -242,8 +269,3 @@ def _server(app: Any, host: str, port: int, drain_s: int = 1) -> _Server:
         timeout_keep_alive=75,
     )
     return _Server(config)
-
-
-async def create_topics(bootstrap_servers: str) -> list[str]:
-    """For the operator of a local broker: all topics, one replica."""
-    return await ensure_topics(KafkaAddress(bootstrap_servers), 1, 1)

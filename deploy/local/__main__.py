@@ -1,6 +1,8 @@
-"""`python -m deploy.local up|down|status|token`: what the Makefile calls."""
+"""`python -m deploy.local up|down|migrate|token`: what the Makefile calls."""
 
 import contextlib
+import signal
+import sys
 import time
 from collections.abc import Iterator
 
@@ -29,13 +31,13 @@ def cli() -> None: ...
 @click.option("--roles", type=click.Choice(["all", "split"]), default="all", help="split: api and worker apart")
 @click.option("--replicas", type=click.IntRange(1, 5), default=1, help="of each process, with --roles split")
 def up(roles: str, replicas: int) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as with Ctrl-C, what was started is stopped again
     stack = Stack(ROOT / ".local")
     started = time.monotonic()
     try:
         stack.up(step, replicas=replicas if roles == "split" else 0)
     except StackError as error:
         console.print(f"  [red]failed[/] {error}")
-        stack.down()
         raise SystemExit(1) from None
     console.print(f"Stillwater is up after {time.monotonic() - started:.1f} s; addresses: .local/stack.json")
 
@@ -44,6 +46,15 @@ def up(roles: str, replicas: int) -> None:
 def down() -> None:
     Stack(ROOT / ".local").down()
     console.print("Stillwater is down.")
+
+
+@cli.command(help="Build indexes and run the migrations of the four services, beside them.")
+def migrate() -> None:
+    try:
+        Stack(ROOT / ".local").migrate()
+    except StackError as error:
+        console.print(f"  [red]failed[/] {error}")
+        raise SystemExit(1) from None
 
 
 @cli.command(help="Print a bearer token of the local issuer.")

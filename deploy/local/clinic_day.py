@@ -1,5 +1,6 @@
 """A clinic day through the public APIs with real HTTP clients; says what happens, who did it and what it caused."""
 
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -11,9 +12,12 @@ import httpx
 from rich.console import Console
 from rich.tree import Tree
 
-from deploy.local.stack import ROOT, Stack
+from deploy.local.ears import Ears
+from deploy.local.processes import StackError
+from deploy.local.stack import CLOCK_FILE, ROOT, Stack
 from shared.clock import ScaledClock, append_step
-from shared.events.envelope import rfc3339
+from shared.events import intake, monitoring, notifications, scheduling
+from shared.events.envelope import Event, rfc3339
 
 T = TypeVar("T")
 FAST = 60.0
@@ -30,15 +34,23 @@ class Day:
 
     def __init__(self, stack: Stack, console: Console) -> None:
         self.stack, self.console = stack, console
-        self.clock = ScaledClock(stack.home / "clock.jsonl")
+        self.clock = ScaledClock(stack.home / CLOCK_FILE)
+        self.ears = Ears(stack.kafka)
         self.client = httpx.Client(timeout=15)
         self.facts: dict[str, Any] = {}
         self.room = f"Room {uuid4().hex[:4]}"
         self.nurse, self.second, self.doctor = (f"{role}-{uuid4().hex[:6]}" for role in ("nurse", "nurse", "doctor"))
 
-    def say(self, who: str, what: str, carried: str = "") -> None:
+    def say(self, who: str, what: str, *caused: type[Event]) -> None:
+        """Prints what happened, with the events that it caused once their records were read from the topics."""
+        names = [self._heard(event) for event in caused]
+        self.facts["heard"] = [*self.facts.get("heard", []), *names]
         at = self.clock.clinical_now().strftime("%H:%M:%S")
-        self.console.print(f"[dim]{at}[/] [bold]{who:<12}[/] {what}" + (f"  [cyan]{carried}[/]" if carried else ""))
+        carried = f"  [cyan]{', '.join(names)}[/]" if names else ""
+        self.console.print(f"[dim]{at}[/] [bold]{who:<12}[/] {what}{carried}")
+
+    def _heard(self, event: type[Event]) -> str:
+        return self.until(f"{event.__name__} on the topics", lambda: self.ears.take(event))
 
     def call(
         self, role: str, method: str, service: str, path: str, body: Any = None, expect: int = 200, **headers: str
@@ -64,10 +76,19 @@ class Day:
         return [row for row in rows if text in str(row)]
 
     def rate(self, rate: float) -> None:
-        step = append_step(self.clock._path, rate, after_s=0.5)  # noqa: SLF001 - the file of this stack
+        step = append_step(self.stack.home / CLOCK_FILE, rate, after_s=0.5)
         self.until("the clock", lambda: self.clock.system_now() > step.system_at, 3)
 
     def play(self) -> dict[str, Any]:
+        """However the day ends, the clinical clock goes at its own rate afterwards."""
+        try:
+            with self.ears:
+                self._play()
+        finally:
+            append_step(self.stack.home / CLOCK_FILE, 1, after_s=0.5)
+        return self.facts
+
+    def _play(self) -> None:
         self.rate(FAST)
         self._staff()
         patient = self._first_contact()
@@ -79,7 +100,6 @@ class Day:
         self.rate(FAST)
         self._leave(session)
         self._what_follows(plan, appointment)
-        return self.facts
 
     def _staff(self) -> None:
         for kind, label in (("room", self.room), ("chair", f"C-{self.room[-4:]}")):
@@ -103,7 +123,7 @@ class Day:
         if [row.status_code for row in answers] != [201, 201] or answers[0].json() != answers[1].json():
             raise DayError(f"The web form sent twice was not answered alike: {[row.text[:200] for row in answers]}")
         inquiry = answers[0].json()["id"]
-        self.say("a person", "sends the web form, twice by mistake: one inquiry", "InquiryReceived")
+        self.say("a person", "sends the web form, twice by mistake: one inquiry", intake.InquiryReceived)
         self.until("the acknowledgement", lambda: self.arrived("email", address))
         self.say("notifications", "acknowledges it by e-mail")
         body = {"birth_year": 1984}
@@ -111,7 +131,8 @@ class Day:
         self.say(
             "front desk",
             "calls back; the inquiry becomes a patient with contact data",
-            "PatientRegistered, ContactRecord",
+            intake.PatientRegistered,
+            intake.ContactRecord,
         )
         self.facts |= {"inquiry": inquiry, "patient": patient}
         return patient
@@ -121,7 +142,7 @@ class Day:
         plan: str = self.call("clinician", "POST", "intake", f"/v1/patients/{patient}/plans", wanted, 201)["id"]
         self.call("nurse", "POST", "intake", f"/v1/plans/{plan}/activate", expect=403, If_Match='"v1"')
         self.call("prescriber", "POST", "intake", f"/v1/plans/{plan}/activate", If_Match='"v1"')
-        self.say("prescriber", "activates the plan: IV ketamine 0.5 mg/kg, 6 sessions", "TreatmentPlanActivated")
+        self.say("prescriber", "activates the plan: IV ketamine 0.5 mg/kg, 6 sessions", intake.TreatmentPlanActivated)
         self.facts["plan"] = plan
         return plan
 
@@ -131,14 +152,16 @@ class Day:
         body |= {"end": rfc3339(start + timedelta(hours=3)), "resources": [self.facts["room"], self.facts["chair"]]}
         made = self.until("the plan in scheduling", lambda: self._book(body))
         appointment: str = made["id"]
-        self.say("front desk", f"books dosing session {made['sequence_no']} of {made['of']}", "AppointmentBooked")
+        self.say(
+            "front desk", f"books dosing session {made['sequence_no']} of {made['of']}", scheduling.AppointmentBooked
+        )
         self.call("front_desk", "POST", "scheduling", "/v1/appointments", body, 409)
         self.say("front desk", "tries the same chair again and is refused: it is taken")
         mail = self.until("the confirmation", lambda: self._mail("appointment is confirmed"))
         self.facts["calendar"] = [part["filename"] for part in mail["parts"] if part["type"] == "text/calendar"]
         self.say("notifications", "confirms by e-mail with a calendar file")
         self.until("the reminder", lambda: self._mail("A reminder"))
-        self.say("scheduling", "a reminder timer fires; the e-mail is out", "ReminderDue")
+        self.say("scheduling", "a reminder timer fires; the e-mail is out", scheduling.ReminderDue)
         path = f"/v1/sessions?appointment_id={appointment}"
         session = self.until("the session", lambda: self.call("nurse", "GET", "monitoring", path)["items"])[0]["id"]
         self.facts |= {"appointment": appointment, "session": session}
@@ -167,13 +190,13 @@ class Day:
         self.call("nurse", "POST", "monitoring", f"{path}/check-in", arrival)
         base = {"systolic": 124, "diastolic": 78, "heart_rate": 72, "spo2": 98, "weight_kg": 70}
         self.call("nurse", "POST", "monitoring", f"{path}/baseline", base)
-        self.say("nurse", "checks in the patient and takes the baseline: 124/78", "SessionCheckedIn")
+        self.say("nurse", "checks in the patient and takes the baseline: 124/78", monitoring.SessionCheckedIn)
         dose = {"medication": "ketamine", "lot": "L42", "expiry": "2028-01"}
         refused = self.call("nurse", "POST", "monitoring", f"{path}/dose", {**dose, "amount_mg": 90}, 409)
         self.facts["dose_reasons"] = [row["code"] for row in refused["reasons"]]
         self.say("monitoring", f"refuses 90 mg: {', '.join(self.facts['dose_reasons'])}")
         self.call("nurse", "POST", "monitoring", f"{path}/dose", {**dose, "amount_mg": 35})
-        self.say("nurse", "gives 35 mg (0.5 mg/kg)", "SessionStarted, DoseAdministered")
+        self.say("nurse", "gives 35 mg (0.5 mg/kg)", monitoring.SessionStarted, monitoring.DoseAdministered)
 
     def _vitals(self, session: str, systolic: float) -> None:
         at = rfc3339(self.clock.clinical_now())
@@ -212,11 +235,11 @@ class Day:
         self.say("monitor", "the blood pressure spikes: 192")
         page = self._stream(session, 192, "the first page", lambda: self._paged(self.nurse), 30)
         self.facts["page"] = page["body"]["text"]
-        self.say("notifications", f"pages the responsible nurse: {page['body']['text']}", "VitalsAbnormal")
+        self.say("notifications", f"pages the responsible nurse: {page['body']['text']}", monitoring.VitalsAbnormal)
         self._stream(session, 192, "the second step", lambda: self._paged(self.second), 60)
-        self.say("notifications", "no answer: pages all nurses", "EscalationStepTaken")
+        self.say("notifications", "no answer: pages all nurses", notifications.EscalationStepTaken)
         page = self._stream(session, 192, "the third step", lambda: self._paged(self.doctor), 60)
-        self.say("notifications", "no answer: pages the prescriber", "EscalationStepTaken")
+        self.say("notifications", "no answer: pages the prescriber", notifications.EscalationStepTaken)
         self._acknowledge(session, page["body"]["link"])
         self._clear(session)
 
@@ -233,12 +256,14 @@ class Day:
         for _ in range(2):
             self.client.post(link).raise_for_status()
         self.say(
-            "prescriber", "opens the one-time link (it only shows) and presses the button", "EscalationAcknowledged"
+            "prescriber",
+            "opens the one-time link (it only shows) and presses the button",
+            notifications.EscalationAcknowledged,
         )
         self._stream(session, 192, "the acknowledgement", lambda: self._alarm(session).get("acknowledged_at"), 20)
         self.say("monitoring", "the alarm is acknowledged")
         self.call("nurse", "POST", "monitoring", f"/v1/alarms/{self._alarm(session)['id']}/attend")
-        self.say("nurse", "is at the chair", "AlarmAttended")
+        self.say("nurse", "is at the chair", monitoring.AlarmAttended)
 
     def _clear(self, session: str) -> None:
         def all_closed() -> bool:
@@ -250,7 +275,7 @@ class Day:
 
         self._stream(session, 132, "the alarms to clear", all_closed, 30)
         self.facts["pages"] = len(self._pages())
-        self.say("monitor", "values fall to 132; the alarms clear", "AlarmCleared")
+        self.say("monitor", "values fall to 132; the alarms clear", monitoring.AlarmCleared)
 
     def _leave(self, session: str) -> None:
         found = {"aldrete": 10, "moaas": 5, "dissociation_resolved": True, "escort_confirmed": False}
@@ -269,15 +294,15 @@ class Day:
             return answer.status_code == 200
 
         self.until("the observation time to pass", try_again, 120)
-        self.say("nurse", "discharges the patient with the escort", "PatientDischarged")
+        self.say("nurse", "discharges the patient with the escort", monitoring.PatientDischarged)
         self.call("nurse", "POST", "monitoring", f"/v1/sessions/{session}/complete")
-        self.say("nurse", "completes the session", "SessionCompleted")
+        self.say("nurse", "completes the session", monitoring.SessionCompleted)
 
     def _what_follows(self, plan: str, appointment: str) -> None:
         path = f"/v1/appointments?plan_id={plan}&kind=integration"
         booked = self.until("the integration", lambda: self.call("nurse", "GET", "scheduling", path)["items"])
         self.facts["integrations"] = len(booked)
-        self.say("scheduling", f"books the integration session for {booked[0]['start']}", "AppointmentBooked")
+        self.say("scheduling", f"books the integration session for {booked[0]['start']}", scheduling.AppointmentBooked)
         done = self.until(
             "the progress", lambda: self.call("clinician", "GET", "intake", f"/v1/plans/{plan}")["sessions_done"]
         )
@@ -320,13 +345,14 @@ def show_trace(console: Console, trace_id: str, spans: list[dict[str, Any]]) -> 
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as with Ctrl-C, the clock is set back
     console = Console(highlight=False)
     stack = Stack(ROOT / ".local")
     day = Day(stack, console)
     try:
         day.play()
         show_trace(console, *day.trace())
-    except (DayError, httpx.HTTPError) as error:
+    except (DayError, StackError, httpx.HTTPError) as error:
         console.print(f"[red]The day stopped:[/] {error}")
         sys.exit(1)
     for service in ("intake", "scheduling", "monitoring", "notifications"):

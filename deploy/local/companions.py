@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from fastapi import FastAPI, HTTPException, Request, Response
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from deploy.local.processes import write_whole
+
 TOKEN_SECONDS = 8 * 3600
 KID = "local-1"
 KEEP = 50_000
@@ -56,9 +58,8 @@ def signing_key(path: Path) -> rsa.RSAPrivateKey:
     """The issuer's key, made once per stack."""
     if not path.exists():
         made = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        encoding = serialization.Encoding.PEM
-        path.write_bytes(made.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-        path.chmod(0o600)
+        form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        write_whole(path, made.private_bytes(*form).decode())
     key = serialization.load_pem_private_key(path.read_bytes(), None)
     assert isinstance(key, rsa.RSAPrivateKey)  # noqa: S101 - we wrote it
     return key

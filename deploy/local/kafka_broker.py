@@ -1,6 +1,7 @@
 """A real Apache Kafka in KRaft mode: SCRAM for the services, a plain listener for the operator on loopback."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -9,6 +10,8 @@ from pathlib import Path
 from deploy.local import processes
 from deploy.local.processes import StackError
 
+JAVA_VERSION = 17
+FORMATTED = "kafka.formatted"
 POM = Path(__file__).parent / "kafka" / "pom.xml"
 
 
@@ -20,9 +23,12 @@ def jars(cache: Path) -> str:
     libs = cache / "kafka" / "libs"
     if not list(libs.glob("kafka_2.13-*.jar")):
         _need("mvn", "maven")
-        command = ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={libs}"]
+        fetched = cache / "kafka" / f"libs-{os.getpid()}"
+        command = ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={fetched}"]
         if subprocess.run(command, check=False).returncode:
             raise StackError("Maven could not fetch Apache Kafka. Check its network settings, or set KAFKA_HOME.")
+        shutil.rmtree(libs, ignore_errors=True)
+        fetched.rename(libs)
     return f"{libs}/*"
 
 
@@ -36,16 +42,35 @@ def _need(program: str, package: str) -> None:
         raise StackError(f"{program} is missing. Install it (Debian: apt install {package}) and try again.")
 
 
+def need_java() -> None:
+    """Raises StackError when there is none, or one that is too old for Kafka 4."""
+    _need("java", "openjdk-17-jre-headless")
+    said = subprocess.run(["java", "-version"], check=False, capture_output=True, text=True).stderr
+    found = re.search(r'version "(?:1\.)?(\d+)', said)
+    if found is None or int(found[1]) < JAVA_VERSION:
+        raise StackError(
+            f"Java {JAVA_VERSION} or later is needed; `java` on the PATH is {found[1] if found else 'of no known version'}. "
+            f"Install it (Debian: apt install openjdk-{JAVA_VERSION}-jre-headless) and put it first on the PATH."
+        )
+
+
 def start(home: Path, cache: Path, ports: Mapping[str, int], passwords: Mapping[str, str]) -> None:
     """Format on the first start, then run; returns when the operator's listener answers."""
-    _need("java", "openjdk-17-jre-headless")
+    need_java()
     classpath, properties = jars(cache), home / "kafka.properties"
     properties.write_text(_properties(home / "data" / "kafka", ports))
-    if not (home / "data" / "kafka" / "meta.properties").exists():
+    if not _is_formatted(home):
+        shutil.rmtree(home / "data" / "kafka", ignore_errors=True)
         _format(classpath, properties, passwords)
+        (home / "data" / FORMATTED).touch()
     flags = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=WARN"]
     processes.start(home, "kafka", ["java", *flags, "-cp", classpath, "kafka.Kafka", str(properties)])
     processes.wait_for_port(ports["operator"], home, "kafka", 40)
+
+
+def _is_formatted(home: Path) -> bool:
+    """A storage whose formatting was cut short has the file that Kafka looks for, and no users."""
+    return (home / "data" / FORMATTED).exists() or (home / "data" / "kafka" / "__cluster_metadata-0").exists()
 
 
 def _format(classpath: str, properties: Path, passwords: Mapping[str, str]) -> None:

@@ -1,18 +1,22 @@
 """A real mongod as a single-node replica set with authentication."""
 
+import contextlib
 import importlib.util
 import os
 import secrets
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pymongo import MongoClient
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure
 
 from deploy.local import processes
 from deploy.local.processes import StackError
+
+_UNAUTHORIZED, _ALREADY_INITIALIZED = 13, 23
 
 
 def binary() -> str:
@@ -33,8 +37,7 @@ def start(home: Path, port: int, admin_password: str) -> str:
     data, key = home / "data" / "mongod", home / "mongod.key"
     data.mkdir(parents=True, exist_ok=True)
     if not key.exists():
-        key.write_text(secrets.token_hex(48))
-        key.chmod(0o400)
+        processes.write_whole(key, secrets.token_hex(48), 0o600)
     command = [binary(), "--dbpath", str(data), "--port", str(port), "--bind_ip", "127.0.0.1", "--replSet", "rs0"]
     processes.start(
         home,
@@ -53,22 +56,42 @@ def start(home: Path, port: int, admin_password: str) -> str:
     processes.wait_for_port(port, home, "mongod")
     uri = f"mongodb://admin:{admin_password}@127.0.0.1:{port}/?replicaSet=rs0&authSource=admin"
     _initiate(port, admin_password)
+    _need_admin(uri, data)
     return uri
 
 
 def _initiate(port: int, password: str) -> None:
+    """Each step by itself: a first start may have been stopped between them."""
     member = {"_id": 0, "host": f"127.0.0.1:{port}"}
     with MongoClient[Any](
         f"mongodb://127.0.0.1:{port}/?directConnection=true", serverSelectionTimeoutMS=10_000
     ) as local:
-        try:
+        with _unless_done():
             local.admin.command("replSetInitiate", {"_id": "rs0", "members": [member]})
-        except PyMongoError as error:
-            if "already initialized" not in str(error) and "requires authentication" not in str(error):
-                raise
-            return
         _wait_primary(local)
-        local.admin.command("createUser", "admin", pwd=password, roles=["root"])
+        with _unless_done():
+            local.admin.command("createUser", "admin", pwd=password, roles=["root"])
+
+
+@contextlib.contextmanager
+def _unless_done() -> Iterator[None]:
+    """Whoever has no password may do this on loopback until the first user is there."""
+    try:
+        yield
+    except OperationFailure as error:
+        if error.code not in (_UNAUTHORIZED, _ALREADY_INITIALIZED):
+            raise
+
+
+def _need_admin(uri: str, data: Path) -> None:
+    try:
+        with MongoClient[Any](uri) as client:
+            client.admin.command("ping")
+    except OperationFailure:
+        raise StackError(
+            f"The store in {data} has another administrator's password than secrets.json beside it. "
+            "Put that file back, or remove both to begin with an empty store."
+        ) from None
 
 
 def _wait_primary(client: MongoClient[Any]) -> None:

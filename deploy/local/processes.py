@@ -30,8 +30,12 @@ def start(home: Path, name: str, command: Sequence[str], env: Mapping[str, str] 
             start_new_session=True,
             env={**os.environ, **(env or {})},
         )
-    started = psutil.Process(child.pid).create_time()
-    (home / "run" / f"{name}.pid").write_text(f"{child.pid} {started}\n")
+    try:
+        started = psutil.Process(child.pid).create_time()
+        (home / "run" / f"{name}.pid").write_text(f"{child.pid} {started}\n")
+    except BaseException:
+        child.kill()  # nobody would find it again
+        raise
     return child.pid
 
 
@@ -62,6 +66,16 @@ def stop(home: Path, chosen: Sequence[str]) -> None:
         process.kill()
     for name in chosen:
         (home / "run" / f"{name}.pid").unlink(missing_ok=True)
+
+
+def write_whole(path: Path, text: str, mode: int = 0o600) -> None:
+    """All of it or nothing, whenever the program is stopped."""
+    made = path.with_suffix(".new")
+    made.unlink(missing_ok=True)
+    made.touch(mode)
+    made.write_text(text)
+    made.chmod(mode)
+    made.replace(path)
 
 
 def need_free_port(port: int, what: str) -> None:

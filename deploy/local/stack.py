@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import secrets
@@ -16,18 +17,23 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from pymongo.uri_parser import parse_uri
 
 from deploy import rights
 from deploy.local import companions, kafka_broker, mongodb, processes
 from deploy.local.processes import StackError
 from shared.clock import ScaledClock
+from shared.messaging.kafka import KafkaAddress
+from shared.messaging.provision import Copies, ensure_topics
 from shared.messaging.topics import SERVICES
-from shared.service import create_topics
 
 ROOT = Path(__file__).resolve().parents[2]
 CLINIC = "01920000-0000-7000-8000-000000000001"
 FREE_BYTES = 2 * 1024**3
 READY_SECONDS = 40.0
+CLOCK_FILE = "clock.jsonl"
+STORES = ("mongod", "kafka")
+COPIES = Copies(replication_factor=1, min_insync_replicas=1)
 _FIXED = {"mongod": 27117, "operator": 29092, "services": 29093, "controller": 29094, "companions": 8090, "smtp": 8025}
 _FIXED |= {name: 8001 + number for number, name in enumerate(SERVICES)}
 _FIXED |= {f"{name}-health": 8101 + number for number, name in enumerate(SERVICES)}
@@ -65,6 +71,12 @@ class Stack:
         self.parts: Sequence[Part] = [self._part(service, "all", 1, service) for service in SERVICES]
 
     @property
+    def _given(self) -> list[str]:
+        """Stores that the environment names; they are used as they are, neither started nor stopped."""
+        names = {"mongod": "MONGODB_URI", "kafka": "KAFKA_BOOTSTRAP_SERVERS"}
+        return [store for store, name in names.items() if os.environ.get(name)]
+
+    @property
     def issuer(self) -> str:
         return f"http://127.0.0.1:{self.ports['companions']}"
 
@@ -81,7 +93,7 @@ class Stack:
 
     def now(self) -> datetime:
         """Clinical time, as the services see it."""
-        return ScaledClock(self.home / "clock.jsonl").clinical_now()
+        return ScaledClock(self.home / CLOCK_FILE).clinical_now()
 
     def url(self, service: str) -> str:
         return f"http://127.0.0.1:{self.ports[service]}"
@@ -109,21 +121,36 @@ class Stack:
         self.parts = found
 
     def up(self, report: Report = silent, *, replicas: int = 0) -> None:
-        """`replicas`: 0 runs each service as one process. Raises StackError, whose text says what to do."""
+        """`replicas`: 0 runs each service as one process. Returns at once when these roles and this code are up already.
+
+        Stores that run are kept, the rest is started anew. Whatever goes wrong, nothing is left running. Raises
+        StackError, whose text says what to do.
+        """
+        with report("checking disk and Java"):
+            _need_disk(self.home)
+            if "kafka" not in self._given:
+                kafka_broker.need_java()
         if replicas:
             self.split(replicas)
         if self.is_up():
             return
-        self.down()
-        with report("checking ports and disk"):
-            self._check()
+        try:
+            self._start(report)
+        except BaseException:
+            self.down()
+            raise
+
+    def _start(self, report: Report) -> None:
+        self._stop_services()
+        with report("checking the ports"):
+            self._need_ports()
         self.start_stores(report)
         with report("starting the issuer, the sinks and the trace receiver"):
             arguments = [str(self.home), str(self.ports["companions"]), str(self.ports["smtp"])]
             processes.start(self.home, "companions", [sys.executable, "-m", "deploy.local.companions", *arguments])
             processes.wait_for_port(self.ports["companions"], self.home, "companions")
         with report("migrating the four databases"):
-            asyncio.run(self._migrate())
+            self.migrate()
         with report("starting the services"):
             for part in self.parts:
                 self.start_part(part)
@@ -133,16 +160,17 @@ class Stack:
                 self.wait_ready(part)
 
     def start_stores(self, report: Report = silent) -> None:
-        if not os.environ.get("MONGODB_URI"):
+        """Those that are neither running nor given by the environment."""
+        if "mongod" not in self._given and not processes.running(self.home, "mongod"):
             with report("starting MongoDB (a replica set with one user per service)"):
                 mongodb.start(self.home, self.ports["mongod"], self.secrets["admin"])
-        if not os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+        if "kafka" not in self._given and not processes.running(self.home, "kafka"):
             with report("starting Apache Kafka 4.3 (KRaft, SASL; the first time its jars are fetched)"):
                 passwords = {name: self.secrets[name] for name in SERVICES}
                 kafka_broker.start(self.home, self.cache, self.ports, passwords)
         with report("creating topics, users and permissions"):
-            asyncio.run(create_topics(self.kafka))
-            if not os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+            asyncio.run(ensure_topics(KafkaAddress(self.kafka), COPIES))
+            if "kafka" not in self._given:
                 asyncio.run(rights.grant(self.kafka))
             rights.make_all_users(self.mongodb_uri, self.secrets)
 
@@ -151,37 +179,44 @@ class Stack:
         processes.start(self.home, part.name, command, self.environment(part.service, part))
 
     def is_up(self) -> bool:
-        """True when every service of this stack answers that it is ready."""
-        if not (self.home / "stack.json").exists():
+        """True when just these processes run, with this code, and each answers that it is ready."""
+        path = self.home / "stack.json"
+        started = json.loads(path.read_text()) if path.exists() else {}
+        if (started.get("parts"), started.get("code")) != (self._names(), code_version()):
             return False
         with contextlib.suppress(httpx.HTTPError):
             ready = [httpx.get(f"{_loopback(part.health_port)}/readyz", timeout=1) for part in self.parts]
             return all(answer.status_code == 200 for answer in ready)
         return False
 
+    def _names(self) -> list[str]:
+        return [part.name for part in self.parts]
+
     def down(self) -> None:
         """Services first, so that they can drain; then the rest, then the stores."""
-        names = processes.names(self.home)
-        stores = [name for name in names if name in ("mongod", "kafka")]
-        processes.stop(self.home, [name for name in names if name not in stores and name != "companions"])
-        processes.stop(self.home, ["companions"])
-        processes.stop(self.home, stores)
+        self._stop_services()
+        processes.stop(self.home, STORES)
+
+    def _stop_services(self) -> None:
         (self.home / "stack.json").unlink(missing_ok=True)
+        others = [name for name in processes.names(self.home) if name not in STORES]
+        processes.stop(self.home, [name for name in others if name != "companions"])
+        processes.stop(self.home, ["companions"])
 
     def environment(self, service: str, part: Part | None = None) -> dict[str, str]:
         part = part or self._part(service, "all", 1, service)
         prefix, password = service.upper(), self.secrets[service]
-        host = f"127.0.0.1:{self.ports['mongod']}"
+        store = parse_uri(self.mongodb_uri)
+        host = ",".join(f"{name}:{port}" for name, port in store["nodelist"])
+        options = f"replicaSet={store['options'].get('replicaSet', 'rs0')}&authSource={service}"
         owner = f"{service}-migrate:{self.secrets[service + '-migrate']}"
         values = {
             "ENVIRONMENT": "local",
-            "MONGODB_URI": f"mongodb://{service}:{password}@{host}/?replicaSet=rs0&authSource={service}",
-            "MONGODB_MIGRATE_URI": f"mongodb://{owner}@{host}/?replicaSet=rs0&authSource={service}",
-            "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{self.ports['services']}",
-            "KAFKA_USERNAME": service,
-            "KAFKA_PASSWORD": password,
-            "KAFKA_REPLICATION_FACTOR": "1",
-            "KAFKA_MIN_INSYNC_REPLICAS": "1",
+            "MONGODB_URI": f"mongodb://{service}:{password}@{host}/?{options}",
+            "MONGODB_MIGRATE_URI": f"mongodb://{owner}@{host}/?{options}",
+            **self._kafka_of(service),
+            "KAFKA_REPLICATION_FACTOR": str(COPIES.replication_factor),
+            "KAFKA_MIN_INSYNC_REPLICAS": str(COPIES.min_insync_replicas),
             "OIDC_ISSUER": self.issuer,
             "OIDC_JWKS_URL": f"{self.issuer}/jwks",
             "API_PORT": str(part.port),
@@ -193,7 +228,7 @@ class Stack:
             "AUDIT_ANCHOR_PATH": str(self.home / "audit" / f"{service}.jsonl"),
             "OTLP_ENDPOINT": self.issuer,
             "TRACE_RATIO": "1",
-            "CLINICAL_CLOCK_PATH": str(self.home / "clock.jsonl"),
+            "CLINICAL_CLOCK_PATH": str(self.home / CLOCK_FILE),
         }
         if service == "intake":
             values["PUBLISHABLE_KEYS"] = f"pk_local_demo:{CLINIC}"
@@ -208,6 +243,21 @@ class Stack:
             }
         return {f"{prefix}_{name}": text for name, text in values.items()} | self.overrides
 
+    def _kafka_of(self, service: str) -> dict[str, str]:
+        """Its own user at our broker; a broker that is given has no users of ours."""
+        if "kafka" in self._given:
+            return {"KAFKA_BOOTSTRAP_SERVERS": self.kafka}
+        servers = f"127.0.0.1:{self.ports['services']}"
+        return {
+            "KAFKA_BOOTSTRAP_SERVERS": servers,
+            "KAFKA_USERNAME": service,
+            "KAFKA_PASSWORD": self.secrets[service],
+        }
+
+    def migrate(self) -> None:
+        """The four at once. Raises StackError when one fails."""
+        asyncio.run(self._migrate())
+
     async def _migrate(self) -> None:
         jobs = []
         for service in SERVICES:
@@ -218,19 +268,21 @@ class Stack:
         if any([await job.wait() for job in jobs]):
             raise StackError("A migration failed; its reason stands above.")
 
-    def _check(self) -> None:
-        if shutil.disk_usage(self.home).free < FREE_BYTES:
-            raise StackError(f"Less than 2 GB are free at {self.home}. Make room and try again.")
+    def _need_ports(self) -> None:
+        of_stores = {"mongod": ["mongod"], "kafka": ["operator", "services", "controller"]}
+        there = [name for name in STORES if name in self._given or processes.running(self.home, name)]
+        kept = [port for name in there for port in of_stores[name]]
         for name, port in self.ports.items():
-            processes.need_free_port(port, name)
+            if name not in kept:
+                processes.need_free_port(port, name)
 
     def wait_ready(self, part: Part, seconds: float = READY_SECONDS) -> None:
-        """Raises StackError when it is not ready in time."""
+        """Until nothing of it is degraded either. Raises StackError when that takes longer, and when it has ended."""
         deadline, last = time.monotonic() + seconds, "no answer"
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and processes.running(self.home, part.name):
             with contextlib.suppress(httpx.HTTPError):
                 answer = httpx.get(f"{_loopback(part.health_port)}/readyz", timeout=1)
-                if answer.status_code == 200:
+                if answer.json()["status"] == "ready":
                     return
                 last = answer.text
             time.sleep(0.05)
@@ -248,10 +300,10 @@ class Stack:
             "services": services,
             "issuer": self.issuer,
             "sinks": sinks,
+            "parts": self._names(),
+            "code": code_version(),
         }
-        path = self.home / "stack.json"
-        path.write_text(json.dumps(addresses, indent=1))
-        path.chmod(0o600)
+        processes.write_whole(self.home / "stack.json", json.dumps(addresses, indent=1))
 
     def _pids(self, service: str) -> list[int]:
         found = [processes.running(self.home, name) for name in processes.names(self.home) if name.startswith(service)]
@@ -266,6 +318,25 @@ def _loopback(port: int) -> str:
     return f"http://127.0.0.1:{port}"
 
 
+def code_version() -> str:
+    """Changes with every file that a process of the stack runs or reads."""
+    digest = hashlib.sha256((ROOT / "requirements.txt").read_bytes())
+    for folder in ("shared", "services", "deploy"):
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.suffix in (".py", ".yaml"):
+                digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _need_disk(home: Path) -> None:
+    free = shutil.disk_usage(home).free
+    if free < FREE_BYTES:
+        raise StackError(
+            f"{free / 1024**3:.1f} GB are free at {home}, 2 GB are needed. Make room: `make down`, then remove "
+            f"{home / 'data'} and {home / 'log'} (what this stack has stored) or other files of yours."
+        )
+
+
 def _secrets(path: Path) -> dict[str, str]:
     """Made once per stack and kept, readable by the owner only; what a later version needs is added."""
     known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
@@ -274,6 +345,5 @@ def _secrets(path: Path) -> dict[str, str]:
     made |= {name: b64encode(secrets.token_bytes(32)).decode() for name in keys}
     whole = made | known
     if whole != known:
-        path.touch(0o600)
-        path.write_text(json.dumps(whole))
+        processes.write_whole(path, json.dumps(whole))
     return whole

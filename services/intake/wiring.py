@@ -18,16 +18,13 @@ PROTOCOLS = Path(__file__).parent / "protocols"
 
 
 def wire(settings: IntakeSettings, _mongo: Mongo, ring: KeyRing) -> Wiring:
-    if settings.transport_key_ring is None:
-        raise ValueError("INTAKE_TRANSPORT_KEY_RING is needed")
-    pairs = [item.partition(":") for item in settings.publishable_keys.split(",") if item]
     deps = Deps(
         vault=Vault(ring),
         transport=TransportCipher(KeyRing(settings.transport_key_ring.get_secret_value())),
         plans=load(PROTOCOLS / "plans.yaml", PlanProtocol),
         consents=load(PROTOCOLS / "consents.yaml", ConsentProtocol),
         risk=load(PROTOCOLS / "risk.yaml", RiskProtocol),
-        publishable_keys={key: clinic for key, _, clinic in pairs},
+        publishable_keys=settings.clinic_of_key(),
     )
     return Wiring(
         deps=deps,

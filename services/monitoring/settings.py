@@ -1,6 +1,6 @@
 from pydantic_settings import SettingsConfigDict
 
-from shared.settings import ServiceSettings
+from shared.settings import Port, ServiceSettings
 
 
 class MonitoringSettings(ServiceSettings):
@@ -9,5 +9,5 @@ class MonitoringSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="MONITORING_", frozen=True, extra="ignore")
 
     mongodb_database: str = "monitoring"
-    api_port: int = 8003
-    health_port: int = 8103
+    api_port: Port = 8003
+    health_port: Port = 8103

@@ -45,8 +45,11 @@ async def sessions_with_engines(reader: Reader, ids: Sequence[str]) -> dict[str,
     """Session and engine by session, in one visit. Of any clinic: a batch of readings is from several, its caller compares."""
     engine = {"from": ENGINES, "localField": "_id", "foreignField": "_id", "as": "engine"}
     stages: list[Document] = [{"$match": {"_id": {"$in": list(ids)}}}, {"$lookup": engine}]
-    rows = await reader.plumbing(SESSIONS).aggregate(stages)
-    return {row["_id"]: (row, next(iter(row.pop("engine")), None)) for row in rows}
+    found: dict[str, tuple[Document, Document | None]] = {}
+    for row in await reader.plumbing(SESSIONS).aggregate(stages):
+        engines = [reader.shapes.read(ENGINES, engine) for engine in row.pop("engine")]
+        found[row["_id"]] = (reader.shapes.read(SESSIONS, row), engines[0] if engines else None)
+    return found
 
 
 async def readings_by_id(reader: Reader, ids: Sequence[str]) -> dict[str, Document]:

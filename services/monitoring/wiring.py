@@ -19,6 +19,7 @@ from services.monitoring.settings import MonitoringSettings
 from services.monitoring.store import INDEXES
 from services.monitoring.usecases.deps import Deps
 from shared.ids import new_id
+from shared.loops import Loop
 from shared.messaging.kafka import KafkaAddress, new_producer
 from shared.persistence.mongo import Mongo
 from shared.persistence.vault import KeyRing, Vault
@@ -62,8 +63,9 @@ def wire(settings: MonitoringSettings, mongo: Mongo, ring: KeyRing) -> Wiring:
         routers=[router],
         indexes=INDEXES,
         event_handlers=EVENT_HANDLERS,
-        background={"ticks": evaluator.run},
-        everywhere={"memory": memory.run, "beats": beats.run},
+        background={"ticks": Loop.of(evaluator)},
+        everywhere={"memory": Loop.of(memory), "beats": Loop.of(beats)},
+        serves_without_store=True,
         republish=REPUBLISH,
     )
 

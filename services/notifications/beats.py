@@ -33,16 +33,18 @@ LOOK_BACK = timedelta(days=1)
 
 
 class Watch:
-    """Two tasks, `listen` and `look`. Findings are rows with ids of their own, so several processes page once."""
+    """Two loops, `listen` and `look`. Findings are rows with ids of their own, so several processes page once."""
 
     def __init__(self, mongo: Mongo, deps: Deps, connect: Callable[[], AIOKafkaConsumer]) -> None:
         self._mongo, self._deps, self._connect = mongo, deps, connect
         self._listening_since: float | None = None
         self._reported: set[str] = set()
+        self.last_listened = self.last_looked = mongo.clock.monotonic()
 
     async def listen(self, stop: asyncio.Event) -> None:
         """Until `stop`; a broker that is away is silence, and is found as such."""
         while not stop.is_set():
+            self.last_listened = self._mongo.clock.monotonic()
             consumer = self._connect()
             try:
                 async with asyncio.timeout(20):
@@ -53,6 +55,7 @@ class Watch:
                 if self._listening_since is None:
                     self._listening_since = self._mongo.clock.monotonic()
                 while not stop.is_set():
+                    self.last_listened = self._mongo.clock.monotonic()
                     for rows in (await consumer.getmany(timeout_ms=500)).values():
                         await self._take(rows)
             except (KafkaError, TimeoutError, OSError) as error:
@@ -65,6 +68,7 @@ class Watch:
 
     async def _take(self, rows: list[Any]) -> None:
         for row in rows:
+            self.last_listened = self._mongo.clock.monotonic()
             try:
                 envelope, value = read_record(row.headers, row.value)
                 beat = EvaluatorBeat.read(value or b"")
@@ -83,6 +87,7 @@ class Watch:
     async def look(self, stop: asyncio.Event) -> None:
         """Until `stop`. What began while nobody listened is judged only after listening as long as silence may last."""
         while not stop.is_set():
+            self.last_looked = self._mongo.clock.monotonic()
             try:
                 since = self._listening_since
                 if since is not None and self._mongo.clock.monotonic() - since > SILENCE.total_seconds() + 5:

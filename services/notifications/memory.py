@@ -38,16 +38,17 @@ NOBODY = Book({}, {})
 class PagerBook:
     """One per worker; `page` is called for an alarm whose transaction failed, as often as it is tried again."""
 
-    def __init__(self, mongo: Mongo, deps: Deps) -> None:
-        self._mongo, self._deps = mongo, deps
+    def __init__(self, mongo: Mongo, deps: Deps, providers: Mapping[str, Sequence[Provider]]) -> None:
+        self._mongo, self._deps, self._providers = mongo, deps, providers
+        self.last_attempt = mongo.clock.monotonic()
         self._books: dict[str, Book] = {}
-        self.providers: Mapping[str, Sequence[Provider]] = {}
         self._seen: dict[str, datetime] = {}
         self._sent: set[str] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Refresh until `stop`; what cannot be refreshed stays as it is."""
         while not stop.is_set():
+            self.last_attempt = self._mongo.clock.monotonic()
             with contextlib.suppress(StillwaterError, PyMongoError):
                 await self.refresh()
             with contextlib.suppress(TimeoutError):
@@ -56,6 +57,7 @@ class PagerBook:
     async def refresh(self) -> None:
         found: dict[str, Book] = {}
         for clinic_id in await clinics_with_staff(self._mongo):
+            self.last_attempt = self._mongo.clock.monotonic()
             reader = self._mongo.reader(system_scope(clinic_id, "notifications.memory"))
             found[clinic_id] = await directory.open_book(reader, self._deps)
         self._books = found
@@ -104,7 +106,7 @@ class PagerBook:
         text = page_text(alarm, raised_at, now, self._deps.policy.old_after_s)
         key = derived_id("attempt", identifier, "0", f"{channel}.0")
         try:
-            await self.providers[channel][0].send(key, to, {"text": text, "alarm": alarm})
+            await self._providers[channel][0].send(key, to, {"text": text, "alarm": alarm})
         except (Refused, Unreached) as error:
             log.warning("memory.page_failed", extra={"code": error.code, "channel": channel})
             return

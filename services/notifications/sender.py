@@ -44,10 +44,12 @@ class Sender:
         self._sweep_s = 0.25 if urgent else 1.0
         self._parallel = parallel
         self._running: dict[str, asyncio.Task[None]] = {}
+        self.last_attempt = mongo.clock.monotonic()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`; then what is being sent is finished."""
         while not stop.is_set():
+            self.last_attempt = self._mongo.clock.monotonic()
             self._outbound.signal.clear()
             self._send_prepared()
             try:

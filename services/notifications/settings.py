@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from shared.settings import ServiceSettings
+from shared.settings import Name, Port, Ring, ServiceSettings, Url, is_url
 
 
 class NotificationsSettings(ServiceSettings):
@@ -17,23 +17,29 @@ class NotificationsSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="NOTIFICATIONS_", frozen=True, extra="ignore")
 
     mongodb_database: str = "notifications"
-    api_port: int = 8004
-    health_port: int = 8104
-    smtp_host: str
-    smtp_port: int
+    api_port: Port = 8004
+    health_port: Port = 8104
+    transport_key_ring: Ring
+    smtp_host: Name
+    smtp_port: Port
     smtp_from: str = "clinic@stillwater.example"
     smtp_username: str | None = None
     smtp_password: SecretStr | None = None
     sms_url: str
     pager_url: str
     fallback_pager: str
-    public_url: str
+    public_url: Url
 
-    @field_validator("sms_url", "pager_url", "public_url")
+    @field_validator("sms_url", "pager_url")
     @classmethod
-    def _is_http(cls, text: str) -> str:
-        if not all(url.strip().startswith(("http://", "https://")) for url in text.split(",")):
-            raise ValueError("must be http or https URLs")
+    def _are_urls(cls, text: str) -> str:
+        for url in text.split(","):
+            is_url(url.strip())
+        return text.rstrip("/")
+
+    @field_validator("public_url")
+    @classmethod
+    def _without_a_slash(cls, text: str) -> str:
         return text.rstrip("/")
 
     @field_validator("fallback_pager")

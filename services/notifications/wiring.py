@@ -1,8 +1,8 @@
 """The only place of notifications that names concrete classes."""
 
-import asyncio
 import os
 import socket
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx
@@ -13,27 +13,26 @@ from services.notifications.escalation import EscalationPolicy
 from services.notifications.handlers import ALARM_HANDLERS, EVENT_HANDLERS, TIMER_HANDLERS
 from services.notifications.memory import PagerBook
 from services.notifications.messages import MessageTexts
-from services.notifications.providers import TIMEOUT_SECONDS, providers
+from services.notifications.providers import TIMEOUT_SECONDS, Provider, providers
 from services.notifications.routes import router
 from services.notifications.sender import Sender
 from services.notifications.settings import NotificationsSettings
 from services.notifications.store import INDEXES
 from services.notifications.usecases.deps import Deps, Outbound
 from shared.ids import new_id
+from shared.loops import Loop
 from shared.messaging.kafka import KafkaAddress
 from shared.persistence.mongo import Mongo
 from shared.persistence.vault import KeyRing, TransportCipher, Vault
 from shared.protocols import load
-from shared.service import Service, Task, Wiring
+from shared.service import Service, Wiring
 
 PROTOCOLS = Path(__file__).parent / "protocols"
 PAGES_AT_ONCE, MAILS_AT_ONCE = 64, 8
 
 
 def make_deps(settings: NotificationsSettings, ring: KeyRing) -> Deps:
-    """Raises ProtocolError for content that is not valid, ValueError without the transport key ring."""
-    if settings.transport_key_ring is None:
-        raise ValueError("NOTIFICATIONS_TRANSPORT_KEY_RING is needed")
+    """Raises ProtocolError for content that is not valid."""
     return Deps(
         vault=Vault(ring),
         transport=TransportCipher(KeyRing(settings.transport_key_ring.get_secret_value())),
@@ -48,23 +47,9 @@ def make_deps(settings: NotificationsSettings, ring: KeyRing) -> Deps:
     )
 
 
-def _sending(mongo: Mongo, deps: Deps, settings: NotificationsSettings, *, urgent: bool) -> Task:
-    parallel = PAGES_AT_ONCE if urgent else MAILS_AT_ONCE
-
-    async def run(stop: asyncio.Event) -> None:
-        async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS) as client:
-            await Sender(mongo, deps, providers(settings, client), urgent=urgent, parallel=parallel).run(stop)
-
-    return run
-
-
-def _remembering(book: PagerBook, settings: NotificationsSettings) -> Task:
-    async def run(stop: asyncio.Event) -> None:
-        async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS) as client:
-            book.providers = providers(settings, client)
-            await book.run(stop)
-
-    return run
+def _providers(settings: NotificationsSettings) -> Mapping[str, Sequence[Provider]]:
+    """With connections of their own; they end with the process."""
+    return providers(settings, httpx.AsyncClient(timeout=TIMEOUT_SECONDS))
 
 
 def _beats_reader(settings: NotificationsSettings) -> AIOKafkaConsumer:
@@ -74,7 +59,9 @@ def _beats_reader(settings: NotificationsSettings) -> AIOKafkaConsumer:
 
 def wire(settings: NotificationsSettings, mongo: Mongo, ring: KeyRing) -> Wiring:
     deps = make_deps(settings, ring)
-    book = PagerBook(mongo, deps)
+    book = PagerBook(mongo, deps, _providers(settings))
+    pages = Sender(mongo, deps, _providers(settings), urgent=True, parallel=PAGES_AT_ONCE)
+    mails = Sender(mongo, deps, _providers(settings), urgent=False, parallel=MAILS_AT_ONCE)
     watch = Watch(mongo, deps, lambda: _beats_reader(settings))
     return Wiring(
         deps=deps,
@@ -85,11 +72,11 @@ def wire(settings: NotificationsSettings, mongo: Mongo, ring: KeyRing) -> Wiring
         timer_handlers=TIMER_HANDLERS,
         without_store=book.page,
         background={
-            "sender.pages": _sending(mongo, deps, settings, urgent=True),
-            "sender.mail": _sending(mongo, deps, settings, urgent=False),
-            "watch.listen": watch.listen,
-            "watch.look": watch.look,
-            "memory": _remembering(book, settings),
+            "sender.pages": Loop.of(pages),
+            "sender.mail": Loop.of(mails),
+            "watch.listen": Loop(watch.listen, lambda: watch.last_listened),
+            "watch.look": Loop(watch.look, lambda: watch.last_looked),
+            "memory": Loop.of(book),
         },
     )
 

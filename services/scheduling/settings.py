@@ -1,6 +1,6 @@
 from pydantic_settings import SettingsConfigDict
 
-from shared.settings import ServiceSettings
+from shared.settings import Port, ServiceSettings
 
 
 class SchedulingSettings(ServiceSettings):
@@ -9,5 +9,5 @@ class SchedulingSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="SCHEDULING_", frozen=True, extra="ignore")
 
     mongodb_database: str = "scheduling"
-    api_port: int = 8002
-    health_port: int = 8102
+    api_port: Port = 8002
+    health_port: Port = 8102

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from shared.messaging.topics import MAX_BATCH_BYTES, MAX_REQUEST_BYTES, TOPICS
+from shared.messaging.topics import MAX_BATCH_BYTES, MAX_REQUEST_BYTES
 from shared.settings import ServiceSettings
 
 STOP_SECONDS = 5.0
@@ -87,21 +86,3 @@ async def kill(producer: AIOKafkaProducer) -> None:
     for closing in (producer._sender.close(), producer.client.close()):  # noqa: SLF001
         with contextlib.suppress(Exception, asyncio.CancelledError):
             await asyncio.wait_for(closing, STOP_SECONDS)
-
-
-async def ensure_topics(address: KafkaAddress, replication_factor: int, min_insync_replicas: int) -> list[str]:
-    """Create what is missing; returns the names that were created. Auto-creation is off in the broker."""
-    admin = AIOKafkaAdminClient(**address.options())
-    await admin.start()
-    try:
-        present = set(await admin.list_topics())
-        missing = [
-            NewTopic(topic.name, topic.partitions, replication_factor, topic_configs=topic.config(min_insync_replicas))
-            for topic in TOPICS
-            if topic.name not in present
-        ]
-        if missing:
-            await admin.create_topics(missing)
-        return [topic.name for topic in missing]
-    finally:
-        await admin.close()

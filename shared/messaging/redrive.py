@@ -35,6 +35,7 @@ class Redrive:
 
     def __init__(self, mongo: Mongo, pipelines: Mapping[str, Pipeline], by: str) -> None:
         self._mongo, self._pipelines, self._by = mongo, pipelines, by
+        self.last_attempt = mongo.clock.monotonic()
 
     async def find(self, query: Mapping[str, Any], limit: int = 0) -> list[Document]:
         """Open letters in the order of their topics."""
@@ -63,6 +64,7 @@ class Redrive:
         Looked for again every minute: in a roll-out the old code goes on refusing while the new code has started.
         """
         while not stop.is_set():
+            self.last_attempt = self._mongo.clock.monotonic()
             try:
                 await self.redrive_known(stop)
             except (StillwaterError, PyMongoError) as error:
@@ -74,6 +76,7 @@ class Redrive:
         known = {"code": UNKNOWN_TYPE, "type": {"$in": list(REGISTRY)}}
         while letters := await self.find(known, limit=AT_ONCE):
             for letter in letters:
+                self.last_attempt = self._mongo.clock.monotonic()
                 outcome = await self.redrive(letter)
                 log.info("redrive.known_type", extra={"code": type(outcome).__name__, "group": letter["group"]})
                 if stop.is_set() or isinstance(outcome, Reject | Retry):

@@ -22,6 +22,7 @@ class OutboxWatch:
 
     async def run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
+            self.last_attempt = self._mongo.clock.monotonic()
             try:
                 await self._listen(stop)
             except PyMongoError as error:

@@ -19,8 +19,7 @@ def command(service: Service) -> click.Command:
         """
 
         async def work(process: Process) -> int:
-            ring = KeyRing(service.settings().key_ring.get_secret_value())
-            return await rotate(process.mongo, ring)
+            return await rotate(process.mongo, process.runtime.ring)
 
         run_task(service, work)
 

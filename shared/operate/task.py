@@ -7,15 +7,14 @@ import click
 import uvloop
 
 from shared.errors import StillwaterError
-from shared.service import Process, Service
-from shared.settings import read_settings
+from shared.service import Process, Service, open_process
 
 
 def run_task(service: Service, work: Callable[[Process], Awaitable[int]]) -> None:
     """Run `work` and exit with what it returns; 1 with the reason when the store does not answer."""
 
     async def whole() -> int:
-        process = Process(service, read_settings(service.name, service.settings), "task")
+        process = open_process(service, "task")
         try:
             return await work(process)
         finally:

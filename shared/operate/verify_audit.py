@@ -9,10 +9,11 @@ from typing import Literal
 
 import click
 
+from shared.keys import read_key
 from shared.operate.task import run_task
 from shared.persistence.chain import AUDIT, BLOCKS, GENESIS, block_hash, read_anchors, row_digest
 from shared.persistence.mongo import Document, Mongo
-from shared.persistence.sealer import EMPTY_BLOCK_EVERY, WINDOW, audit_key
+from shared.persistence.sealer import EMPTY_BLOCK_EVERY, WINDOW
 from shared.service import Process, Service
 
 Fault = Literal[
@@ -202,8 +203,8 @@ def command(service: Service) -> click.Command:
         """Look for changed, removed, inserted or reordered audit rows and blocks, and for a cut tail; 1 if any."""
 
         async def work(process: Process) -> int:
-            settings = service.settings()
-            key = audit_key(settings.audit_key.get_secret_value())
+            settings = process.settings
+            key = read_key(settings.audit_key.get_secret_value())
             with click.progressbar(length=await size(process.mongo), label="verify-audit") as bar:
                 report = await verify(process.mongo, key, settings.audit_anchor_path, service.name, bar.update)
             return _tell(report)

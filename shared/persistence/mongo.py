@@ -25,6 +25,7 @@ from shared.clock import Clock
 from shared.errors import CommitUnknown, Unavailable
 from shared.persistence.pending import Document, Filter, Pending
 from shared.persistence.scope import Scope
+from shared.persistence.shapes import Shapes
 from shared.persistence.unit import Collection, Reader, UnitOfWork
 from shared.telemetry.commands import CommandSpans
 
@@ -62,7 +63,7 @@ class Mongo:
             timeoutMS=10_000,
             event_listeners=[CommandSpans(), *listeners],
         )
-        self.clock = clock
+        self.clock, self.shapes = clock, Shapes()
         self.database = self.client[database]
         self._driver: pymongo.MongoClient[Document] = self.client.delegate
         self._plain = self._driver[database]
@@ -71,10 +72,10 @@ class Mongo:
         self.wakers: list[Callable[[str], None]] = []  # of the relays: each is told the lane of what was committed
 
     def reader(self, scope: Scope) -> Reader:
-        return Reader(self.database, scope, self.clock)
+        return Reader(self.database, scope, self.clock, self.shapes)
 
     def plumbing(self, name: str) -> Collection:
-        return Collection(self.database[name], {})
+        return Collection(self.database[name], {}, self.shapes)
 
     def inserts(self, name: str) -> Any:
         """A change stream of what is inserted from now on; `try_next` waits up to half a second.
@@ -119,7 +120,7 @@ class Mongo:
         session.start_transaction(
             read_concern=ReadConcern("snapshot"), write_concern=DURABLE, read_preference=ReadPreference.PRIMARY
         )
-        unit = UnitOfWork(self.database, scope, self.clock, session)
+        unit = UnitOfWork(self.database, scope, self.clock, self.shapes, session)
         try:
             with pymongo.timeout(_UNIT_DEADLINE_SECONDS):
                 result = await work(unit)

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-from base64 import b64decode
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -26,14 +25,6 @@ ROUND_SECONDS = 1.0
 FULL_LOOK_ROUNDS = 10
 BLOCK_ROWS = 5_000
 _SCOPE = system_scope("-", "sealer")
-
-
-def audit_key(text: str) -> bytes:
-    """The setting's base64; raises ValueError when it is not 32 bytes."""
-    key = b64decode(text, validate=True)
-    if len(key) != 32:  # noqa: PLR2004 - HMAC-SHA256
-        raise ValueError("the audit key is 32 bytes in base64")
-    return key
 
 
 class Sealer:

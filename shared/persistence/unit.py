@@ -11,6 +11,7 @@ from shared.clock import Clock
 from shared.errors import NotFound, VersionConflict
 from shared.persistence.pending import Document, Filter, Operation, Pending
 from shared.persistence.scope import Scope
+from shared.persistence.shapes import Shapes
 
 
 class Collection:
@@ -19,8 +20,8 @@ class Collection:
     In a unit of work what returns nothing is written at its end, or before the next look at this collection.
     """
 
-    def __init__(self, raw: Any, fixed: Document, unit: "UnitOfWork | None" = None) -> None:
-        self._raw, self._fixed = raw, fixed
+    def __init__(self, raw: Any, fixed: Document, shapes: Shapes, unit: "UnitOfWork | None" = None) -> None:
+        self._raw, self._fixed, self._shapes = raw, fixed, shapes
         self._pending = unit.pending if unit else None
         self._session = unit.session if unit else None
 
@@ -45,7 +46,7 @@ class Collection:
 
     async def find_one(self, query: Filter) -> Document | None:
         found: Document | None = await (await self._settled()).find_one(self._where(query), session=self._session)
-        return found
+        return found and self._shapes.read(self._raw.name, found)
 
     async def get(self, identifier: str) -> Document:
         """Raises NotFound, for another clinic's document too."""
@@ -58,13 +59,14 @@ class Collection:
         self, query: Filter, *, sort: Sequence[tuple[str, int]] = (("_id", 1),), limit: int = 0
     ) -> list[Document]:
         raw = await self._settled()
-        rows: list[Document] = await raw.find(
-            self._where(query), session=self._session, sort=list(sort), limit=limit
-        ).to_list(None)
-        return rows
+        cursor = raw.find(self._where(query), session=self._session, sort=list(sort), limit=limit)
+        return [self._shapes.read(self._raw.name, row) for row in await cursor.to_list(None)]
 
     async def aggregate(self, stages: Sequence[Document]) -> list[Document]:
-        """The fixed part of the filter comes first. Of other collections it sees what was there before this unit."""
+        """The fixed part of the filter comes first. Documents have the shape in which they were stored.
+
+        Of other collections it sees what was there before this unit.
+        """
         first = [{"$match": self._fixed}] if self._fixed else []
         cursor = (await self._settled()).aggregate([*first, *stages], session=self._session)
         rows: list[Document] = await cursor.to_list(None)
@@ -127,28 +129,30 @@ class Collection:
 class Reader:
     """Reads of one clinic outside a transaction, majority-committed."""
 
-    def __init__(self, database: Any, scope: Scope, clock: Clock) -> None:
-        self._database, self.scope, self.clock = database, scope, clock
+    def __init__(self, database: Any, scope: Scope, clock: Clock, shapes: Shapes) -> None:
+        self._database, self.scope, self.clock, self.shapes = database, scope, clock, shapes
         self.memo: dict[str, Document] = {}  # of the vault: which keys were read on behalf of this caller
 
     def beside(self) -> "Reader":
         """What is committed, whatever this unit is about to write."""
-        return Reader(self._database, self.scope, self.clock)
+        return Reader(self._database, self.scope, self.clock, self.shapes)
 
     def collection(self, name: str) -> Collection:
         """The clinic's part of a collection: every filter and every document gets the clinic."""
-        return Collection(self._database[name], {"clinic_id": self.scope.clinic_id})
+        return Collection(self._database[name], {"clinic_id": self.scope.clinic_id}, self.shapes)
 
     def plumbing(self, name: str) -> Collection:
         """A collection without the clinic filter; for `shared` alone (an architecture test holds services to that)."""
-        return Collection(self._database[name], {})
+        return Collection(self._database[name], {}, self.shapes)
 
 
 class UnitOfWork(Reader):
     """One transaction. May be run again from the start, so nothing in it may have an outside effect."""
 
-    def __init__(self, database: Any, scope: Scope, clock: Clock, session: AsyncIOMotorClientSession) -> None:
-        super().__init__(database, scope, clock)
+    def __init__(
+        self, database: Any, scope: Scope, clock: Clock, shapes: Shapes, session: AsyncIOMotorClientSession
+    ) -> None:
+        super().__init__(database, scope, clock, shapes)
         self.session = session
         self.pending = Pending()
         self._staged: dict[str, list[Document]] = {}
@@ -157,16 +161,16 @@ class UnitOfWork(Reader):
 
     def under(self, scope: Scope) -> "UnitOfWork":
         """The same transaction on behalf of another scope: a consumer's batch holds events of several clinics."""
-        other = UnitOfWork(self._database, scope, self.clock, self.session)
+        other = UnitOfWork(self._database, scope, self.clock, self.shapes, self.session)
         other.pending, other._staged, other.memo = self.pending, self._staged, self.memo
         other._ordinals, other._after_commit = self._ordinals, self._after_commit
         return other
 
     def collection(self, name: str) -> Collection:
-        return Collection(self._database[name], {"clinic_id": self.scope.clinic_id}, self)
+        return Collection(self._database[name], {"clinic_id": self.scope.clinic_id}, self.shapes, self)
 
     def plumbing(self, name: str) -> Collection:
-        return Collection(self._database[name], {}, self)
+        return Collection(self._database[name], {}, self.shapes, self)
 
     def stage(self, name: str, document: Document) -> None:
         """Insert a row of the plumbing that no use case reads (outbox, audit, inbox)."""

@@ -2,13 +2,13 @@
 
 import json
 import os
-from base64 import b64decode
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from shared.keys import read_ring
 from shared.persistence.mongo import Document, Mongo, Reader, UnitOfWork
 from shared.persistence.scope import system_scope
 
@@ -24,13 +24,7 @@ class KeyRing:
     """`kid:base64,kid2:base64`, 32 bytes each; the first encrypts, all decrypt."""
 
     def __init__(self, text: str) -> None:
-        self._keys: dict[str, AESGCM] = {}
-        for item in text.split(","):
-            kid, _, encoded = item.partition(":")
-            key = b64decode(encoded, validate=True)
-            if not kid or len(key) != 32:  # noqa: PLR2004 - AES-256
-                raise ValueError("each entry of a key ring is kid:base64 of 32 bytes")
-            self._keys[kid] = AESGCM(key)
+        self._keys = {kid: AESGCM(key) for kid, key in read_ring(text).items()}
         self.current = next(iter(self._keys))
 
     def seal(self, plain: bytes, bound_to: str) -> tuple[str, bytes]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from opentelemetry import trace
 
 FIELDS = frozenset({"code", "error", "group", "topic", "lane", "task", "kind", "event_id", "port", "count", "channel"})
+FIELDS |= {"wanted", "found"}
 _OURS = ("shared", "services", "__main__")
 
 

@@ -11,6 +11,7 @@ OUTBOX_PENDING = Gauge("stillwater_outbox_pending", "Rows that wait for the rela
 EVENTS_HANDLED = Counter("stillwater_events_handled", "Records by outcome", ["group", "outcome"])
 TIMERS_FIRED = Counter("stillwater_timers_fired", "Timers by outcome", ["kind", "outcome"])
 TASK_RESTARTS = Counter("stillwater_task_restarts", "Background tasks that died and were started again", ["task"])
+TOPIC_FAULTS = Gauge("stillwater_topic_faults", "Topics' properties that fall short of the settings")
 AUDIT_ROWS_SEALED = Counter("stillwater_audit_rows_sealed", "Audit rows covered by a block of the chain")
 HTTP_REQUESTS = Counter("stillwater_http_requests", "Answers by status", ["method", "route", "status"])
 ALARMS_RAISED = Counter("stillwater_alarms_raised", "Alarms raised", ["priority"])

@@ -94,6 +94,18 @@ def test_the_start_order() -> None:
         assert condition == done or "healthcheck" in CONTAINERS[needed], f"{needed} has no health to wait for"
 
 
+def test_whatever_stays_up_is_asked_for_its_health() -> None:
+    jobs = {name for name in CONTAINERS if name in ("kafka-users", "init") or name.endswith("-migrate")}
+    nothing_inside_to_ask_with = {"otel-collector"}
+    asked = {name for name, container in CONTAINERS.items() if "healthcheck" in container}
+    assert set(CONTAINERS) - jobs - asked == nothing_inside_to_ask_with
+
+
+def test_what_only_the_operator_knows_stands_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert [name for name in KNOWN_ONLY_BY_THE_OPERATOR if f"`{name}`" not in readme] == []
+
+
 def test_versions_are_pinned_and_those_of_the_local_stack() -> None:
     images = {name: container["image"] for name, container in CONTAINERS.items()}
     for name, image in images.items():
@@ -125,7 +137,11 @@ def test_each_service_keeps_its_anchors_in_a_volume_of_its_own() -> None:
 def test_the_jobs_are_told_all_that_they_need(secrets: dict[str, str]) -> None:
     given = environment("init", secrets)
     assert init.missing(given) == []
-    assert init.missing({**given, "INTAKE_MIGRATE_PASSWORD": ""}) == ["INTAKE_MIGRATE_PASSWORD"]
+    wrong = {**given, "INTAKE_MIGRATE_PASSWORD": "", "KAFKA_REPLICATION_FACTOR": "three"}
+    assert init.faults(wrong) == [
+        "INTAKE_MIGRATE_PASSWORD: field required",
+        "KAFKA_REPLICATION_FACTOR: must be a number of brokers",
+    ]
     assert len(set(init.passwords(given).values())) == 2 * len(SERVICES)
     assert {name for name in environment("kafka-users", secrets) if name.endswith("_PASSWORD")} == {
         f"{service.upper()}_KAFKA_PASSWORD" for service in SERVICES

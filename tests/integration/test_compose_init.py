@@ -33,6 +33,8 @@ class Bare:
         self.env |= {
             "MONGODB_ADMIN_URI": self.stack.mongodb_uri,
             "KAFKA_OPERATOR_BOOTSTRAP_SERVERS": f"127.0.0.1:{self.ports['operator']}",
+            "KAFKA_REPLICATION_FACTOR": "1",
+            "KAFKA_MIN_INSYNC_REPLICAS": "1",
         }
 
     def start(self) -> None:
@@ -120,6 +122,16 @@ async def test_the_databases_are_apart_and_the_audit_is_insert_only(bare: Bare) 
                 owner.scheduling.appointments.create_index("x")
 
     await asyncio.to_thread(look)
+
+
+def test_topics_with_fewer_copies_than_asked_for_are_refused_by_name(bare: Bare) -> None:
+    bare.env["KAFKA_MIN_INSYNC_REPLICAS"] = "2"
+    try:
+        done = bare.run(sys.executable, "-m", "deploy.compose.init")
+    finally:
+        bare.env["KAFKA_MIN_INSYNC_REPLICAS"] = "1"
+    wanted = [f"{topic.name}: min.insync.replicas: wanted 2, found 1" for topic in TOPICS]
+    assert (done.returncode, done.stderr.splitlines()) == (1, wanted)
 
 
 def test_a_job_says_what_is_missing(bare: Bare) -> None:

@@ -7,8 +7,10 @@ import pytest
 from pymongo import MongoClient
 from rich.console import Console
 
-from deploy.local.clinic_day import Day
-from deploy.local.stack import Stack
+from deploy.local.clinic_day import FAST, Day, DayError
+from deploy.local.stack import CLOCK_FILE, Stack
+from shared.clock import read_steps
+from shared.events.intake import InquiryReceived
 
 MARKERS = ("Ada Example", "@example.org")
 EDGES = [
@@ -95,3 +97,26 @@ def test_nothing_was_dead_lettered(day: Day, stack: Stack) -> None:
                 client[service].dead_letters.count_documents({"topic": {"$ne": "stillwater.monitoring.alarms.v1"}}) == 0
             )
             assert client[service].outbox.count_documents({"state": "dead"}) == 0
+
+
+def test_the_events_it_tells_of_were_read_from_the_topics(day: Day) -> None:
+    told = day.facts["heard"]
+    assert told[:3] == ["InquiryReceived", "PatientRegistered", "ContactRecord"]
+    assert told.count("EscalationStepTaken") == 2
+    assert day.ears.take(InquiryReceived) is None, "the form was sent twice and is one inquiry"
+
+
+def test_clinical_time_goes_at_its_own_rate_again(day: Day, stack: Stack) -> None:
+    assert day.facts
+    assert read_steps(stack.home / CLOCK_FILE)[-1].rate == 1
+
+
+def test_a_day_that_stops_sets_the_clock_back_too(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stops(_: Day) -> None:
+        raise DayError
+
+    stopped = Day(stack, Console(file=StringIO()))
+    monkeypatch.setattr(Day, "_staff", stops)
+    with pytest.raises(DayError):
+        stopped.play()
+    assert [step.rate for step in read_steps(stack.home / CLOCK_FILE)[-2:]] == [FAST, 1]

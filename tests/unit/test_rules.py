@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from services.monitoring.discharge import DischargeRules, Findings, criteria
 from services.scheduling.slots import SLOT, slots
-from shared.clock import ManualClock, ScaledClock, append_step
+from shared.clock import ManualClock, ScaledClock, append_step, read_steps
 from shared.errors import BadRequest
 from shared.persistence.vault import KeyRing
 from shared.web.bodies import check_json
@@ -89,6 +89,16 @@ def test_all_processes_change_the_clinical_clock_by_the_shared_file(tmp_path: Pa
     assert one.clinical_now() >= step.clinical_at - timedelta(milliseconds=1)
     with pytest.raises(ValueError, match="rate"):
         append_step(path, 61)
+
+
+def test_a_step_that_is_still_being_written_is_left_for_the_next_reading(tmp_path: Path) -> None:
+    path = tmp_path / "clock.jsonl"
+    append_step(path, 60)
+    whole = path.read_text()
+    path.write_text(whole + whole[:30])
+    assert [step.rate for step in read_steps(path)] == [60]
+    path.write_text(whole + whole)
+    assert [step.rate for step in read_steps(path)] == [60, 60]
 
 
 def test_a_manual_clock_stands_still() -> None:

@@ -78,7 +78,8 @@ async def open_book(reader: Reader, deps: Deps) -> Book:
     """The clinic's, in one visit to the store, beside the transaction: it has no `$unionWith`. Who has no address is in no route."""
     rows: dict[str, list[Document]] = {ROTA: [], STAFF: [], STAFF_CONTACTS: [], DATA_KEYS.collection: []}
     for row in await reader.beside().collection(ROTA).aggregate(_book_stages(reader)):
-        rows[row.pop("_from")].append(row)
+        name = row.pop("_from")
+        rows[name].append(reader.shapes.read(name, row))
     deps.vault.know(reader, rows[DATA_KEYS.collection])
     chosen = rows[ROTA][0]["on_call"] if rows[ROTA] else {}
     return Book(_rota(chosen, rows[STAFF]), await _routes(reader, deps, rows[STAFF_CONTACTS]))

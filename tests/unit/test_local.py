@@ -1,0 +1,64 @@
+"""The embedded stack looks before it starts anything, and says what to do."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from deploy.local import kafka_broker, processes
+from deploy.local.processes import StackError
+from deploy.local.stack import Stack
+
+
+@pytest.fixture
+def java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
+    """A `java` that says this of its version."""
+
+    def put(said: str) -> None:
+        program = tmp_path / "java"
+        program.write_text(f"#!/bin/sh\necho '{said}' >&2\n")
+        program.chmod(0o700)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+
+    return put
+
+
+@pytest.mark.parametrize("said", ['openjdk version "11.0.2" 2019-01-15', 'java version "1.8.0_372"', "unknown option"])
+def test_a_java_that_is_too_old_is_refused_with_what_to_do(java: Callable[[str], None], said: str) -> None:
+    java(said)
+    with pytest.raises(StackError, match=r"Java 17 or later is needed.*apt install openjdk-17"):
+        kafka_broker.need_java()
+
+
+@pytest.mark.parametrize("said", ['openjdk version "17.0.15" 2025-04-15', 'openjdk version "25" 2025-09-16'])
+def test_java_17_and_later_will_do(java: Callable[[str], None], said: str) -> None:
+    java(said)
+    kafka_broker.need_java()
+
+
+def test_a_full_disk_is_found_before_anything_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1024**3))
+    stack = Stack(tmp_path, random_ports=True)
+    with pytest.raises(StackError, match=r"1\.0 GB are free .*, 2 GB are needed\. Make room: .*make down"):
+        stack.up()
+    assert processes.names(tmp_path) == []
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "secrets.json"
+    processes.write_whole(path, "one")
+    assert path.stat().st_mode & 0o77 == 0
+    with pytest.raises(UnicodeEncodeError):
+        processes.write_whole(path, "\ud800")
+    assert path.read_text() == "one"
+
+
+def test_stores_that_are_given_are_what_the_services_get(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MONGODB_URI", "mongodb://root:pw@127.0.0.1:1,127.0.0.1:2/?replicaSet=other")
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:3")
+    env = Stack(tmp_path, random_ports=True).environment("intake")
+    assert env["INTAKE_MONGODB_URI"].endswith("@127.0.0.1:1,127.0.0.1:2/?replicaSet=other&authSource=intake")
+    assert env["INTAKE_KAFKA_BOOTSTRAP_SERVERS"] == "127.0.0.1:3"
+    assert "INTAKE_KAFKA_USERNAME" not in env
