@@ -2,6 +2,7 @@
 
 from shared.events.envelope import BadRecord, read_record
 from shared.messaging.record import Record
+from shared.messaging.topics import Topic
 from shared.persistence.mongo import Document, Mongo, UnitOfWork
 from shared.persistence.scope import system_scope
 
@@ -36,6 +37,11 @@ async def keep(mongo: Mongo, group: str, record: Record, code: str) -> None:
         await unit.plumbing(DEAD_LETTERS).update({"_id": place_of(group, record)}, {"$setOnInsert": row}, upsert=True)
 
     await mongo.run(_SCOPE, work)
+
+
+async def forget_letters(unit: UnitOfWork, topic: Topic, key: str) -> None:
+    """What of a restricted topic could not be handled and is about somebody who is erased."""
+    await unit.plumbing(DEAD_LETTERS).delete({"topic": topic.name, "key": key.encode()})
 
 
 def _origin(record: Record) -> tuple[str, str | None]:

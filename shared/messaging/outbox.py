@@ -9,7 +9,7 @@ from shared.events.common import AlarmContentRefused
 from shared.events.envelope import Envelope, Event, rfc3339
 from shared.events.registry import REGISTRY, event_of
 from shared.ids import new_id
-from shared.messaging.topics import MAX_REQUEST_BYTES, topic_for
+from shared.messaging.topics import MAX_REQUEST_BYTES, Topic, topic_for
 from shared.persistence.mongo import Document, UnitOfWork
 from shared.persistence.scope import system_scope
 
@@ -51,7 +51,7 @@ def emit(
     value = event.model_dump_json(exclude_none=True).encode()
     if len(value) > MAX_REQUEST_BYTES:
         raise Invalid("the event would be larger than a record may be")
-    _stage(unit, envelope, topic_for(type(event)).name, event.LANE, aggregate, value)
+    _stage(unit, envelope, topic_for(type(event)), event.LANE, aggregate, value)
     return envelope.id
 
 
@@ -81,27 +81,30 @@ def emit_tombstone(unit: UnitOfWork, record: type[Event], key: str, *, aggregate
         sequence=f"{version:010d}.{unit.next_ordinal(aggregate):04d}",
         traceparent=unit.scope.traceparent,
     )
-    _stage(unit, envelope, topic_for(record).name, record.LANE, aggregate, None)
+    _stage(unit, envelope, topic_for(record), record.LANE, aggregate, None)
 
 
-def _stage(unit: UnitOfWork, envelope: Envelope, topic: str, lane: str, aggregate: str, value: bytes | None) -> None:
+async def forget_rows(unit: UnitOfWork, subject_id: str) -> None:
+    """Whatever of the subject was sent to a restricted topic or waits for it."""
+    await unit.plumbing(OUTBOX).delete({"subject_id": subject_id})
+
+
+def _stage(unit: UnitOfWork, envelope: Envelope, topic: Topic, lane: str, aggregate: str, value: bytes | None) -> None:
     key = envelope.partition_key.encode()
-    unit.stage(
-        OUTBOX,
-        {
-            "_id": envelope.id,
-            "clinic_id": envelope.clinic_id,
-            "schema_version": 1,
-            "state": "pending",
-            "lane": lane,
-            "topic": topic,
-            "key": Binary(key),
-            "slot": zlib.crc32(key) % SLOTS,
-            "aggregate": aggregate,
-            "sequence": envelope.sequence,
-            "headers": [[name, Binary(item)] for name, item in envelope.headers()],
-            "value": None if value is None else Binary(value),
-            "created_at": unit.clock.system_now(),
-            "sent_at": None,
-        },
-    )
+    row: Document = {
+        "_id": envelope.id,
+        "clinic_id": envelope.clinic_id,
+        "schema_version": 1,
+        "state": "pending",
+        "lane": lane,
+        "topic": topic.name,
+        "key": Binary(key),
+        "slot": zlib.crc32(key) % SLOTS,
+        "aggregate": aggregate,
+        "sequence": envelope.sequence,
+        "headers": [[name, Binary(item)] for name, item in envelope.headers()],
+        "value": None if value is None else Binary(value),
+        "created_at": unit.clock.system_now(),
+        "sent_at": None,
+    }
+    unit.stage(OUTBOX, row | ({"subject_id": envelope.partition_key} if topic.compacted else {}))

@@ -12,8 +12,14 @@ def _name(reader: Reader, subject_id: str) -> str:
 
 
 async def mark_erased(unit: UnitOfWork, subject_id: str) -> None:
-    """From the commit on, events about the subject are skipped in this service. Idempotent."""
+    """From the commit on, events about the subject are skipped in this service, and its answers are gone. Idempotent."""
+    await forget_answers(unit, subject_id)
     await unit.plumbing(ERASED).put({"_id": _name(unit, subject_id), "at": unit.clock.system_now()})
+
+
+async def forget_answers(unit: UnitOfWork, subject_id: str) -> None:
+    """The stored answers of Idempotency-Keys that may hold something of the subject."""
+    await unit.plumbing("idempotency").delete({"about": subject_id})
 
 
 async def erased_among(unit: UnitOfWork, names: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:

@@ -83,6 +83,7 @@ class _Answered(Exception):
 
 
 def _about(unit: UnitOfWork) -> list[str]:
-    """Whose data the answer may hold: an erasure deletes it by these."""
+    """Ids of those whose data the answer may hold: an erasure deletes it by these."""
     rows = unit.staged("audit")
-    return sorted({row["patient_id"] for row in rows if row["patient_id"]} | {row["subject"] for row in rows})
+    subjects = {row["subject"].rpartition("/")[2] for row in rows}
+    return sorted(subjects | {row["patient_id"] for row in rows if row["patient_id"]})

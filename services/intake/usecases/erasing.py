@@ -8,9 +8,9 @@ from services.intake.usecases.deps import Deps
 from shared.errors import Conflict
 from shared.events.envelope import rfc3339
 from shared.events.intake import ContactRecord, InquiryErased, PatientErased
-from shared.messaging.outbox import OUTBOX, emit, emit_tombstone
+from shared.messaging.outbox import emit, emit_tombstone, forget_rows
 from shared.persistence.audit import audit
-from shared.persistence.erased import mark_erased
+from shared.persistence.erased import forget_answers, mark_erased
 from shared.persistence.mongo import Document, UnitOfWork
 from shared.persistence.timers import set_timer
 
@@ -41,6 +41,7 @@ async def erase_patient(unit: UnitOfWork, deps: Deps, patient_id: str, body: sch
     after = model.changed(patient, unit.clock.clinical_now(), contact=None)
     await unit.collection(PATIENTS).replace_versioned(after)
     await _forget(unit, deps, patient_id, after["version"])
+    await _forget_first_contact(unit, deps, patient["inquiry_id"])
     if body.scope == "all":
         await mark_erased(unit, patient_id)
         emit(unit, PatientErased(patient_id=patient_id), aggregate=f"patient/{patient_id}", version=after["version"])
@@ -64,10 +65,17 @@ async def _need_retention_over(unit: UnitOfWork, patient: Document) -> None:
 async def _forget(unit: UnitOfWork, deps: Deps, subject_id: str, version: int) -> None:
     """Key, rows that wait to be sent, stored answers; then the tombstone and the timer that keeps the partition moving."""
     await deps.vault.shred(unit, subject_id)
-    await unit.plumbing(OUTBOX).delete({"aggregate": f"contact/{subject_id}"})
-    await unit.plumbing("idempotency").delete({"about": subject_id})
+    await forget_rows(unit, subject_id)
+    await forget_answers(unit, subject_id)
     _tombstone(unit, subject_id, version)
     await _roll_later(unit, subject_id, version, ROLLS)
+
+
+async def _forget_first_contact(unit: UnitOfWork, deps: Deps, inquiry_id: str | None) -> None:
+    """The inquiry that the patient came by: its record lies in the topic until its partition is compacted too."""
+    inquiry = await unit.collection(INQUIRIES).find_one({"_id": inquiry_id}) if inquiry_id else None
+    if inquiry is not None:
+        await _forget(unit, deps, inquiry["_id"], inquiry["version"])
 
 
 def _tombstone(unit: UnitOfWork, subject_id: str, version: int) -> None:

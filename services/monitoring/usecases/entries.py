@@ -1,5 +1,6 @@
 """The timeline: whatever happens in a session is one entry of one ordered feed; nothing in it is ever changed."""
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from shared.ids import new_id
 from shared.messaging.outbox import emit
 from shared.persistence.audit import audit
 from shared.persistence.mongo import Document, UnitOfWork
+from shared.persistence.vault import Erased
 
 REPEAT = timedelta(seconds=60)
 _BEFORE_CHECK_IN = ("scheduled", "voided")
@@ -87,9 +89,11 @@ def _tell(unit: UnitOfWork, session: Document, entry: Document, body: schemas.En
 
 
 async def open_notes(unit: UnitOfWork, deps: Deps, session: Document, shown: list[Document]) -> None:
-    """Put the free text of the entries that have one beside them, opened."""
+    """Put the free text of the entries that have one beside them, opened; an erased patient's stays away."""
     query = {"_id": {"$in": [item["id"] for item in shown]}, "facts.note_sealed": {"$exists": True}}
     sealed = {row["_id"]: row["facts"]["note_sealed"] for row in await unit.collection(ENTRIES).find(query)}
     for item in shown:
-        if item["id"] in sealed:
+        if item["id"] not in sealed:
+            continue
+        with suppress(Erased):
             item["note"] = await deps.vault.decrypt(unit, session["patient_id"], sealed[item["id"]])

@@ -9,8 +9,11 @@ from services.notifications.usecases.messaging import complete_waiting, shred_me
 from shared.errors import VersionConflict
 from shared.events.intake import ContactRecord
 from shared.events.notifications import ContactOptedOut
+from shared.messaging import topics
+from shared.messaging.deadletters import forget_letters
 from shared.messaging.outbox import emit
 from shared.persistence.audit import audit
+from shared.persistence.erased import forget_answers
 from shared.persistence.mongo import Document, UnitOfWork
 
 
@@ -35,6 +38,8 @@ async def forget_subject(unit: UnitOfWork, deps: Deps, subject_id: str) -> None:
     await deps.vault.shred(unit, subject_id)
     await shred_messages(unit, subject_id)
     await unit.collection(PREFERENCES).delete({"_id": subject_id})
+    await forget_letters(unit, topics.CONTACTS, subject_id)
+    await forget_answers(unit, subject_id)
     marker = {"_id": subject_id, "schema_version": 1, "version": 0, "erased": True, "sealed": None}
     await unit.collection(CONTACTS).put(marker)
 

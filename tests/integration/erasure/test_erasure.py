@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from bson import encode
@@ -33,8 +34,15 @@ class Clinic:
         self.intake = httpx.Client(base_url=stack.url("intake"), timeout=10)
 
     def post(self, path: str, body: Any, role: str = "medical_director", **headers: str) -> httpx.Response:
-        bearer = {"Authorization": f"Bearer {self.stack.token(role, f'{role}-1')}"}
-        return self.intake.post(path, json=body, headers=bearer | headers)
+        return self.intake.post(path, json=body, headers=self.bearer(role) | headers)
+
+    def at_bedside(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
+        """A nurse at monitoring."""
+        url = self.stack.url("monitoring") + path
+        return self.intake.request(method, url, json=body, headers=self.bearer("nurse") | headers)
+
+    def bearer(self, role: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.stack.token(role, f'{role}-1')}"}
 
     def inquiry(self, marker: str) -> str:
         contact = {"name": marker, "email": f"{marker}@example.org", "phone": "+12025550123"}
@@ -106,6 +114,65 @@ async def test_an_inquirer_is_forgotten_by_every_store_topic_and_log(clinic: Cli
     assert clinic.on_disk(marker.encode()) == []
     for service in ("intake", "notifications"):
         assert clinic.client[service].data_keys.find_one({"_id": {"$regex": inquiry_id}}) is None
+
+
+def answers(clinic: Clinic, *ids: str) -> int:
+    """Stored answers of Idempotency-Keys about them, in all services."""
+    about = {"about": {"$regex": "|".join(ids)}}
+    return sum(clinic.client[service].idempotency.count_documents(about) for service in SERVICES)
+
+
+async def test_the_stored_answer_to_an_inquirer_is_erased_with_him(clinic: Clinic) -> None:
+    inquiry_id = clinic.inquiry(f"Wen{uuid4().hex}")
+    assert answers(clinic, inquiry_id) == 1
+    assert clinic.post(f"/v1/inquiries/{inquiry_id}/erase", {"reason_code": "duplicate"}).status_code == 200
+    assert answers(clinic, inquiry_id) == 0
+
+
+async def test_what_could_not_be_read_of_a_restricted_topic_is_erased_too(clinic: Clinic) -> None:
+    inquiry_id = clinic.inquiry(f"Vic{uuid4().hex}")
+    letters = clinic.client.notifications.dead_letters
+    producer = AIOKafkaProducer(bootstrap_servers=clinic.stack.kafka)
+    await producer.start()
+    await producer.send_and_wait(CONTACTS.name, b"neither read nor lost", inquiry_id.encode())
+    await producer.stop()
+
+    async def kept() -> bool:
+        return letters.count_documents({"key": inquiry_id.encode()}) == 1
+
+    await eventually(kept, 20)
+    assert clinic.post(f"/v1/inquiries/{inquiry_id}/erase", {"reason_code": "duplicate"}).status_code == 200
+
+    async def gone() -> bool:
+        return letters.count_documents({"key": inquiry_id.encode()}) == 0
+
+    await eventually(gone, 20)
+
+
+async def test_an_erased_patient_leaves_no_answer_and_no_note_in_any_service(clinic: Clinic) -> None:
+    """His first contact is forgotten with him: its record lies under a key of its own in the topic."""
+    inquiry_id = clinic.inquiry(f"Una{uuid4().hex}")
+    key = {"Idempotency-Key": uuid4().hex}
+    patient_id = clinic.post(f"/v1/inquiries/{inquiry_id}/convert", {"birth_year": 1980}, "front_desk", **key).json()[
+        "id"
+    ]
+    session = clinic.at_bedside("POST", "/v1/sessions", {"patient_id": patient_id}, **key).json()["id"]
+    path = f"/v1/sessions/{session}"
+    noted = {"observation_code": "pain", "score": 1, "note": "sees her late mother"}
+    clinic.at_bedside("POST", f"{path}/observations", noted, **key).raise_for_status()
+    assert clinic.at_bedside("GET", f"{path}/timeline").json()["items"][0]["note"] == noted["note"]
+    assert answers(clinic, inquiry_id, patient_id) == 4
+    erased = clinic.post(f"/v1/patients/{patient_id}/erase", {"reason_code": "test_data", "scope": "all"})
+    assert erased.status_code == 200
+
+    async def forgotten() -> bool:
+        return answers(clinic, inquiry_id, patient_id) == 0
+
+    await eventually(forgotten, 20)
+    shown = clinic.at_bedside("GET", f"{path}/timeline")
+    assert (shown.status_code, "note" in shown.json()["items"][0]) == (200, False)
+    rolls = clinic.client.intake.timers.find({"kind": "roll_partition"})
+    assert {f"roll:{inquiry_id}", f"roll:{patient_id}"} <= {row["key"] for row in rolls}
 
 
 def test_clinical_records_are_kept_while_their_retention_runs_and_contact_data_can_go(clinic: Clinic) -> None:
