@@ -19,6 +19,7 @@ from shared.clock import Clock, ScaledClock, SystemClock
 from shared.ids import new_id
 from shared.keys import read_key
 from shared.loops import Loop, Looping, Loops
+from shared.messaging.backlog import Backlog
 from shared.messaging.consumer import Consumer
 from shared.messaging.handling import Handlers, Pipeline, WithoutStore
 from shared.messaging.kafka import KafkaAddress, new_consumer, new_producer
@@ -101,7 +102,10 @@ class Process:
         http_deps = self.wiring.http_deps or self.wiring.deps
         limiter = Limiter(settings.rate_per_minute, settings.form_rate_per_minute)
         origins = tuple(origin for origin in settings.form_origins.split(",") if origin)
-        self.runtime = Runtime(self.mongo, self.clock, ring, tokens, signing_key, http_deps, limiter, origins)
+        self._backlog = Backlog(self.mongo, settings.outbox_max_rows)
+        self.runtime = Runtime(
+            self.mongo, self.clock, ring, tokens, signing_key, http_deps, limiter, origins, self._backlog.full
+        )
         copies = Copies(settings.kafka_replication_factor, settings.kafka_min_insync_replicas)
         self._topics = TopicWatch(self.clock, service.name, self._address(), copies)
         self._sealer: Sealer | None = None
@@ -116,6 +120,8 @@ class Process:
         if self._role not in ("api", "worker", "all"):
             return {}
         loops = {"ping": Loop.of(_Ping(self.mongo)), "topics": Loop.of(self._topics), **self.wiring.everywhere}
+        if self._role != "worker":
+            loops["backlog"] = Loop.of(self._backlog)
         return loops if self._role == "api" else loops | self._worker_loops()
 
     def _worker_loops(self) -> dict[str, Loop]:

@@ -112,6 +112,7 @@ class ServiceSettings(BaseSettings):
     clinical_clock_path: Path | None = None
     drain_seconds: Annotated[int, Field(ge=1)] = 15
     unready_seconds: Annotated[float, Field(ge=0)] = 1.0
+    outbox_max_rows: Annotated[int, Field(ge=1000)] = 2_000_000
     rate_per_minute: Annotated[int, Field(ge=1)] = 6000
     form_rate_per_minute: Annotated[int, Field(ge=1)] = 30
     form_origins: str = ""

@@ -14,8 +14,13 @@ from shared.persistence.mongo import Document, UnitOfWork
 from shared.persistence.scope import system_scope
 
 OUTBOX = "outbox"
+PENDING: Document = {
+    "state": "pending",
+    "lane": {"$in": ["alarm", "bulk"]},
+}  # named, for the index begins with the lane
 SLOTS = 64
 LAST_ORDINAL = 9999
+RECORD_OVERHEAD = 1024  # of the batch and record framing around key, value and headers
 
 
 def emit(
@@ -49,8 +54,6 @@ def emit(
         traceparent=unit.scope.traceparent,
     )
     value = event.model_dump_json(exclude_none=True).encode()
-    if len(value) > MAX_REQUEST_BYTES:
-        raise Invalid("the event would be larger than a record may be")
     _stage(unit, envelope, topic_for(type(event)), event.LANE, aggregate, value)
     return envelope.id
 
@@ -90,7 +93,10 @@ async def forget_rows(unit: UnitOfWork, subject_id: str) -> None:
 
 
 def _stage(unit: UnitOfWork, envelope: Envelope, topic: Topic, lane: str, aggregate: str, value: bytes | None) -> None:
-    key = envelope.partition_key.encode()
+    key, headers = envelope.partition_key.encode(), envelope.headers()
+    size = len(key) + len(value or b"") + sum(len(name) + len(item) for name, item in headers)
+    if size + RECORD_OVERHEAD > MAX_REQUEST_BYTES:
+        raise Invalid("the event would be larger than a record may be")
     row: Document = {
         "_id": envelope.id,
         "clinic_id": envelope.clinic_id,
@@ -102,7 +108,7 @@ def _stage(unit: UnitOfWork, envelope: Envelope, topic: Topic, lane: str, aggreg
         "slot": zlib.crc32(key) % SLOTS,
         "aggregate": aggregate,
         "sequence": envelope.sequence,
-        "headers": [[name, Binary(item)] for name, item in envelope.headers()],
+        "headers": [[name, Binary(item)] for name, item in headers],
         "value": None if value is None else Binary(value),
         "created_at": unit.clock.system_now(),
         "sent_at": None,

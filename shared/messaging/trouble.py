@@ -13,7 +13,7 @@ from shared.errors import StillwaterError
 from shared.events.common import ServiceTroubleCleared, ServiceTroubleRaised
 from shared.events.registry import event_of
 from shared.messaging.deadletters import DEAD_LETTERS, UNKNOWN_TYPE
-from shared.messaging.outbox import OUTBOX, emit
+from shared.messaging.outbox import OUTBOX, PENDING, emit
 from shared.persistence.mongo import DuplicateKey, Mongo, UnitOfWork
 from shared.persistence.scope import system_scope
 from shared.persistence.timers import FAILING_ATTEMPTS
@@ -25,10 +25,6 @@ TROUBLE = "trouble"
 LOOK_SECONDS = 2.0
 OLD_SECONDS = 60
 FORGOTTEN = timedelta(seconds=30)
-PENDING = {
-    "state": "pending",
-    "lane": {"$in": ["alarm", "bulk"]},
-}  # the lanes are named, for the index begins with them
 _SCOPE = system_scope("-", "trouble")
 
 

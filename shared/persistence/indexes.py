@@ -17,10 +17,19 @@ PLUMBING_INDEXES: dict[str, list[IndexModel]] = {
             name="dead_rows",
         ),
         IndexModel([("sent_at", ASCENDING)], expireAfterSeconds=SENT_DAYS * _DAY, name="sent_ttl"),
+        IndexModel(
+            [("decided_at", ASCENDING)],
+            expireAfterSeconds=INBOX_DAYS * _DAY,
+            partialFilterExpression={"state": "dropped"},
+            name="dropped_ttl",
+        ),
         IndexModel([("subject_id", ASCENDING)], sparse=True, name="restricted"),
     ],
     "inbox": [IndexModel([("at", ASCENDING)], expireAfterSeconds=INBOX_DAYS * _DAY, name="ttl")],
-    "dead_letters": [IndexModel([("state", ASCENDING), ("_id", ASCENDING)], name="open")],
+    "dead_letters": [
+        IndexModel([("state", ASCENDING), ("_id", ASCENDING)], name="open"),
+        IndexModel([("closed_at", ASCENDING)], expireAfterSeconds=INBOX_DAYS * _DAY, name="closed_ttl"),
+    ],
     "timers": [
         IndexModel([("clock", ASCENDING), ("priority", ASCENDING), ("due_at", ASCENDING)], name="due_by_priority"),
         IndexModel([("attempts", ASCENDING)], sparse=True, name="failing"),

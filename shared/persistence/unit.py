@@ -72,8 +72,11 @@ class Collection:
         rows: list[Document] = await cursor.to_list(None)
         return rows
 
-    async def count(self, query: Filter) -> int:
-        return int(await (await self._settled()).count_documents(self._where(query), session=self._session))
+    async def count(self, query: Filter, *, limit: int | None = None) -> int:
+        """With a limit no more are counted than that."""
+        bound = {"limit": limit} if limit else {}
+        raw = await self._settled()
+        return int(await raw.count_documents(self._where(query), session=self._session, **bound))
 
     async def insert(self, document: Document) -> None:
         await self._later(InsertOne({**document, **self._fixed}))

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from shared.errors import Forbidden, PreconditionFailed, PreconditionRequired
+from shared.errors import Forbidden, PreconditionFailed, PreconditionRequired, Unavailable
 from shared.ids import new_id
 from shared.persistence.audit import audit
 from shared.persistence.mongo import Reader, UnitOfWork
@@ -44,8 +44,11 @@ class Call:
     async def write(self, work: Write) -> Response:
         """One transaction; a POST with an Idempotency-Key gets the stored answer of the first success again.
 
-        Raises Invalid when the key was used with another body.
+        Raises Invalid when the key was used with another body, Unavailable where nothing may be made because too many
+        events wait already; that stops no nurse.
         """
+        if self._request.method == "POST" and not self._request.scope.get(NURSE) and self.runtime.outbox_full():
+            raise Unavailable("Too many events wait to be sent; nothing can be added yet.", retry_after_s=30)
 
         async def rendered(unit: UnitOfWork) -> Response:
             return (await work(unit)).render()

@@ -1,5 +1,6 @@
 """What one process of a service has at hand; made once by the runner."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,3 +21,4 @@ class Runtime:
     deps: Any
     limiter: Limiter = field(default_factory=Limiter)
     form_origins: tuple[str, ...] = ()
+    outbox_full: Callable[[], bool] = lambda: False

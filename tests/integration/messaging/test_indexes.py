@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.messaging.trouble import PENDING
+from shared.messaging.outbox import PENDING
 from shared.persistence.mongo import Mongo, UnitOfWork
 from shared.persistence.timers import DUE_ORDER, due_query
 from tests.integration.messaging.world import SCOPE

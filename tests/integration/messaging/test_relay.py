@@ -9,12 +9,12 @@ from aiokafka import AIOKafkaConsumer
 
 from deploy.local import processes
 from deploy.local.stack import Stack
-from shared.errors import LeaseLost
+from shared.errors import Invalid, LeaseLost
 from shared.events.envelope import read_record
 from shared.events.monitoring import AlarmCleared, AlarmContentRefused
 from shared.messaging.kafka import KafkaAddress, kill, new_producer
 from shared.messaging.relay import LEASE_SECONDS, Relay
-from shared.messaging.topics import ALARMS, BULK
+from shared.messaging.topics import ALARMS, BULK, MAX_REQUEST_BYTES
 from shared.messaging.wake import OutboxWatch
 from shared.persistence.lease import Lease
 from shared.persistence.mongo import Document, Mongo, UnitOfWork
@@ -62,6 +62,20 @@ async def test_a_refused_row_is_dead_and_its_neighbours_leave(mongo: Mongo, stac
     await eventually(settled, 20)
     stop.set()
     await running
+
+
+@pytest.mark.parametrize(("length", "taken"), [(-4096, True), (-512, False), (0, False)])
+async def test_a_record_counts_with_its_key_and_headers(mongo: Mongo, length: int, *, taken: bool) -> None:
+    """Found in the use case, where the caller hears of it, not in the relay."""
+    event = inquiry("x" * ((MAX_REQUEST_BYTES + length) // 5))  # value, key, ce_source, ce_subject, ce_partitionkey
+
+    async def outcome() -> bool:
+        try:
+            return bool(await emit_one(mongo, event, f"inquiry/{event.inquiry_id}"))
+        except Invalid:
+            return False
+
+    assert await outcome() is taken
 
 
 async def test_only_one_of_two_relays_leads(mongo: Mongo) -> None:
