@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import click
 import uvloop
 
-from bench import alarm_path, footprint, inbox, outbox, routes
+from bench import alarm_path, footprint, growth, inbox, outbox, routes
 from bench.figures import Figure, show, write
 from bench.world import World, world
 
@@ -30,7 +30,12 @@ async def _api(system: World, quick: bool) -> list[Figure]:
     return await routes.create(system, 1.0 if quick else 5.0)
 
 
+async def _growth(system: World, quick: bool) -> list[Figure]:
+    return await growth.measure(system, 20_000 if quick else 1_000_000, quick=quick)
+
+
 BENCHES: dict[str, Bench] = {"api": _api, "alarm_path": _alarm_path, "relay": _relay, "consumer": _consumer}
+LONG: dict[str, Bench] = {"growth": _growth}  # ten minutes, only when named
 
 
 async def _run(names: tuple[str, ...], quick: bool) -> list[Figure]:
@@ -40,13 +45,13 @@ async def _run(names: tuple[str, ...], quick: bool) -> list[Figure]:
         figures += await footprint.measure(system)
         for name in names or tuple(BENCHES):
             click.echo(f"{name} ...")
-            figures += await BENCHES[name](system, quick)
+            figures += await (BENCHES | LONG)[name](system, quick)
             await asyncio.sleep(0)
     return figures
 
 
 @click.command(help="Measure on a fresh stack of real MongoDB and Kafka; every figure has its yardstick beside it.")
-@click.argument("names", nargs=-1, type=click.Choice(sorted(BENCHES)))
+@click.argument("names", nargs=-1, type=click.Choice(sorted(BENCHES | LONG)))
 @click.option("--quick", is_flag=True, help="Few rounds: shows that it works, writes nothing.")
 def main(names: tuple[str, ...], quick: bool) -> None:
     figures = uvloop.run(_run(names, quick))

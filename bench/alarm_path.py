@@ -65,8 +65,9 @@ async def measure(world: World, episodes: int, beside: int = 10) -> list[Figure]
     steps = await bare_steps(world)
     async with Pool(world.part("monitoring-api").port) as pool:
         ward, stop = Ward(world, pool), asyncio.Event()
-        calm = [await ward.open(f"calm-{number}") for number in range(beside)]
-        rooms = [f"room-{number}" for number in range(-(-episodes // len(SIGNS)))]
+        run = uuid4().hex[:6]  # a second measurement has rooms of its own
+        calm = [await ward.open(f"calm-{run}-{number}") for number in range(beside)]
+        rooms = [f"room-{run}-{number}" for number in range(-(-episodes // len(SIGNS)))]
         sessions = {room: await ward.open(room) for room in rooms}
         await _register(world)
         monitors = [asyncio.create_task(ward.monitor(session, stop)) for session in calm]

@@ -61,9 +61,9 @@ class _Reader:
             await asyncio.sleep(0.01)
 
 
-async def latency(world: World, seconds: int) -> list[Figure]:
+async def latency(world: World, seconds: int, name: str = "latency") -> list[Figure]:
     """50 commits a second; the relay is a process of its own and is woken by the change stream alone."""
-    mongo = await _database(world, "latency")
+    mongo = await _database(world, name)
     arguments = [world.stack.mongodb_uri, mongo.database.name, world.stack.kafka]
     processes.start(world.stack.home, "bench-relay", [sys.executable, "-m", "bench.relay_process", *arguments])
     reader = _Reader(world.stack.kafka)

@@ -17,7 +17,15 @@ from shared.messaging.outbox import OUTBOX, PENDING, emit
 from shared.persistence.mongo import DuplicateKey, Mongo, UnitOfWork
 from shared.persistence.scope import system_scope
 from shared.persistence.timers import FAILING_ATTEMPTS
-from shared.telemetry.metrics import DEAD_LETTERS_OPEN, OUTBOX_AGE, OUTBOX_DEAD_ROWS, OUTBOX_PENDING
+from shared.telemetry.metrics import (
+    CONSUMERS_STOPPED,
+    DEAD_LETTERS_OPEN,
+    OUTBOX_AGE,
+    OUTBOX_DEAD_ROWS,
+    OUTBOX_PENDING,
+    PARTITION_WAITING,
+    TIMERS_FAILING,
+)
 
 log = logging.getLogger(__name__)
 
@@ -68,18 +76,24 @@ class TroubleWatch:
         oldest = await outbox.find(PENDING, limit=1)
         age = (self._mongo.clock.system_now() - oldest[0]["created_at"]).total_seconds() if oldest else 0.0
         dead = await letters.count({"state": "open", "code": {"$ne": UNKNOWN_TYPE}})
+        refused = await outbox.count({"state": "dead"})
+        failing = await self._mongo.plumbing("timers").count({"attempts": {"$gte": FAILING_ATTEMPTS}})
+        stopped = sum(consumer.blown for consumer in self._consumers)
+        waiting = [consumer.waiting_seconds() for consumer in self._consumers]
         OUTBOX_AGE.set(age)
         OUTBOX_PENDING.set(await outbox.count(PENDING) if oldest else 0)
-        DEAD_LETTERS_OPEN.set(dead)
-        refused = await outbox.count({"state": "dead"})
         OUTBOX_DEAD_ROWS.set(refused)
+        DEAD_LETTERS_OPEN.set(dead)
+        TIMERS_FAILING.set(failing)
+        CONSUMERS_STOPPED.set(stopped)
+        PARTITION_WAITING.set(max(waiting, default=0.0))
         return {
             "dead_letters": dead,
             "outbox_dead": refused,
             "outbox_old": int(age > OLD_SECONDS),
-            "timers_failing": await self._mongo.plumbing("timers").count({"attempts": {"$gte": FAILING_ATTEMPTS}}),
-            "consumer_stopped": sum(consumer.blown for consumer in self._consumers),
-            "partition_waiting": sum(consumer.waiting_seconds() > OLD_SECONDS for consumer in self._consumers),
+            "timers_failing": failing,
+            "consumer_stopped": stopped,
+            "partition_waiting": sum(seconds > OLD_SECONDS for seconds in waiting),
         }
 
     async def _raise(self, unit: UnitOfWork, code: str, count: int) -> None:
