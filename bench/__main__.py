@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import click
 import uvloop
 
-from bench import alarm_path, footprint, growth, inbox, outbox, routes
+from bench import alarm_path, footprint, growth, inbox, limits, outbox, routes
 from bench.figures import Figure, show, write
 from bench.world import World, world
 
@@ -30,11 +30,21 @@ async def _api(system: World, quick: bool) -> list[Figure]:
     return await routes.create(system, 1.0 if quick else 5.0)
 
 
+async def _limits(system: World, quick: bool) -> list[Figure]:
+    return await limits.measure(system, 100 if quick else 1_000, 400 if quick else 4_000)
+
+
 async def _growth(system: World, quick: bool) -> list[Figure]:
     return await growth.measure(system, 20_000 if quick else 1_000_000, quick=quick)
 
 
-BENCHES: dict[str, Bench] = {"api": _api, "alarm_path": _alarm_path, "relay": _relay, "consumer": _consumer}
+BENCHES: dict[str, Bench] = {
+    "api": _api,
+    "alarm_path": _alarm_path,
+    "relay": _relay,
+    "consumer": _consumer,
+    "limits": _limits,
+}
 LONG: dict[str, Bench] = {"growth": _growth}  # ten minutes, only when named
 
 

@@ -63,6 +63,7 @@ class Pipeline:
     ) -> None:
         self.mongo, self._service, self.group, self._handlers, self._deps = mongo, service, group, handlers, deps
         self._without_store = without_store
+        self._repeating = True  # after a start, and as long as repetitions come, marks are looked for first
 
     async def handle(self, record: Record) -> Outcome | None:
         """The outcome, committed; None for a known type that this service does not handle."""
@@ -171,26 +172,45 @@ class Pipeline:
             return refused.outcome
 
     async def _effects(self, items: Sequence[_Work]) -> list[Outcome]:
-        """One transaction: what is known is dropped, the rest is handled in order and marked. Raises _NotDone."""
+        """One transaction: what is known is dropped, the rest is handled in order and marked. Raises _NotDone.
+
+        Repetitions are rare, so nobody looks for marks before they are met: the mark's own key refuses the second
+        one, and then is looked. What is refused is looked for too: it may be a repetition that comes too late.
+        """
+        scope, looks = self._scope(items[0].envelope), self._repeating
 
         async def work(unit: UnitOfWork) -> list[Outcome]:
-            marks = [self._mark(item.envelope) for item in items]
-            erased = await self._erased(unit, items)
-            known = {row["_id"] for row in await unit.plumbing("inbox").find({"_id": {"$in": marks}})}
-            outcomes: list[Outcome] = []
-            for item, mark in zip(items, marks, strict=True):
-                if mark in known:
-                    outcomes.append(Skip("duplicate"))
-                elif _about(item) in erased:
-                    outcomes.append(Skip("erased"))
-                else:
-                    outcomes.append(await self._call(unit, item))
-                if mark not in known:
-                    unit.stage("inbox", {"_id": mark, "at": unit.clock.system_now()})
-                known.add(mark)
-            return outcomes
+            nonlocal looks
+            known = await self._known(unit, items) if looks else set()
+            self._repeating, looks = bool(known), True
+            return await self._in_order(unit, items, known)
 
-        return await self.mongo.run(self._scope(items[0].envelope), work)
+        unseen = not looks
+        try:
+            return await self.mongo.run(scope, work)
+        except Unavailable:
+            raise
+        except Exception:
+            if unseen:
+                return await self.mongo.run(scope, work)
+            raise
+
+    async def _in_order(self, unit: UnitOfWork, items: Sequence[_Work], known: set[str]) -> list[Outcome]:
+        erased = await self._erased(unit, items)
+        outcomes: list[Outcome] = []
+        for item in items:
+            mark = self._mark(item.envelope)
+            if mark in known:
+                outcomes.append(Skip("duplicate"))
+                continue
+            outcomes.append(Skip("erased") if _about(item) in erased else await self._call(unit, item))
+            unit.stage("inbox", {"_id": mark, "at": unit.clock.system_now()})
+            known.add(mark)
+        return outcomes
+
+    async def _known(self, unit: UnitOfWork, items: Sequence[_Work]) -> set[str]:
+        marks = [self._mark(item.envelope) for item in items]
+        return {row["_id"] for row in await unit.plumbing("inbox").find({"_id": {"$in": marks}})}
 
     async def _erased(self, unit: UnitOfWork, items: Sequence[_Work]) -> set[tuple[str, str]]:
         """Nobody is erased on the alarm lane: a page is about a person in a chair."""
