@@ -43,6 +43,7 @@ class Sender:
         self._outbound: Outbound = deps.pages if urgent else deps.mails
         self._sweep_s = 0.25 if urgent else 1.0
         self._parallel = parallel
+        self._more = False
         self._running: dict[str, asyncio.Task[None]] = {}
         self.last_attempt = mongo.clock.monotonic()
 
@@ -78,14 +79,23 @@ class Sender:
         room = self._parallel - len(self._running)
         if room <= 0:
             return
-        for row in await due_messages(self._mongo, self._urgent, self._mongo.clock.system_now(), room):
+        rows = await due_messages(self._mongo, self._urgent, self._mongo.clock.system_now(), room)
+        self._more = len(rows) == room
+        for row in rows:
             if row["_id"] not in self._running:
                 self._spawn(row["_id"], self._claim_and_deliver(row))
 
     def _spawn(self, message_id: str, work: Any) -> None:
         task = asyncio.create_task(self._guard(work))
         self._running[message_id] = task
-        task.add_done_callback(lambda _: self._running.pop(message_id, None))
+        task.add_done_callback(lambda _: self._done(message_id))
+
+    def _done(self, message_id: str) -> None:
+        """In a backlog the next sweep does not wait for its second: it comes when half of the pool is free."""
+        self._running.pop(message_id, None)
+        if self._more and 2 * len(self._running) <= self._parallel:
+            self._more = False
+            self._outbound.wake()
 
     async def _guard(self, work: Any) -> None:
         """A fault here leaves the claim to expire; the sweep then sends the same id again."""
@@ -93,6 +103,7 @@ class Sender:
             await work
         except Exception as error:  # noqa: BLE001 - one message must not stop the lane
             log.error("sender.message", extra={"error": type(error).__name__})
+            self._more = False  # what fails at once waits for the sweep's second
 
     def _scope(self, row: Document) -> Scope:
         return system_scope(row["clinic_id"], "notifications.sender")
