@@ -3,7 +3,7 @@
 StillwaterError
   BadRequest 400 | Unauthorized 401 | Forbidden 403 | NotFound 404 | RequestTimeout 408 | Conflict 409 | Gone 410
   PreconditionFailed 412 (VersionConflict) | TooLarge 413 | UnsupportedMedia 415 | Invalid 422
-  PreconditionRequired 428 | TooManyRequests 429 | Unavailable 503 (CommitUnknown, LeaseLost)
+  PreconditionRequired 428 | TooManyRequests 429 | HeadersTooLarge 431 | Unavailable 503 (CommitUnknown, LeaseLost)
 """
 
 from collections.abc import Mapping, Sequence
@@ -104,6 +104,10 @@ class TooManyRequests(StillwaterError):
     def __init__(self, policy: str, retry_after_s: int) -> None:
         super().__init__(headers={"Retry-After": str(retry_after_s)})
         self.policy = policy
+
+
+class HeadersTooLarge(StillwaterError):
+    status, code, title = 431, "headers-too-large", "The headers are too large"
 
 
 class Unavailable(StillwaterError):

@@ -10,6 +10,7 @@ from shared.web.describe import describe
 from shared.web.form import FormOrigins
 from shared.web.limits import Limits
 from shared.web.nurse import nurse_paths
+from shared.web.paths import Methods
 from shared.web.runtime import Runtime
 
 
@@ -21,13 +22,14 @@ def create_app(service: str, routers: list[APIRouter], runtime: Runtime | None) 
         openapi_url="/openapi.json",
         docs_url="/docs",
         redoc_url=None,
+        redirect_slashes=False,  # a redirected POST loses its body or its token, and names the host that was sent
         generate_unique_id_function=_operation_id,
         telemetry={"tracing": False, "metrics": False, "logs": False},  # ours: shared/web/limits.py (ADR 3)
     )
     app.state.runtime = runtime
     for router in routers:
         app.include_router(router)
-    problems.install(app)
+    problems.install(app, Methods(app.routes))
     app.add_middleware(Limits, nurse_paths=nurse_paths(app.routes))
     if runtime is not None and runtime.form_origins:
         app.add_middleware(FormOrigins, routes=app.routes, origins=runtime.form_origins)

@@ -1,6 +1,7 @@
 """Bearer tokens (JWT, RS256 or ES256) of any OIDC provider, and the roles they carry."""
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,6 +17,7 @@ log = logging.getLogger(__name__)
 
 ALGORITHMS = ["RS256", "ES256"]
 _REFETCH_SECONDS = 5.0
+_FIRST_SECONDS = 0.5
 _LEEWAY_SECONDS = 5
 _REMEMBERED = 4096
 
@@ -36,6 +38,9 @@ STAFF = (Role.FRONT_DESK, Role.NURSE, Role.CLINICIAN, Role.PRESCRIBER, Role.MEDI
 CLINICAL = (Role.NURSE, Role.CLINICIAN, Role.PRESCRIBER, Role.MEDICAL_DIRECTOR)
 
 
+_RANK = (Role.PATIENT, Role.DEVICE, Role.PARTNER, Role.OPERATOR, *STAFF)
+
+
 @dataclass(frozen=True)
 class Principal:
     """Whom the token names: ids only."""
@@ -44,6 +49,10 @@ class Principal:
     roles: frozenset[Role]
     clinics: frozenset[str]
     patient_id: str | None = None
+
+    def role(self, admitted: frozenset[Role]) -> Role | None:
+        """In which role somebody of several acts where these are admitted: the one that may do most."""
+        return max(self.roles & admitted, key=_RANK.index, default=None)
 
     def clinic(self, asked: str | None) -> str:
         """The clinic of this request; `Clinic-Id` chooses where the token has several. Raises BadRequest, NotFound."""
@@ -109,23 +118,34 @@ class Tokens:
         """Whoever comes while the keys are being fetched waits for them: a fresh process refuses no good token."""
         if kid not in self._keys:
             async with self._fetching:
-                due = self._clock.monotonic() - self._fetched_at > _REFETCH_SECONDS
-                if kid not in self._keys and due:
+                pause = _REFETCH_SECONDS if self._keys else _FIRST_SECONDS
+                if kid not in self._keys and self._clock.monotonic() - self._fetched_at > pause:
                     await self._fetch()
+        if not self._keys:
+            raise Unavailable("The token issuer's keys cannot be read yet.")
         return self._keys.get(kid)
 
     async def _fetch(self) -> None:
-        self._fetched_at = self._clock.monotonic()
+        """Counted from its end: those who waited for a fetch that failed do not wait for one each."""
         try:
             async with httpx.AsyncClient(timeout=3) as client:
                 rows = (await client.get(self._url)).raise_for_status().json()["keys"]
-            self._keys = {row["kid"]: jwt.PyJWK(row) for row in rows}
+            self._keys = _usable(rows) or self._keys
             self._good.clear()
-        except (httpx.HTTPError, ValueError, KeyError, jwt.PyJWTError) as error:
+        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             log.warning("auth.jwks", extra={"error": type(error).__name__})
-            if not self._keys:
-                self._fetched_at = float("-inf")
-                raise Unavailable("The token issuer's keys cannot be read yet.") from None
+        self._fetched_at = self._clock.monotonic()
+
+
+def _usable(rows: list[dict[str, Any]]) -> dict[str, jwt.PyJWK]:
+    """By `kid`; providers publish keys for other uses and algorithms beside those that sign tokens."""
+    keys = {}
+    for row in rows:
+        with contextlib.suppress(jwt.PyJWTError, ValueError, TypeError):
+            key = jwt.PyJWK(row)
+            if key.key_id is not None and key.algorithm_name in ALGORITHMS:
+                keys[key.key_id] = key
+    return keys
 
 
 def _principal(claims: dict[str, Any]) -> Principal:

@@ -9,10 +9,11 @@ from typing import Any
 import orjson
 from starlette.types import Message, Receive
 
-from shared.errors import BadRequest, RequestTimeout, TooLarge, UnsupportedMedia
+from shared.errors import BadRequest, HeadersTooLarge, RequestTimeout, TooLarge, UnsupportedMedia
 
 BODY_BYTES = 1024 * 1024
 BODY_SECONDS = 10.0
+HEADER_BYTES = 32 * 1024
 NESTING = 32
 STRING_CHARS = 20_000
 LIST_ITEMS = 10_000
@@ -32,8 +33,10 @@ Headers = dict[bytes, bytes]
 
 
 def single_headers(given: Iterable[tuple[bytes, bytes]]) -> Headers:
-    """Raises BadRequest where a header of ours comes twice: two readers would take different ones."""
+    """Raises HeadersTooLarge, and BadRequest where a header of ours comes twice: two readers would take different ones."""
     pairs = list(given)
+    if sum(len(name) + len(text) for name, text in pairs) > HEADER_BYTES:
+        raise HeadersTooLarge(headers=_CLOSE)
     headers = dict(pairs)
     if len(headers) != len(pairs):
         names = [name for name, _ in pairs if name in _SINGLE]

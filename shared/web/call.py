@@ -31,9 +31,10 @@ ADMITTED = "__admitted__"  # of the dependency that `admit` makes: the roles, fo
 class Call:
     """One request of an admitted caller."""
 
-    def __init__(self, request: Request, runtime: Runtime, principal: Principal, clinic_id: str) -> None:
+    def __init__(
+        self, request: Request, runtime: Runtime, principal: Principal, clinic_id: str, role: Role | None = None
+    ) -> None:
         self._request, self.runtime, self.principal = request, runtime, principal
-        role = min(principal.roles, default=None)
         actor = Actor(principal.subject, role.value if role else "none")
         self.scope = Scope(clinic_id, actor, correlation_id=new_id(), traceparent=request.scope.get(TRACEPARENT))
 
@@ -108,9 +109,10 @@ def admit(*roles: Role) -> Callable[[Request], Awaitable[Call]]:
         principal = await runtime.tokens.principal(request.headers.get("authorization"))
         if not request.scope.get(NURSE):
             runtime.limiter.take(request.scope, principal.subject)
-        if not principal.roles & admitted:
+        role = principal.role(admitted)
+        if role is None:
             raise Forbidden
-        return Call(request, runtime, principal, principal.clinic(request.headers.get("clinic-id")))
+        return Call(request, runtime, principal, principal.clinic(request.headers.get("clinic-id")), role)
 
     setattr(dependency, ADMITTED, admitted)
     return dependency

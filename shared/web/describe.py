@@ -97,13 +97,16 @@ def _header(name: str, description: str, required: bool, schema: Object) -> Obje
 
 
 def _guard(operation: Object, route: APIRoute, method: str) -> None:
-    """Token and headers of a route that `admit` guards."""
+    """Token and headers of a route that `admit` guards, or that the public form may use."""
     admitted = next((found for call in _calls(route.dependant) if (found := getattr(call, ADMITTED, None))), None)
-    if admitted is None:
+    if admitted is not None:
+        operation["security"] = [{"bearer": []}]
+        operation["x-roles"] = sorted(admitted)
+    elif not is_public_form(route.endpoint):
         return
-    operation["security"] = [{"bearer": []}]
-    operation["x-roles"] = sorted(admitted)
     operation["responses"].setdefault("404", problems(404)[404])  # the clinic asked for is not one of the token's
+    if method == "POST" and not is_nurse_route(route.endpoint):
+        operation["responses"].setdefault("409", problems(409)[409])  # a twin under the same key is still at it
     wanted = ["ClinicId"] + (["IdempotencyKey"] if method == "POST" else [])
     if "412" in operation["responses"]:
         wanted.append("IfMatchNeeded" if "428" in operation["responses"] else "IfMatch")

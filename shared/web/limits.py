@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import re
 from collections.abc import AsyncIterator
 
@@ -15,6 +16,8 @@ from shared.web.bodies import again, read_body, single_headers
 from shared.web.nurse import NURSE
 from shared.web.problems import problem_response
 from shared.web.rates import RATE_FIELDS
+
+log = logging.getLogger(__name__)
 
 TRACEPARENT = "stillwater.traceparent"  # of the server span: an event is its child, not the framework's inner spans'
 IN_FLIGHT = 64
@@ -47,6 +50,12 @@ class Limits:
                 await self._admit(scope, receive, answered)
             except StillwaterError as error:
                 await problem_response(error, nurse=scope[NURSE])(scope, receive, answered)
+            except Exception as error:
+                log.error("http.unhandled", extra={"error": type(error).__name__})
+                if answered.begun:
+                    raise
+                # Here and not in the framework's outermost layer, past which nothing counts the answer.
+                await problem_response(StillwaterError())(scope, receive, answered)
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = single_headers(scope["headers"])
@@ -82,9 +91,11 @@ class _Answer:
 
     def __init__(self, send: Send, scope: Scope, span: Span) -> None:
         self._send, self._scope, self._span = send, scope, span
+        self.begun = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
+            self.begun = True
             route = getattr(self._scope.get("route"), "path", "unmatched")
             method, status = self._scope["method"], message["status"]
             self._span.update_name(f"{method} {route}")

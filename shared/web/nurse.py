@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 from fastapi.routing import iter_route_contexts
 from starlette.routing import BaseRoute
 
+from shared.web.paths import pattern
+
 F = TypeVar("F", bound=Callable[..., Any])
 NURSE = "stillwater.nurse"  # in the ASGI scope: whether this request is a nurse's
 NEVER = frozenset({409, 412, 428, 429})
@@ -33,6 +35,4 @@ def is_nurse_route(endpoint: object) -> bool:
 def nurse_paths(routes: Iterable[BaseRoute]) -> re.Pattern[str]:
     """Matches the path of every marked route."""
     marked = [route for route in iter_route_contexts(list(routes)) if is_nurse_route(route.endpoint)]
-    return re.compile(
-        "|".join(re.sub(r"\\\{.*?\\\}", "[^/]+", re.escape(route.path or "")) for route in marked) or "(?!)"
-    )
+    return re.compile("|".join(pattern(route.path or "") for route in marked) or "(?!)")

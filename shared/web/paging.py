@@ -120,7 +120,9 @@ class Page:
             return Reply(Listing[Any](items=shown))
         last = rows[self.limit - 1]
         cursor = self._cursor(orjson.dumps([last[field], last["_id"]]).decode())
-        link = f'<{self.url.include_query_params(cursor=cursor)}>; rel="next"'
+        # Relative (RFC 8288, 3.1): the host is what the caller or a proxy said it is.
+        beyond = self.url.include_query_params(cursor=cursor)
+        link = f'<{beyond.path}?{beyond.query}>; rel="next"'
         return Reply(Listing[Any](items=shown, next_cursor=cursor), headers={"Link": link})
 
     def _cursor(self, last: str) -> str:

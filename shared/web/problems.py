@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from shared.errors import Conflict, FieldError, Invalid, StillwaterError, TooManyRequests, Unavailable
 from shared.persistence.mongo import DuplicateKey, StoreFault
 from shared.web.nurse import NEVER, NURSE
+from shared.web.paths import Methods
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ _WORDS = {
     "literal_error": "must be {expected}",
     "enum": "must be {expected}",
 }
+NOT_ALLOWED = 405
 _TITLES = {404: ("not-found", "Not found"), 405: ("method-not-allowed", "This method is not allowed here")}
 
 
@@ -60,7 +62,7 @@ class Problem(BaseModel):
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """For a route's `responses`: the problems it may answer beside 400, 401, 422 and 503."""
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    wanted = {400, 401, 403, 408, 413, 415, 422, 503, *statuses}
+    wanted = {400, 401, 403, 408, 413, 415, 422, 431, 503, *statuses}
     return {status: {"description": "Problem", "content": content.copy()} for status in sorted(wanted)}
 
 
@@ -100,7 +102,7 @@ def _words(code: str, bounds: Mapping[str, object]) -> str:
     return known.format_map(bounds) if known else "does not match: " + code.replace("_", " ")
 
 
-def install(app: FastAPI) -> None:
+def install(app: FastAPI, methods: Methods) -> None:
     async def ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, StillwaterError)  # noqa: S101 - registered for this class
         return problem_response(error, nurse=request.scope.get(NURSE, False))
@@ -115,20 +117,16 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
         return problem_response(_invalid(error))
 
-    async def plain(_: Request, error: Exception) -> Response:
+    async def plain(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
-        known = StillwaterError(headers=error.headers)
+        allow = {"Allow": methods.allow(request.scope["path"])} if error.status_code == NOT_ALLOWED else {}
+        known = StillwaterError(headers={**(error.headers or {}), **allow})
         known.status = error.status_code
         known.code, known.title = _TITLES.get(error.status_code, ("http-error", "The request cannot be answered"))
         return problem_response(known)
-
-    async def unknown(_: Request, error: Exception) -> Response:
-        log.error("http.unhandled", extra={"error": type(error).__name__})
-        return problem_response(StillwaterError())
 
     app.add_exception_handler(StillwaterError, ours)
     app.add_exception_handler(DuplicateKey, twice)
     app.add_exception_handler(StoreFault, store)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, plain)
-    app.add_exception_handler(Exception, unknown)

@@ -20,6 +20,7 @@ from pydantic_core import CoreSchema
 from shared.events.envelope import rfc3339
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+YEARS = range(1900, 2200)  # so that no sum of a time and a term leaves the calendar
 _SCALARS = frozenset({"bool", "int", "float"})
 
 
@@ -34,6 +35,8 @@ def _utc_milliseconds(moment: datetime) -> datetime:
         moment = moment.astimezone(UTC)
     except OverflowError:
         raise ValueError("is out of range") from None
+    if moment.year not in YEARS:
+        raise ValueError("is out of range")
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
@@ -44,7 +47,7 @@ Instant = Annotated[
     PlainSerializer(rfc3339, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
-"""RFC 3339 with a zone in, UTC in milliseconds out."""
+"""RFC 3339 with a zone in, from 1900 to 2199; UTC in milliseconds out."""
 
 Id = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 ShortText = Annotated[str, Field(min_length=1, max_length=200)]

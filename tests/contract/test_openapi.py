@@ -23,7 +23,8 @@ OPERATIONS = [
     for method, operation in methods.items()
 ]
 NAMES = [operation["operationId"] for *_, operation in OPERATIONS]
-WITHOUT_TOKEN = {"receive_inquiry", "show_link", "use_link"}
+BY_LINK = {"show_link", "use_link"}
+WITHOUT_TOKEN = {"receive_inquiry", *BY_LINK}
 KNOWN_BEFORE_ITS_EVENT = {"get_course", "book_whole_course"}
 
 
@@ -51,7 +52,7 @@ def test_an_operation_says_what_an_integrator_needs(method: str, path: str, oper
     answers = operation["responses"]
     assert operation["summary"]
     assert any(status.startswith("2") for status in answers)
-    assert {"400", "401", "403", "413", "415", "422", "503"} <= set(answers)
+    assert {"400", "401", "403", "408", "413", "415", "422", "431", "503"} <= set(answers)
     if "{" in path and method != "put" and operation["operationId"] not in KNOWN_BEFORE_ITS_EVENT:
         assert "404" in answers
     for status, answer in answers.items():
@@ -59,6 +60,10 @@ def test_an_operation_says_what_an_integrator_needs(method: str, path: str, oper
             schema = answer["content"]["application/problem+json"]["schema"]
             assert schema == {"$ref": "#/components/schemas/Problem"}, status
             assert set(answer["content"]) == {"application/problem+json"}
+    keyed = {"$ref": "#/components/parameters/IdempotencyKey"} in operation.get("parameters", [])
+    assert keyed == (method == "post" and operation["operationId"] not in BY_LINK)
+    if keyed and "x-nurse-route" not in operation:
+        assert {"404", "409"} <= set(answers)
     token = operation["operationId"] not in WITHOUT_TOKEN
     assert operation.get("security") == ([{"bearer": []}] if token else None)
     for name in ("IfMatch", "IfMatchNeeded"):

@@ -11,7 +11,8 @@ from services.intake.routes.patients import show_patient
 from services.intake.store import INQUIRIES
 from services.intake.usecases import erasing, inquiries
 from shared.errors import Unauthorized
-from shared.persistence.mongo import Document, Reader, UnitOfWork
+from shared.persistence.audit import audit
+from shared.persistence.mongo import Document, UnitOfWork
 from shared.web.auth import STAFF
 from shared.web.call import Call, Listed, Listing, Reply, admit
 from shared.web.form import form_call, public_form
@@ -59,11 +60,12 @@ async def list_inquiries(call: Staff) -> Response:
 
 @router.get("/v1/inquiries/{inquiry_id}", response_model=schemas.Inquiry, responses=problems(404))
 async def get_inquiry(inquiry_id: Id, call: Staff) -> Response:
-    async def read(reader: Reader) -> Reply:
-        row = await reader.collection(INQUIRIES).get(inquiry_id)
+    async def work(unit: UnitOfWork) -> Reply:
+        row = await unit.collection(INQUIRIES).get(inquiry_id)
+        audit(unit, "inquiry.read", f"inquiry/{inquiry_id}", patient_id=row["patient_id"])
         return Reply(show_inquiry(row), version=row["version"])
 
-    return await call.read(read)
+    return await call.write(work)
 
 
 @router.post(

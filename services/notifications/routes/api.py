@@ -9,7 +9,7 @@ from services.notifications.store import ESCALATIONS, MESSAGES, TASKS
 from services.notifications.usecases import contacts, directory, escalations, messaging, tasks
 from shared.errors import NotFound, PreconditionRequired
 from shared.persistence.audit import audit
-from shared.persistence.mongo import Document, Reader, UnitOfWork
+from shared.persistence.mongo import Document, UnitOfWork
 from shared.web.auth import CLINICAL, STAFF, Role
 from shared.web.call import Call, Listed, Listing, Reply, admit
 from shared.web.nurse import nurse_route
@@ -115,11 +115,11 @@ async def list_escalations(call: Clinical) -> Response:
 
 @router.get("/v1/escalations/{escalation_id}", response_model=schemas.Escalation, responses=problems(404))
 async def get_escalation(escalation_id: Id, call: Clinical) -> Response:
-    async def read(reader: Reader) -> Reply:
-        row = await reader.collection(ESCALATIONS).get(escalation_id)
+    async def work(unit: UnitOfWork) -> Reply:
+        row = await escalations.read(unit, escalation_id)
         return Reply(show_escalation(row), version=row["version"])
 
-    return await call.read(read)
+    return await call.write(work)
 
 
 @router.post("/v1/escalations/{escalation_id}/acknowledge", response_model=schemas.Escalation, responses=problems(404))
@@ -192,11 +192,11 @@ async def list_tasks(call: Staff) -> Response:
 
 @router.get("/v1/tasks/{task_id}", response_model=schemas.Task, responses=problems(404))
 async def get_task(task_id: Id, call: Staff) -> Response:
-    async def read(reader: Reader) -> Reply:
-        row = await reader.collection(TASKS).get(task_id)
+    async def work(unit: UnitOfWork) -> Reply:
+        row = await tasks.read_task(unit, task_id)
         return Reply(show_task(row), version=row["version"])
 
-    return await call.read(read)
+    return await call.write(work)
 
 
 @router.post("/v1/tasks/{task_id}/claim", response_model=schemas.Task, responses=problems(404, 409))

@@ -7,10 +7,9 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
 from services.notifications.messages import SIGN_NAMES
-from services.notifications.store import ESCALATIONS
 from services.notifications.usecases import escalations, links
 from shared.errors import Gone, NotFound
-from shared.persistence.mongo import Document, UnitOfWork
+from shared.persistence.mongo import Document
 from shared.persistence.scope import Actor, Scope, system_scope
 from shared.telemetry.tracing import current_traceparent
 from shared.web.nurse import nurse_route
@@ -41,8 +40,7 @@ async def show_link(token: str, request: Request) -> Response:
     reader = runtime.mongo.reader(system_scope("-", "links"))
     try:
         link = await links.open_link(reader, token)
-        clinic = runtime.mongo.reader(system_scope(link["clinic_id"], "links"))
-        row = await clinic.collection(ESCALATIONS).get(link["escalation_id"])
+        row = await runtime.mongo.run(_scope(link), lambda unit: escalations.read(unit, link["escalation_id"]))
     except (NotFound, Gone) as error:
         return _page(error.status, f"<p>{escape(error.title)}. Look at the board.</p>")
     open_to_act = row["phase"] == "paging" and link["used_at"] is None
@@ -58,16 +56,15 @@ async def use_link(token: str, request: Request) -> Response:
     reader = runtime.mongo.reader(system_scope("-", "links"))
     try:
         link = await links.open_link(reader, token)
-        actor = Actor(link["staff_id"], link["role"])
-        scope = Scope(link["clinic_id"], actor, traceparent=current_traceparent())
-
-        async def act(unit: UnitOfWork) -> Document:
-            return await escalations.use_link(unit, runtime.deps, token)
-
-        row = await runtime.mongo.run(scope, act)
+        row = await runtime.mongo.run(_scope(link), lambda unit: escalations.use_link(unit, runtime.deps, token))
     except (NotFound, Gone) as error:
         return _page(error.status, f"<p>{escape(error.title)}. Look at the board.</p>")
     return _page(200, _describe(row) + "<p>Please confirm at the chair.</p>")
+
+
+def _scope(link: Document) -> Scope:
+    """Whoever holds the link is the one whom it was sent to."""
+    return Scope(link["clinic_id"], Actor(link["staff_id"], link["role"]), traceparent=current_traceparent())
 
 
 def _describe(row: Document) -> str:

@@ -202,6 +202,13 @@ async def _quieten(unit: UnitOfWork, deps: Deps, row: Document, state: State) ->
     return await _save(unit, deps, row, state)
 
 
+async def read(unit: UnitOfWork, identifier: str) -> Document:
+    """Raises NotFound. The read is audited."""
+    row = await unit.collection(ESCALATIONS).get(identifier)
+    audit(unit, "escalation.read", f"escalation/{identifier}", patient_id=row["patient_id"])
+    return row
+
+
 async def acknowledge(
     unit: UnitOfWork, deps: Deps, identifier: str, by: str, by_role: str, channel: Literal["link", "api"]
 ) -> Document:
@@ -229,5 +236,5 @@ async def use_link(unit: UnitOfWork, deps: Deps, token: str) -> Document:
     """A link acts once; used again it changes nothing, even when paging has resumed since. Raises NotFound, Gone."""
     link = await links.open_link(unit, token)
     if not await links.spend(unit, link):
-        return await unit.collection(ESCALATIONS).get(link["escalation_id"])
+        return await read(unit, link["escalation_id"])
     return await acknowledge(unit, deps, link["escalation_id"], link["staff_id"], link["role"], "link")

@@ -30,6 +30,13 @@ async def add_task(unit: UnitOfWork, kind: str, subject: str, cause: str, code: 
     return True
 
 
+async def read_task(unit: UnitOfWork, task_id: str) -> Document:
+    """Raises NotFound. The read is audited."""
+    task = await unit.collection(TASKS).get(task_id)
+    audit(unit, "task.read", f"task/{task_id}")
+    return task
+
+
 async def claim_task(unit: UnitOfWork, task_id: str) -> Document:
     """Mine now. Idempotent for the same person. Raises NotFound, Conflict."""
     task, me = await unit.collection(TASKS).get(task_id), unit.scope.actor.id
