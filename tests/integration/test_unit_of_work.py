@@ -134,7 +134,7 @@ async def test_a_stale_version_is_found_at_the_next_look_or_at_the_end(mongo: Mo
 
 async def test_a_key_that_is_taken_undoes_all_of_the_unit(mongo: Mongo) -> None:
     async def work(unit: UnitOfWork) -> None:
-        unit.stage("outbox", {"_id": uuid4().hex})
+        unit.stage("outbox", {"_id": uuid4().hex, "lane": "bulk"})
         unit.stage("inbox", {"_id": "taken"})
 
     await mongo.run(SCOPE, work)
