@@ -94,11 +94,12 @@ def _format(classpath: str, properties: Path, passwords: Mapping[str, str]) -> N
 
 def _properties(data: Path, ports: Mapping[str, int]) -> str:
     operator, services = f"OPERATOR://127.0.0.1:{ports['operator']}", f"SERVICES://127.0.0.1:{ports['services']}"
+    advertised = f"SERVICES://127.0.0.1:{ports.get('services-advertised', ports['services'])}"
     return f"""process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{ports["controller"]}
 listeners={operator},{services},CONTROLLER://127.0.0.1:{ports["controller"]}
-advertised.listeners={operator},{services}
+advertised.listeners={operator},{advertised}
 listener.security.protocol.map=OPERATOR:PLAINTEXT,SERVICES:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=OPERATOR
 controller.listener.names=CONTROLLER

@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,43 +34,37 @@ def binary() -> str:
 
 def start(home: Path, port: int, admin_password: str) -> str:
     """Start, initiate, make the administrator; returns the administrator's URI."""
-    data, key = home / "data" / "mongod", home / "mongod.key"
+    launch(home, "mongod", port)
+    uri = f"mongodb://admin:{admin_password}@127.0.0.1:{port}/?replicaSet=rs0&authSource=admin"
+    initiate([port], [f"127.0.0.1:{port}"], admin_password)
+    _need_admin(uri, home / "data" / "mongod")
+    return uri
+
+
+def launch(home: Path, name: str, port: int, *parameters: str) -> None:
+    """One member under this name; `parameters` as `--setParameter` takes them. Returns when its port answers."""
+    data, key = home / "data" / name, home / "mongod.key"
     data.mkdir(parents=True, exist_ok=True)
     if not key.exists():
         processes.write_whole(key, secrets.token_hex(48), 0o600)
     command = [binary(), "--dbpath", str(data), "--port", str(port), "--bind_ip", "127.0.0.1", "--replSet", "rs0"]
-    processes.start(
-        home,
-        "mongod",
-        [
-            *command,
-            "--keyFile",
-            str(key),
-            "--wiredTigerCacheSizeGB",
-            "1",
-            "--setParameter",
-            "diagnosticDataCollectionEnabled=false",
-        ],
-        {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", "")},
-    )
-    processes.wait_for_port(port, home, "mongod")
-    uri = f"mongodb://admin:{admin_password}@127.0.0.1:{port}/?replicaSet=rs0&authSource=admin"
-    _initiate(port, admin_password)
-    _need_admin(uri, data)
-    return uri
+    command += ["--keyFile", str(key), "--wiredTigerCacheSizeGB", "1"]
+    for parameter in ("diagnosticDataCollectionEnabled=false", *parameters):
+        command += ["--setParameter", parameter]
+    processes.start(home, name, command, {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", "")})
+    processes.wait_for_port(port, home, name)
 
 
-def _initiate(port: int, password: str) -> None:
-    """Each step by itself: a first start may have been stopped between them."""
-    member = {"_id": 0, "host": f"127.0.0.1:{port}"}
-    with MongoClient[Any](
-        f"mongodb://127.0.0.1:{port}/?directConnection=true", serverSelectionTimeoutMS=10_000
-    ) as local:
-        with _unless_done():
-            local.admin.command("replSetInitiate", {"_id": "rs0", "members": [member]})
-        _wait_primary(local)
-        with _unless_done():
-            local.admin.command("createUser", "admin", pwd=password, roles=["root"])
+def initiate(ports: Sequence[int], hosts: Sequence[str], password: str) -> None:
+    """The replica set of the members at these ports, known to the world as `hosts`, and its administrator.
+
+    Each step by itself: a first start may have been stopped between them.
+    """
+    members = [{"_id": number, "host": host} for number, host in enumerate(hosts)]
+    with direct(ports[0]) as local, _unless_done():
+        local.admin.command("replSetInitiate", {"_id": "rs0", "members": members})
+    with direct(_primary(ports)) as local, _unless_done():
+        local.admin.command("createUser", "admin", pwd=password, roles=["root"])
 
 
 @contextlib.contextmanager
@@ -94,9 +88,18 @@ def _need_admin(uri: str, data: Path) -> None:
         ) from None
 
 
-def _wait_primary(client: MongoClient[Any]) -> None:
+def direct(port: int, login: str = "") -> MongoClient[Any]:
+    """A client of one member; `login`: "user:password@" of the administrator."""
+    uri = f"mongodb://{login}127.0.0.1:{port}/?directConnection=true&authSource=admin"
+    return MongoClient(uri, serverSelectionTimeoutMS=10_000)
+
+
+def _primary(ports: Sequence[int]) -> int:
     deadline = time.monotonic() + 20
-    while not client.admin.command("hello")["isWritablePrimary"]:
-        if time.monotonic() > deadline:
-            raise StackError("mongod did not become primary within 20 s.")
+    while time.monotonic() < deadline:
+        for port in ports:
+            with direct(port) as client:
+                if client.admin.command("hello")["isWritablePrimary"]:
+                    return port
         time.sleep(0.05)
+    raise StackError("No mongod became primary within 20 s.")

@@ -32,7 +32,8 @@ CLINIC = "01920000-0000-7000-8000-000000000001"
 FREE_BYTES = 2 * 1024**3
 READY_SECONDS = 40.0
 CLOCK_FILE = "clock.jsonl"
-STORES = ("mongod", "kafka")
+EXTRA_MEMBERS = ("mongod-2", "mongod-3")  # of the fault runs
+STORES = ("mongod", *EXTRA_MEMBERS, "kafka")
 COPIES = Copies(replication_factor=1, min_insync_replicas=1)
 _FIXED = {"mongod": 27117, "operator": 29092, "services": 29093, "controller": 29094, "companions": 8090, "smtp": 8025}
 _FIXED |= {name: 8001 + number for number, name in enumerate(SERVICES)}

@@ -1,0 +1,79 @@
+"""The stack of the fault runs: three MongoDB members, and a proxy on every way from the services to their stores."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from deploy import rights
+from deploy.local import kafka_broker, mongodb, processes
+from deploy.local.stack import Part, Report, Stack, silent
+from shared.messaging.topics import SERVICES
+from shared.service import create_topics
+from tests.faults.proxy import Proxy
+
+MEMBERS = ("mongod", "mongod-2", "mongod-3")
+
+
+class ProxiedStack(Stack):
+    """`ways` by name: one per member, and `kafka`. Members reach each other through their ways too."""
+
+    def __init__(self, home: Path, proxy: Proxy) -> None:
+        super().__init__(home, random_ports=True)
+        self.proxy = proxy
+        self.ports |= {name: processes.free_port() for name in MEMBERS[1:]}
+        self.ways = {name: proxy.way(self.ports[name]) for name in MEMBERS}
+        self.ways["kafka"] = proxy.way(self.ports["services"])
+        self.preloaded: dict[str, Mapping[str, str]] = {}
+
+    def start_stores(self, report: Report = silent) -> None:
+        with report("starting MongoDB and Kafka"):
+            for name in MEMBERS:
+                self.start_store(name)
+            hosts = [f"127.0.0.1:{self.ways[name].port}" for name in MEMBERS]
+            mongodb.initiate([self.ports[name] for name in MEMBERS], hosts, self.secrets["admin"])
+            self.start_store("kafka")
+        rights.make_all_users(self.mongodb_uri, self.secrets)
+        asyncio.run(create_topics(self.kafka))
+        asyncio.run(rights.grant(self.kafka))
+
+    def start_store(self, name: str) -> None:
+        """A member or the broker, under its name, on what it had stored."""
+        if name in MEMBERS:
+            mongodb.launch(self.home, name, self.ports[name], "enableTestCommands=1")
+            return
+        ports = {**self.ports, "services-advertised": self.ways["kafka"].port}
+        kafka_broker.start(self.home, self.cache, ports, {service: self.secrets[service] for service in SERVICES})
+
+    @property
+    def mongodb_uri(self) -> str:
+        hosts = ",".join(f"127.0.0.1:{self.ports[name]}" for name in MEMBERS)
+        return f"mongodb://admin:{self.secrets['admin']}@{hosts}/?replicaSet=rs0&authSource=admin"
+
+    def environment(self, service: str, part: Part | None = None) -> dict[str, str]:
+        """The stores by their ways; with what a single part was preloaded with."""
+        found = super().environment(service, part)
+        hosts = ",".join(f"127.0.0.1:{self.ways[name].port}" for name in MEMBERS)
+        prefix, known = service.upper(), f"127.0.0.1:{self.ports['mongod']}/"
+        for name in (f"{prefix}_MONGODB_URI", f"{prefix}_MONGODB_MIGRATE_URI"):
+            found[name] = found[name].replace(known, f"{hosts}/")
+        found[f"{prefix}_KAFKA_BOOTSTRAP_SERVERS"] = f"127.0.0.1:{self.ways['kafka'].port}"
+        return found | dict(self.preloaded.get(part.name, {}) if part else {})
+
+    def member(self, name: str) -> MongoClient[Any]:
+        """The administrator at one member, past every proxy."""
+        return mongodb.direct(self.ports[name], f"admin:{self.secrets['admin']}@")
+
+    def primary(self) -> str:
+        """The member that says it is; the first one where none does."""
+        for name in MEMBERS:
+            try:
+                with self.member(name) as client:
+                    if client.admin.command("hello")["isWritablePrimary"]:
+                        return name
+            except PyMongoError:
+                continue
+        return MEMBERS[0]
