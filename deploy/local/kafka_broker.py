@@ -22,7 +22,7 @@ def jars(cache: Path) -> str:
         return f"{home}/libs/*"
     libs = cache / "kafka" / "libs"
     if not list(libs.glob("kafka_2.13-*.jar")):
-        _need("mvn", "maven")
+        need("mvn", "maven")
         fetched = cache / "kafka" / f"libs-{os.getpid()}"
         command = ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={fetched}"]
         if subprocess.run(command, check=False).returncode:
@@ -32,7 +32,8 @@ def jars(cache: Path) -> str:
     return f"{libs}/*"
 
 
-def _need(program: str, package: str) -> None:
+def need(program: str, package: str) -> None:
+    """Installed by apt as root, where it is missing. Raises StackError."""
     if shutil.which(program):
         return
     if os.geteuid() == 0 and shutil.which("apt-get"):
@@ -44,7 +45,7 @@ def _need(program: str, package: str) -> None:
 
 def need_java() -> None:
     """Raises StackError when there is none, or one that is too old for Kafka 4."""
-    _need("java", "openjdk-17-jre-headless")
+    need("java", "openjdk-17-jre-headless")
     said = subprocess.run(["java", "-version"], check=False, capture_output=True, text=True).stderr
     found = re.search(r'version "(?:1\.)?(\d+)', said)
     if found is None or int(found[1]) < JAVA_VERSION:

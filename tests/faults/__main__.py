@@ -3,47 +3,39 @@
 import asyncio
 import random
 import time
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Sequence
 
 import click
 
 from tests.faults.history import History
 from tests.faults.matrix import FAULTS, LONG
+from tests.faults.members import ProxiedStack, proxied_stack
+from tests.faults.results import Round, write
 from tests.faults.run import play
 from tests.faults.system import System
-from tests.support.stacks import fresh_stack
 
-RESULTS = Path(__file__).parent / "RESULTS.md"
+AT_A_TIME = 3
 
 
-async def _run(system: System, seconds: float, seed: int) -> list[tuple[str, float, list[str]]]:
-    dice, rounds = random.Random(seed), []  # noqa: S311 - a test's dice
-    end, waiting = time.monotonic() + seconds, [*LONG, *dice.sample(list(FAULTS), len(FAULTS))]
+async def _run(stack: ProxiedStack, seconds: float, seed: int, only: Sequence[str]) -> list[Round]:
+    """Every fault once before any comes again; a few in each round, each at a moment that the dice say."""
+    dice, rounds, system = random.Random(seed), list[Round](), System(stack, History())  # noqa: S311 - a test's dice
+    everything = {name: act for name, act in {**FAULTS, **LONG}.items() if name in only or not only}
+    end, waiting = time.monotonic() + seconds, list[str]()
     while time.monotonic() < end:
-        name = waiting.pop(0) if waiting else dice.choice(list(FAULTS))
+        waiting = waiting or dice.sample(list(everything), len(everything))
+        names, waiting = waiting[:AT_A_TIME], waiting[AT_A_TIME:]
         began = time.monotonic()
-        found = await play(system, {name: {**FAULTS, **LONG}[name]}, dice.randrange(2**32))
-        rounds.append((name, time.monotonic() - began, [str(violation) for violation in found]))
-        click.echo(f"{name:<28} {rounds[-1][1]:6.1f} s  {'ok' if not found else found[0]}")
+        steps = [{name: everything[name]} for name in names]
+        found = await play(system, steps, dice.randrange(2**32), lambda: dice.uniform(0, 2))
+        rounds.append(Round(tuple(names), time.monotonic() - began, tuple(str(violation) for violation in found)))
+        click.echo(f"{', '.join(names):<76} {rounds[-1].seconds:6.1f} s  {'ok' if not found else found[0]}")
         if found:
+            click.echo("\n".join(rounds[-1].found))
             break
+    if system.seen is not None and not only:
+        write(system.history, system.seen, seed, rounds)
     return rounds
-
-
-def _write(history: History, seed: int, rounds: list[tuple[str, float, list[str]]]) -> None:
-    bad = sum(bool(found) for _, _, found in rounds)
-    asked = f"{len(history.commands)} commands, {len(history.episodes)} episodes"
-    lines = [
-        "# The last long fault run",
-        "",
-        f"{datetime.now(UTC):%Y-%m-%d}, seed {seed}, {asked}: {bad} of {len(rounds)} rounds with violations.",
-        "",
-        "| fault | seconds | violations |",
-        "|---|---|---|",
-    ]
-    lines += [f"| {name} | {taken:.1f} | {'; '.join(found) or 'none'} |" for name, taken, found in rounds]
-    RESULTS.write_text("\n".join(lines) + "\n")
 
 
 @click.command(
@@ -51,18 +43,13 @@ def _write(history: History, seed: int, rounds: list[tuple[str, float, list[str]
 )
 @click.option("--seconds", default=600.0, show_default=True)
 @click.option("--seed", default=0, help="0: taken from the clock and printed.")
-def main(seconds: float, seed: int) -> None:
+@click.option("--fault", "only", multiple=True, type=click.Choice([*FAULTS, *LONG]), help="only this one; no results.")
+def main(seconds: float, seed: int, only: Sequence[str]) -> None:
     seed = seed or time.time_ns() % 2**31
     click.echo(f"seed {seed}")
-    history = History()
-    with fresh_stack(replicas=1) as stack:
-
-        async def whole() -> list[tuple[str, float, list[str]]]:
-            return await _run(System(stack, history), seconds, seed)
-
-        rounds = asyncio.run(whole())
-    _write(history, seed, rounds)
-    raise SystemExit(int(any(found for _, _, found in rounds)))
+    with proxied_stack() as stack:
+        rounds = asyncio.run(_run(stack, seconds, seed, only))
+    raise SystemExit(int(any(round_.found for round_ in rounds)))
 
 
 if __name__ == "__main__":

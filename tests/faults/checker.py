@@ -1,26 +1,29 @@
-"""Pure: a history and what was observed -> violations. Each check has a name, so that a red one says what broke."""
+"""Pure: a history and what was observed -> violations; here the commands, their effects, and the way between."""
 
+import importlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
-from tests.faults.history import Fault, History, Observed
+from shared.messaging.topics import SERVICES, group_for
+from tests.faults.alarms import check_accepted, check_alarms, check_pages, check_repeats
+from tests.faults.history import History, Observed, Visit
+from tests.faults.violation import Violation
 
-BOUND_SECONDS = 30.0
-CALM_SECONDS = 1.0
-SHADOW_SECONDS = 40.0
-_GROUPS = {"org.stillwater.intake.InquiryReceived.v1": "stillwater.notifications"}
+ANSWER_SECONDS = 5.0
 
 
-@dataclass(frozen=True)
-class Violation:
-    check: str
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.check}: {self.what}"
+@cache
+def groups() -> Mapping[str, tuple[str, ...]]:
+    """By event type: the consumer groups that handle it."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for service in SERVICES:
+        module = importlib.import_module(f"services.{service}.handlers")
+        for name, lane in (("EVENT_HANDLERS", "bulk"), ("ALARM_HANDLERS", "alarm")):
+            for event in getattr(module, name, {}):
+                found[event.event_type()].append(group_for(service, lane))
+    return {name: tuple(rows) for name, rows in found.items()}
 
 
 def check(history: History, seen: Observed) -> list[Violation]:
@@ -29,9 +32,12 @@ def check(history: History, seen: Observed) -> list[Violation]:
         _commands(history, seen),
         _nothing_unasked(history, seen),
         _mails(history, seen),
-        _episodes(history, seen),
-        _pages(history, seen),
-        _repeats(history, seen),
+        _visits(history, seen),
+        _answers(history),
+        check_alarms(history, seen),
+        check_accepted(history, seen),
+        check_pages(history, seen),
+        check_repeats(history, seen),
         _outbox(seen),
         _topics(seen),
         _inbox(seen),
@@ -42,21 +48,28 @@ def check(history: History, seen: Observed) -> list[Violation]:
 def _commands(history: History, seen: Observed) -> Iterator[Violation]:
     """Acknowledged: there once, and its effect downstream there once."""
     made = Counter(row["_id"] for row in seen.inquiries)
-    told = Counter(row["subject_id"] for row in seen.messages if row["template"] == "inquiry_received")
+    told = _told(seen)
     for command in history.commands:
         name = command.acknowledged_id
         if name is None:
             continue
         if made[name] != 1:
             yield Violation("acknowledged_once", f"inquiry {name} is there {made[name]} times")
-        if told[name] != 1:
-            yield Violation("effect_once", f"inquiry {name} has {told[name]} messages")
+        if told[name, "inquiry_received"] != 1:
+            yield Violation("effect_once", f"inquiry {name} has {told[name, 'inquiry_received']} messages")
+
+
+def _told(seen: Observed) -> Counter[tuple[str, str]]:
+    return Counter((row["subject_id"], row["template"]) for row in seen.messages if row.get("subject_id"))
 
 
 def _nothing_unasked(history: History, seen: Observed) -> Iterator[Violation]:
     if len(seen.inquiries) > len(history.commands):
         extra = len(seen.inquiries) - len(history.commands)
         yield Violation("nothing_unasked", f"{extra} inquiries more than were sent")
+    booked = [row for row in seen.appointments if row["kind"] == "dosing"]
+    if len(booked) > len(history.visits):
+        yield Violation("nothing_unasked", f"{len(booked)} appointments for {len(history.visits)} visits")
     known = {row["_id"] for row in seen.inquiries}
     for row in seen.messages:
         if row["template"] == "inquiry_received" and row["subject_id"] not in known:
@@ -65,75 +78,47 @@ def _nothing_unasked(history: History, seen: Observed) -> Iterator[Violation]:
 
 def _mails(history: History, seen: Observed) -> Iterator[Violation]:
     """At least one mail per acknowledged command; several only under the same Message-ID."""
-    by_address: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    by_address: dict[str, set[str]] = defaultdict(set)
     for mail in seen.mails:
-        by_address[mail["to"][0]].append(mail)
+        by_address[mail["to"][0]].add(mail["message_id"])
     for command in history.commands:
         mails = by_address[command.email]
         if command.acknowledged_id and not mails:
             yield Violation("mail_delivered", f"no mail for inquiry {command.acknowledged_id}")
-        if len({mail["message_id"] for mail in mails}) > 1:
+        if len(mails) > 1:
             yield Violation("mail_once", f"two mails with different ids for inquiry {command.acknowledged_id}")
 
 
-def _episodes(history: History, seen: Observed) -> Iterator[Violation]:
-    """Each acknowledged episode: one alarm, one escalation, a page within the bound of what happened meanwhile."""
-    alarms = Counter((row["session_id"], row["sign"]) for row in seen.alarms if row["rule"].endswith("_collapse"))
-    escalated = Counter(row["alarm_id"] for row in seen.escalations)
-    for episode in history.episodes:
-        if episode.acknowledged_at is None:
+def _visits(history: History, seen: Observed) -> Iterator[Violation]:
+    """One session of each booking; of each completed session one count in its plan and one integration that follows."""
+    told, plans = _told(seen), {row["_id"]: row for row in seen.plans}
+    opened = Counter(row["appointment_id"] for row in seen.sessions)
+    follows = Counter(row["follows_session"] for row in seen.appointments)
+    for visit in history.visits:
+        counts = {}
+        if visit.appointment_id:
+            counts["session_once"] = opened[visit.appointment_id]
+            counts["booking_told_once"] = told[str(visit.patient_id), "dosing_booked"]
+        if visit.completed:
+            counts["integration_once"] = follows[visit.session_id]
+            counts["integration_told_once"] = told[str(visit.patient_id), "appointment_booked"]
+            counts["counted_once"] = plans.get(str(visit.plan_id), {}).get("session_ids", []).count(visit.session_id)
+        yield from (_counted(visit, name, number) for name, number in counts.items() if number != 1)
+
+
+def _counted(visit: Visit, name: str, number: int) -> Violation:
+    return Violation(name, f"the visit of session {visit.session_id} has {number}")
+
+
+def _answers(history: History) -> Iterator[Violation]:
+    """While nothing but Kafka is away, every request is answered, and soon."""
+    for asked in history.asked:
+        names = history.during(asked.began, asked.ended)
+        if not names or not all(name.startswith("kafka") for name in names):
             continue
-        number = alarms[(episode.session_id, episode.sign)]
-        if number != 1:
-            yield Violation("one_alarm", f"episode in {episode.room} has {number} alarms")
-        yield from _paged(history, seen, episode.room, episode.sign, episode.acknowledged_at)
-    for row in seen.alarms:
-        if escalated[row["_id"]] != 1:
-            yield Violation("one_escalation", f"alarm {row['_id']} has {escalated[row['_id']]} escalations")
-
-
-def _paged(history: History, seen: Observed, room: str, sign: str, acknowledged_at: float) -> Iterator[Violation]:
-    times = [_seconds(page["at"]) for page in seen.pages if _is_about(page, room, sign)]
-    if not times:
-        yield Violation("paged", f"nobody was paged for {room}")
-        return
-    late = min(times) - acknowledged_at
-    bound = BOUND_SECONDS + sum(_overlap(fault, acknowledged_at, min(times)) for fault in history.faults)
-    if not history.faulty(acknowledged_at - SHADOW_SECONDS, min(times)):
-        bound = CALM_SECONDS
-    if late > bound:
-        yield Violation("paged_in_time", f"the page for {room} came after {late:.1f} s, bound {bound:.1f} s")
-
-
-def _overlap(fault: Fault, begin: float, end: float) -> float:
-    return max(min(fault.ended, end) - max(fault.began, begin), 0.0)
-
-
-def _is_about(page: dict[str, Any], room: str, sign: str) -> bool:
-    body = page["body"]
-    return body.get("room") == room and any(item["sign"] == sign for item in body.get("signs", ()))
-
-
-def _pages(history: History, seen: Observed) -> Iterator[Violation]:
-    """A page about a sign has its breach in what was sent; every other page has a fault as its cause."""
-    sent = {(episode.room, episode.sign) for episode in history.episodes}
-    for page in seen.pages:
-        body, at = page["body"], _seconds(page["at"])
-        about = [(body.get("room"), item["sign"]) for item in body.get("signs", ())]
-        if about and not set(about) <= sent:
-            yield Violation("page_has_breach", f"a page about {about} that nobody measured")
-        if not about and not history.faulty(at - 2 * SHADOW_SECONDS, at):
-            yield Violation("page_has_cause", f"a page of kind {body.get('kind')} ({body.get('what')}) without a fault")
-
-
-def _repeats(history: History, seen: Observed) -> Iterator[Violation]:
-    """The same delivery twice is legal only where a fault fell between the attempt and its result."""
-    times: dict[str, list[float]] = defaultdict(list)
-    for page in seen.pages:
-        times[page["idempotency_key"]].append(_seconds(page["at"]))
-    for key, found in times.items():
-        if len(found) > 1 and not history.faulty(min(found) - SHADOW_SECONDS, max(found)):
-            yield Violation("repeat_has_cause", f"delivery {key} came {len(found)} times without a fault")
+        if asked.status == 0 or asked.status >= 500 or asked.ended - asked.began > ANSWER_SECONDS:
+            took = f"{asked.status} after {asked.ended - asked.began:.1f} s"
+            yield Violation("answers_without_kafka", f"{asked.service}{asked.path} during {names}: {took}")
 
 
 def _outbox(seen: Observed) -> Iterator[Violation]:
@@ -148,27 +133,30 @@ def _topics(seen: Observed) -> Iterator[Violation]:
     for row in seen.outbox:
         if row["state"] == "sent" and row["_id"] not in present:
             yield Violation("sent_is_there", f"row {row['_id']} is marked sent and is on no topic")
-    last: dict[tuple[str, str], tuple[str, str]] = {}
+    last: dict[tuple[str, str], str] = {}
     known: set[str] = set()
     for record in seen.records:
         if record["id"] in known:
             continue
         known.add(record["id"])
         place = (record["topic"], record["source"])
-        before = last.get(place, ("", ""))
-        if record["sequence"] <= before[0]:
-            yield Violation("in_order", f"{record['source']}: {record['sequence']} after {before[0]}")
-        last[place] = (record["sequence"], record["id"])
+        before = last.get(place, "")
+        if record["sequence"] <= before:
+            yield Violation("in_order", f"{record['source']}: {record['sequence']} after {before}")
+        last[place] = record["sequence"]
 
 
 def _inbox(seen: Observed) -> Iterator[Violation]:
-    """Each event of a handled type left its mark in the group that handles it, once (the mark is unique by its key)."""
-    marks = {mark.rpartition("|")[2] for mark in seen.inbox}
+    """Each event left its mark in every group that handles it, once (the mark is unique by its key)."""
+    marks = {(mark.split("|")[1], mark.rpartition("|")[2]) for mark in seen.inbox}
     refused = {letter["event_id"] for letter in seen.dead_letters}
-    for record in seen.records:
-        if record["type"] in _GROUPS and record["id"] not in marks and record["id"] not in refused:
-            yield Violation("handled", f"event {record['id']} of {record['source']} left no mark")
+    for record in {row["id"]: row for row in seen.records}.values():
+        for group in groups().get(record["type"], ()):
+            if (group, record["id"]) not in marks and record["id"] not in refused:
+                yield Violation("handled", f"event {record['id']} of {record['source']} left no mark in {group}")
 
 
-def _seconds(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
+def left_over(seen: Observed) -> list[Violation]:
+    """Messages that are still on their way."""
+    waiting: list[dict[str, Any]] = [row for row in seen.messages if row["state"] in ("pending", "waiting")]
+    return [Violation("delivered", f"message {row['_id']} is {row['state']}") for row in waiting]

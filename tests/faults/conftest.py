@@ -4,15 +4,14 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from deploy.local.stack import Stack
 from tests.faults.history import History
+from tests.faults.members import ProxiedStack, proxied_stack
 from tests.faults.system import System
-from tests.support.stacks import fresh_stack
 
 
 @pytest.fixture(scope="package")
-def split_stack() -> Iterator[Stack]:
-    with fresh_stack(replicas=1) as running:
+def split_stack() -> Iterator[ProxiedStack]:
+    with proxied_stack() as running:
         yield running
 
 
@@ -22,7 +21,7 @@ def history() -> History:
 
 
 @pytest.fixture
-async def system(split_stack: Stack, history: History) -> AsyncIterator[System]:
+async def system(split_stack: ProxiedStack, history: History) -> AsyncIterator[System]:
     made = System(split_stack, history)
     yield made
     made.client.close()

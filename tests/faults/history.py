@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass
 class Command:
-    """An inquiry that a client sent until it was acknowledged; `at` in seconds of the machine's clock."""
+    """An inquiry that a client sent until it was acknowledged."""
 
     key: str
     email: str
@@ -14,14 +14,37 @@ class Command:
 
 
 @dataclass
-class Episode:
-    """A collapse that was measured in a room and sent until it was acknowledged."""
+class Reading:
+    """A sign measured in a room and sent until it was acknowledged; all times in seconds of the machine's clock."""
 
     room: str
     session_id: str
     sign: str
-    sent_at: float
+    value: float
+    taken_at: float
     acknowledged_at: float | None = None
+
+
+@dataclass
+class Visit:
+    """A patient's way through all four services; each name is set when its command was acknowledged."""
+
+    patient_id: str | None = None
+    plan_id: str | None = None
+    appointment_id: str | None = None
+    session_id: str | None = None
+    completed: bool = False
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request; `status` 0: there was no answer."""
+
+    service: str
+    path: str
+    began: float
+    ended: float
+    status: int
 
 
 @dataclass(frozen=True)
@@ -35,15 +58,27 @@ class Fault:
 
 @dataclass
 class History:
-    """One run. `commands` and `episodes` hold what was sent, acknowledged or not."""
+    """One run. What was sent is here, acknowledged or not.
+
+    `shown`: session, rule and whether the first look at monitoring's API after the acknowledgement found the alarm.
+    `links`: the alarms that were accepted by the link in a page.
+    """
 
     commands: list[Command] = field(default_factory=list)
-    episodes: list[Episode] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
+    visits: list[Visit] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+    shown: list[tuple[str, str, bool]] = field(default_factory=list)
+    links: set[str] = field(default_factory=set)
     faults: list[Fault] = field(default_factory=list)
 
     def faulty(self, begin: float, end: float) -> bool:
         """Whether any fault touched this span; a fault's shadow lasts until what it hit has recovered."""
-        return any(fault.began <= end and begin <= fault.ended for fault in self.faults)
+        return bool(self.during(begin, end))
+
+    def during(self, begin: float, end: float) -> list[str]:
+        """The names of the faults that touched this span."""
+        return [fault.name for fault in self.faults if fault.began <= end and begin <= fault.ended]
 
 
 @dataclass(frozen=True)
@@ -60,3 +95,6 @@ class Observed:
     records: list[dict[str, Any]]
     mails: list[dict[str, Any]]
     pages: list[dict[str, Any]]
+    plans: list[dict[str, Any]] = field(default_factory=list)
+    appointments: list[dict[str, Any]] = field(default_factory=list)
+    sessions: list[dict[str, Any]] = field(default_factory=list)

@@ -1,7 +1,8 @@
 """The stack of the fault runs: three MongoDB members, and a proxy on every way from the services to their stores."""
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from deploy.local.stack import Part, Report, Stack, silent
 from shared.messaging.topics import SERVICES
 from shared.service import create_topics
 from tests.faults.proxy import Proxy
+from tests.support.stacks import temporary
 
 MEMBERS = ("mongod", "mongod-2", "mongod-3")
 
@@ -77,3 +79,10 @@ class ProxiedStack(Stack):
             except PyMongoError:
                 continue
         return MEMBERS[0]
+
+
+@contextlib.contextmanager
+def proxied_stack() -> Iterator[ProxiedStack]:
+    """Api and worker apart, one of each."""
+    with Proxy() as proxy, temporary(lambda home: ProxiedStack(home, proxy), 1) as stack:
+        yield stack

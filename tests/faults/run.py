@@ -2,50 +2,56 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from tests.faults.checker import Violation, check
-from tests.faults.history import Observed
+from tests.faults.checker import check, left_over
 from tests.faults.system import System
 from tests.faults.traffic import Traffic
+from tests.faults.violation import Violation
 
 SETTLE_SECONDS = 60.0
 Act = Callable[[System], Awaitable[None]]
 
 
-async def play(system: System, faults: Mapping[str, Act], seed: int, calm_s: float = 1.0) -> list[Violation]:
-    """Traffic, the faults one after the other, calm; returns what is wrong when everything had time to settle."""
-    traffic = Traffic(system, system.history, seed)
+async def play(
+    system: System, steps: Sequence[Mapping[str, Act]], seed: int, calm_s: Callable[[], float] = lambda: 1.0
+) -> list[Violation]:
+    """Traffic, the steps one after the other, calm; returns what is wrong when everything had time to settle.
+
+    The faults of one step happen at the same time.
+    """
+    traffic = Traffic(system, seed)
     try:
         await traffic.prepare()
-        running = [asyncio.create_task(traffic.inquiries(8)), asyncio.create_task(traffic.episodes(1.0))]
-        for name, act in faults.items():
-            await asyncio.sleep(calm_s)
-            async with system.fault(name):
-                await act(system)
-                await system.ready()
-        await asyncio.sleep(calm_s)
+        running = asyncio.create_task(traffic.run())
+        for step in steps:
+            await asyncio.sleep(calm_s())
+            await asyncio.gather(*(_make(system, name, act) for name, act in step.items()))
+            if running.done():
+                break
+        await asyncio.sleep(calm_s())
         traffic.stop.set()
         async with asyncio.timeout(SETTLE_SECONDS):
-            await asyncio.gather(*running)
-        await traffic.answer_all()
+            await running
+            await traffic.answer_all()
         return await settled(system)
     finally:
         traffic.stop.set()
-        await traffic.close()
+        await traffic.client.close()
+
+
+async def _make(system: System, name: str, act: Act) -> None:
+    async with system.fault(name):
+        await act(system)
+        await system.ready()
 
 
 async def settled(system: System) -> list[Violation]:
     """What is wrong when everything had a minute to come right."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:
-        observed = await system.observe()
-        found = check(system.history, observed)
+        system.seen = await system.observe()
+        found = check(system.history, system.seen)
         if not found or time.monotonic() > deadline:
-            return found + _left_over(observed)
+            return found + left_over(system.seen)
         await asyncio.sleep(1)
-
-
-def _left_over(seen: Observed) -> list[Violation]:
-    waiting = [row for row in seen.messages if row["state"] in ("pending", "waiting")]
-    return [Violation("delivered", f"message {row['_id']} is {row['state']}") for row in waiting]

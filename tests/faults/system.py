@@ -5,38 +5,50 @@ import contextlib
 import signal
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from motor.motor_asyncio import AsyncIOMotorClient
 
-from deploy.local import kafka_broker, mongodb, processes
-from deploy.local.stack import Part, Stack
+from deploy.local import processes
+from deploy.local.stack import Part
 from shared.events.envelope import BadRecord, read_record
 from shared.messaging.topics import BEATS, SERVICES
 from shared.messaging.topics import TOPICS as ALL_TOPICS
 from tests.faults.history import Fault, History, Observed
+from tests.faults.members import MEMBERS, ProxiedStack
 
 TOPICS = tuple(topic for topic in ALL_TOPICS if topic is not BEATS)
 
 
 class System:
-    """Names of processes: `mongod`, `kafka`, `intake-api`, `monitoring-worker` and so on."""
+    """Names of processes: `mongod`, `mongod-2`, `kafka`, `intake-api`, `monitoring-worker` and so on."""
 
-    def __init__(self, stack: Stack, history: History) -> None:
+    def __init__(self, stack: ProxiedStack, history: History) -> None:
         self.stack, self.history = stack, history
+        self.seen: Observed | None = None
         self.client: Any = AsyncIOMotorClient(stack.mongodb_uri, tz_aware=True)
 
     @contextlib.asynccontextmanager
     async def fault(self, name: str) -> AsyncIterator[None]:
-        """Note the span of a fault."""
-        began = time.time()
-        yield
-        self.history.faults.append(Fault(name, began, time.time()))
+        """Note the span of a fault; while it lasts, its end is open."""
+        fault = Fault(name, time.time(), float("inf"))
+        self.history.faults.append(fault)
+        try:
+            yield
+        finally:
+            self.history.faults.remove(fault)
+            self.history.faults.append(replace(fault, ended=time.time()))
 
     def part(self, name: str) -> Part:
         return next(part for part in self.stack.parts if part.name == name)
+
+    def pid(self, name: str) -> int:
+        process = processes.running(self.stack.home, name)
+        assert process is not None, f"{name} does not run"
+        return process.pid
 
     def send(self, name: str, number: signal.Signals) -> None:
         process = processes.running(self.stack.home, name)
@@ -50,16 +62,12 @@ class System:
         await asyncio.to_thread(self.start, name)
 
     def start(self, name: str) -> None:
-        stack = self.stack
-        if name == "mongod":
-            mongodb.start(stack.home, stack.ports["mongod"], stack.secrets["admin"])
-        elif name == "kafka":
-            passwords = {service: stack.secrets[service] for service in SERVICES}
-            kafka_broker.start(stack.home, stack.cache, stack.ports, passwords)
-        else:
-            part = self.part(name)
-            stack.start_part(part)
-            stack.wait_ready(part)
+        if name in (*MEMBERS, "kafka"):
+            self.stack.start_store(name)
+            return
+        part = self.part(name)
+        self.stack.start_part(part)
+        self.stack.wait_ready(part)
 
     async def pause(self, name: str, seconds: float) -> None:
         """SIGSTOP and SIGCONT: longer than leases and group sessions last."""
@@ -88,6 +96,9 @@ class System:
             records=await self.records(),
             mails=[row for row in messages if row["kind"] == "email"],
             pages=[row for row in messages if row["kind"] == "pager"],
+            plans=await self.rows("intake", "plans"),
+            appointments=await self.rows("scheduling", "appointments"),
+            sessions=await self.rows("monitoring", "sessions"),
         )
 
     async def rows(self, service: str, collection: str) -> list[dict[str, Any]]:

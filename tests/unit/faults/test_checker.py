@@ -7,40 +7,73 @@ from typing import Any
 import pytest
 
 from tests.faults.checker import check
-from tests.faults.history import Command, Episode, Fault, History, Observed
+from tests.faults.history import Asked, Command, Fault, History, Observed, Reading, Visit
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 AT = NOW.timestamp()
 EVENT = "org.stillwater.intake.InquiryReceived.v1"
+ACCEPTED = "org.stillwater.monitoring.AlarmAcknowledged.v1"
+SPO2 = "59408-5"
+
+
+def reading(value: float = 0, after_s: float = 0.0, *, acknowledged: bool = True) -> Reading:
+    at = AT + after_s
+    return Reading("room-1", "s1", SPO2, value, at, at if acknowledged else None)
 
 
 def history(**changed: Any) -> History:
-    commands = [Command("k1", "a@example.org", "i1")]
-    episodes = [Episode("room-1", "s1", "59408-5", AT, AT)]
-    return replace(History(commands, episodes), **changed)
+    visit = Visit("p1", "pl1", "ap1", "s2", completed=True)
+    good = History([Command("k1", "a@example.org", "i1")], [reading()], [visit], shown=[("s1", SPO2, True)])
+    good.links.add("a1")
+    return replace(good, **changed)
 
 
 def page(room: str = "room-1", key: str = "p1", after_s: float = 0.3, **body: Any) -> dict[str, Any]:
     at = (NOW + timedelta(seconds=after_s)).isoformat()
-    return {"at": at, "idempotency_key": key, "body": {"room": room, "signs": [{"sign": "59408-5"}], **body}}
+    whole = {"room": room, "alarm_id": "a1", "signs": [{"sign": SPO2, "value": 0}], **body}
+    return {"at": at, "idempotency_key": key, "body": whole}
+
+
+def mail(message_id: str = "<m1>", after_s: float = 0.3) -> dict[str, Any]:
+    return {"to": ["a@example.org"], "message_id": message_id, "at": (NOW + timedelta(seconds=after_s)).isoformat()}
 
 
 def record(event_id: str = "e1", sequence: str = "0000000001.0001") -> dict[str, Any]:
     return {"id": event_id, "type": EVENT, "topic": "t", "source": "/inquiry/i1", "sequence": sequence}
 
 
+def accepted(event_id: str = "e2") -> dict[str, Any]:
+    source = "/stillwater/monitoring/alarm/a1"
+    return {"id": event_id, "type": ACCEPTED, "topic": "m", "source": source, "sequence": f"0000000002.{event_id}"}
+
+
+def told(template: str, subject: str) -> dict[str, Any]:
+    return {"subject_id": subject, "template": template, "state": "delivered"}
+
+
+ALARM = {"_id": "a1", "session_id": "s1", "rule": "spo2_collapse", "acknowledged_at": NOW}
+INTEGRATION = {"_id": "ap2", "kind": "integration", "follows_session": "s2"}
+DOSING = {"_id": "ap1", "kind": "dosing", "follows_session": None}
+TOLD = [told("inquiry_received", "i1"), told("dosing_booked", "p1"), told("appointment_booked", "p1")]
+INBOX = ["c|stillwater.notifications|/inquiry/i1|e1"]
+INBOX += [f"c|stillwater.notifications.alarms|/stillwater/monitoring/alarm/a1|e{number}" for number in (2, 3)]
+
+
 def observed(**changed: Any) -> Observed:
     good = Observed(
         inquiries=[{"_id": "i1"}],
-        messages=[{"subject_id": "i1", "template": "inquiry_received", "state": "delivered"}],
-        alarms=[{"_id": "a1", "session_id": "s1", "sign": "59408-5", "rule": "spo2_collapse"}],
+        messages=TOLD,
+        alarms=[ALARM],
         escalations=[{"alarm_id": "a1"}],
         dead_letters=[],
         outbox=[{"_id": "e1", "state": "sent", "aggregate": "inquiry/i1"}],
-        inbox=["c|stillwater.notifications|/inquiry/i1|e1"],
-        records=[record()],
-        mails=[{"to": ["a@example.org"], "message_id": "<m1>"}],
+        inbox=INBOX,
+        records=[record(), accepted()],
+        mails=[mail()],
         pages=[page()],
+        plans=[{"_id": "pl1", "session_ids": ["s2"]}],
+        appointments=[DOSING, INTEGRATION],
+        sessions=[{"_id": "s2", "appointment_id": "ap1"}, {"_id": "s1", "appointment_id": None}],
     )
     return replace(good, **changed)
 
@@ -59,26 +92,48 @@ def test_a_good_run_is_silent() -> None:
         ({"inquiries": [], "messages": []}, "acknowledged_once"),
         ({"inquiries": [{"_id": "i1"}, {"_id": "i2"}]}, "nothing_unasked"),
         ({"messages": []}, "effect_once"),
-        ({"messages": [{"subject_id": "i1", "template": "inquiry_received"}] * 2}, "effect_once"),
-        ({"messages": [{"subject_id": "i9", "template": "inquiry_received"}]}, "nothing_unasked"),
+        ({"messages": [*TOLD, told("inquiry_received", "i1")]}, "effect_once"),
+        ({"messages": [*TOLD, told("inquiry_received", "i9")]}, "nothing_unasked"),
+        ({"appointments": [DOSING, DOSING, INTEGRATION]}, "nothing_unasked"),
         ({"mails": []}, "mail_delivered"),
-        ({"mails": [{"to": ["a@example.org"], "message_id": f"<m{n}>"} for n in (1, 2)]}, "mail_once"),
+        ({"mails": [mail(), mail("<m2>")]}, "mail_once"),
+        ({"sessions": []}, "session_once"),
+        ({"sessions": [{"_id": name, "appointment_id": "ap1"} for name in ("s2", "s3")]}, "session_once"),
+        ({"messages": [*TOLD, told("dosing_booked", "p1")]}, "booking_told_once"),
+        ({"appointments": [DOSING]}, "integration_once"),
+        ({"appointments": [DOSING, INTEGRATION, INTEGRATION]}, "integration_once"),
+        ({"messages": TOLD[:2]}, "integration_told_once"),
+        ({"plans": [{"_id": "pl1", "session_ids": []}]}, "counted_once"),
+        ({"plans": [{"_id": "pl1", "session_ids": ["s2", "s2"]}]}, "counted_once"),
         ({"alarms": [], "escalations": []}, "one_alarm"),
+        ({"alarms": [ALARM, ALARM | {"_id": "a2"}]}, "one_alarm"),
+        ({"alarms": [ALARM, ALARM | {"_id": "a2", "rule": "hr_collapse"}]}, "alarm_has_breach"),
         ({"escalations": []}, "one_escalation"),
         ({"escalations": [{"alarm_id": "a1"}] * 2}, "one_escalation"),
+        ({"alarms": [{**ALARM, "acknowledged_at": None}]}, "accepted_back"),
+        ({"records": [record()]}, "accepted_once"),
+        ({"records": [record(), accepted(), accepted("e3")]}, "accepted_once"),
         ({"pages": []}, "paged"),
         ({"pages": [page(after_s=1.5)]}, "paged_in_time"),
         ({"pages": [page(), page("room-9", "p2")]}, "page_has_breach"),
+        ({"pages": [page(), page(key="p2", signs=[{"sign": SPO2, "value": 1}])]}, "page_has_breach"),
+        ({"pages": [page(), page(key="p2", after_s=-1)]}, "page_has_breach"),
         ({"pages": [page(), page(key="p2", signs=[], kind="monitoring")]}, "page_has_cause"),
         ({"pages": [page(), page()]}, "repeat_has_cause"),
+        ({"mails": [mail(), mail()]}, "repeat_has_cause"),
         ({"outbox": [{"_id": "e1", "state": "pending", "aggregate": "inquiry/i1"}]}, "outbox_empty"),
         ({"records": []}, "sent_is_there"),
         ({"records": [record(sequence="0000000002.0001"), record("e0")]}, "in_order"),
-        ({"inbox": []}, "handled"),
+        ({"inbox": INBOX[1:]}, "handled"),
+        ({"inbox": INBOX[:1]}, "handled"),
     ],
 )
 def test_each_check_turns_red(changed: dict[str, Any], red: str) -> None:
     assert red in names(history(), observed(**changed))
+
+
+def test_an_alarm_that_the_board_did_not_show_is_red() -> None:
+    assert names(history(shown=[("s1", SPO2, False)]), observed()) == {"shown_at_once"}
 
 
 def test_a_fault_excuses_what_it_may_and_not_more() -> None:
@@ -86,10 +141,29 @@ def test_a_fault_excuses_what_it_may_and_not_more() -> None:
     excused = history(faults=[fault])
     assert check(excused, observed(pages=[page(after_s=20), page(after_s=20)])) == []
     assert names(excused, observed(pages=[page(after_s=40)])) == {"paged_in_time"}
-    assert names(excused, observed(messages=[])) == {"effect_once"}
+    assert "effect_once" in names(excused, observed(messages=[]))
+
+
+def test_a_page_that_says_not_recorded_has_its_breach_too() -> None:
+    excused = history(faults=[Fault("mongodb cut", AT - 1, AT + 2)])
+    known = page(key="p2", signs=[], alarm_id=None, code="unrecorded_alarm", what="not recorded (spo2_collapse)")
+    assert check(excused, observed(pages=[page(), known])) == []
+    unknown = page(key="p2", signs=[], alarm_id=None, code="unrecorded_alarm", what="not recorded (hr_collapse)")
+    assert names(excused, observed(pages=[page(), unknown])) == {"page_has_breach"}
+
+
+@pytest.mark.parametrize(("status", "took_s", "red"), [(201, 1, False), (0, 1, True), (503, 1, True), (201, 9, True)])
+def test_with_kafka_away_every_request_is_answered_soon(status: int, took_s: float, red: bool) -> None:
+    asked = Asked("intake", "/v1/inquiries", AT, AT + took_s, status)
+    away = history(faults=[Fault("kafka away", AT - 1, AT + 20)], asked=[asked])
+    assert ("answers_without_kafka" in names(away, observed())) is red
+    both = history(faults=[*away.faults, Fault("mongodb cut", AT - 1, AT + 20)], asked=[asked])
+    assert "answers_without_kafka" not in names(both, observed())
 
 
 def test_what_was_never_acknowledged_may_be_missing() -> None:
-    commands, episodes = [Command("k1", "a@example.org")], [Episode("room-1", "s1", "59408-5", AT)]
-    silent = observed(inquiries=[], messages=[], mails=[], alarms=[], escalations=[], pages=[])
-    assert check(History(commands, episodes), silent) == []
+    asked = History([Command("k1", "a@example.org")], [reading(acknowledged=False)], [Visit()])
+    silent = observed(
+        inquiries=[], messages=[], mails=[], alarms=[], escalations=[], pages=[], appointments=[], plans=[], sessions=[]
+    )
+    assert check(asked, silent) == []

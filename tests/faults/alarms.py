@@ -1,0 +1,152 @@
+"""Pure checks: what was measured against the alarms, the escalations and the pages."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from tests.faults.history import History, Observed, Reading
+from tests.faults.reference import RULES, Key, expected
+from tests.faults.violation import Violation
+
+BOUND_SECONDS = 30.0
+CALM_SECONDS = 1.0
+SHADOW_SECONDS = 40.0
+ACKNOWLEDGED = "org.stillwater.monitoring.AlarmAcknowledged.v1"
+
+
+def check_alarms(history: History, seen: Observed) -> Iterator[Violation]:
+    """Each episode of the reference model: one alarm, one escalation, a page within the bound of what happened meanwhile."""
+    wanted = expected(history.readings)
+    yield from _one_alarm(wanted, seen)
+    escalated = Counter(row["alarm_id"] for row in seen.escalations)
+    first = _first_pages(seen)
+    for row in seen.alarms:
+        if escalated[row["_id"]] != 1:
+            yield Violation("one_escalation", f"alarm {row['_id']} has {escalated[row['_id']]} escalations")
+        yield from _paged(history, row, wanted.get((row["session_id"], row["rule"])), first.get(row["_id"]))
+    for session, sign, found in history.shown:
+        if not found:
+            yield Violation("shown_at_once", f"the collapse of {sign} in session {session} was not on the board")
+
+
+def _one_alarm(wanted: dict[Key, float | None], seen: Observed) -> Iterator[Violation]:
+    made = Counter((row["session_id"], row["rule"]) for row in seen.alarms)
+    for key, due in wanted.items():
+        if made[key] > 1 or (due is not None and made[key] != 1):
+            yield Violation("one_alarm", f"{key[1]} in session {key[0]} has {made[key]} alarms")
+    for key in made.keys() - wanted.keys():
+        yield Violation("alarm_has_breach", f"{key[1]} in session {key[0]} that nobody measured")
+
+
+def _first_pages(seen: Observed) -> dict[str, float]:
+    first: dict[str, float] = {}
+    for page in seen.pages:
+        alarm_id, at = page["body"].get("alarm_id"), seconds(page["at"])
+        if alarm_id:
+            first[alarm_id] = min(at, first.get(alarm_id, at))
+    return first
+
+
+def _paged(history: History, alarm: dict[str, Any], due: float | None, paged: float | None) -> Iterator[Violation]:
+    name = f"{alarm['rule']} in session {alarm['session_id']}"
+    if paged is None:
+        yield Violation("paged", f"nobody was paged for {name}")
+    elif due is not None:
+        bound = bound_of(history, due, paged)
+        if paged - due > bound:
+            yield Violation("paged_in_time", f"the page for {name} came after {paged - due:.1f} s, bound {bound:.1f} s")
+
+
+def bound_of(history: History, due: float, paged: float) -> float:
+    """How long a page may take: a second, and half a minute more than the faults in between lasted."""
+    if not history.faulty(due - SHADOW_SECONDS, paged):
+        return CALM_SECONDS
+    return BOUND_SECONDS + _covered([(max(row.began, due), min(row.ended, paged)) for row in history.faults])
+
+
+def _covered(spans: list[tuple[float, float]]) -> float:
+    """The length of their union."""
+    whole, reached = 0.0, float("-inf")
+    for begin, end in sorted(spans):
+        whole += max(end - max(begin, reached), 0.0)
+        reached = max(reached, end)
+    return whole
+
+
+def worst_page(history: History, seen: Observed) -> tuple[float, float]:
+    """The longest ways from the acknowledgement of a reading to its page in seconds: without a fault near, and of all."""
+    calm, worst, first = 0.0, 0.0, _first_pages(seen)
+    wanted = expected(history.readings)
+    for row in seen.alarms:
+        due, paged = wanted.get((row["session_id"], row["rule"])), first.get(row["_id"])
+        if due is not None and paged is not None:
+            worst = max(worst, paged - due)
+            if not history.faulty(due - SHADOW_SECONDS, paged):
+                calm = max(calm, paged - due)
+    return calm, worst
+
+
+def check_pages(history: History, seen: Observed) -> Iterator[Violation]:
+    """A page about signs has its breach in what was sent by then; every other page has a fault as its cause."""
+    sent: dict[str, list[Reading]] = defaultdict(list)
+    for reading in history.readings:
+        sent[reading.room].append(reading)
+    for page in seen.pages:
+        body, at = page["body"], seconds(page["at"])
+        for item in body.get("signs", ()):
+            if not any(_is_breach(reading, item, at) for reading in sent[body.get("room", "")]):
+                yield Violation("page_has_breach", f"a page about {item} in {body.get('room')} that nobody measured")
+        if not body.get("signs") and not history.faulty(at - 2 * SHADOW_SECONDS, at):
+            yield Violation("page_has_cause", f"a page of kind {body.get('kind')} ({body.get('what')}) without a fault")
+        if body.get("code") == "unrecorded_alarm" and not _recorded_nowhere(body, history.readings, at):
+            yield Violation(
+                "page_has_breach", f"a page ({body.get('what')}) in {body.get('room')} that nobody measured"
+            )
+
+
+def _is_breach(reading: Reading, item: dict[str, Any], at: float) -> bool:
+    same = reading.sign == item["sign"] and reading.value == item["value"] and reading.taken_at <= at
+    return same and any(rule.sign == reading.sign and rule.breached(reading.value) for rule in RULES)
+
+
+def _recorded_nowhere(body: dict[str, Any], readings: list[Reading], at: float) -> bool:
+    """Whether the breach of a page that is marked as not recorded was sent before it."""
+    named = [rule for rule in RULES if rule.name in body.get("what", "")]
+    return any(
+        rule.sign == reading.sign and rule.breached(reading.value) and reading.taken_at <= at
+        for rule in named
+        for reading in readings
+        if body.get("room") in (None, reading.room)
+    )
+
+
+def check_repeats(history: History, seen: Observed) -> Iterator[Violation]:
+    """The same delivery twice is legal only where a fault fell between the attempt and its result."""
+    times: dict[str, list[float]] = defaultdict(list)
+    for page in seen.pages:
+        times[page["idempotency_key"]].append(seconds(page["at"]))
+    for mail in seen.mails:
+        times[mail["message_id"]].append(seconds(mail["at"]))
+    for key, found in times.items():
+        if len(found) > 1 and not history.faulty(min(found) - SHADOW_SECONDS, max(found)):
+            yield Violation("repeat_has_cause", f"delivery {key} came {len(found)} times without a fault")
+
+
+def check_accepted(history: History, seen: Observed) -> Iterator[Violation]:
+    """An alarm that was accepted by the link in its page is so at monitoring too, once."""
+    alarms = {row["_id"]: row for row in seen.alarms}
+    told = Counter(record["source"].rpartition("/")[2] for record in _unique(seen) if record["type"] == ACKNOWLEDGED)
+    for alarm_id in history.links:
+        if not alarms.get(alarm_id, {}).get("acknowledged_at"):
+            yield Violation("accepted_back", f"alarm {alarm_id} was accepted in its page, and monitoring does not know")
+        if told[alarm_id] != 1:
+            yield Violation("accepted_once", f"alarm {alarm_id} was told as accepted {told[alarm_id]} times")
+
+
+def _unique(seen: Observed) -> list[dict[str, Any]]:
+    return list({record["id"]: record for record in seen.records}.values())
+
+
+def seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()

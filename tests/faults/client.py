@@ -1,0 +1,96 @@
+"""A client that does not give up: what is not acknowledged is sent again, with the same key, until it is."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from deploy.local.stack import Stack
+from tests.faults.history import Asked, History
+
+AGAIN = {0, 409, 429, 502, 503, 504}
+PAUSE_SECONDS = 0.2
+ROLES = ("front_desk", "device", "medical_director", "clinician", "prescriber", "nurse")
+
+
+class Client:
+    """One person of each role, a connection per request. `ports`: where a service is asked, when not at its own port."""
+
+    def __init__(self, stack: Stack, history: History, ports: Mapping[str, int] | None = None) -> None:
+        self.history, self._stack, self._ports = history, stack, ports or {}
+        self._tokens = {role: stack.token(role, f"{role}-faults") for role in ROLES}
+        self._http = httpx.AsyncClient(timeout=20, limits=httpx.Limits(max_keepalive_connections=0))
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def post(self, service: str, path: str, body: Any, role: str, version: int | None = None) -> Any:
+        """With a key of its own; until it is done."""
+        headers = {"Idempotency-Key": uuid4().hex}
+        headers |= {"If-Match": f'"v{version}"'} if version else {}
+        return await self.insist("POST", service, path, role, body, headers)
+
+    async def insist(
+        self,
+        method: str,
+        service: str,
+        path: str,
+        role: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Until a success; raises AssertionError for an answer that no repetition mends."""
+        while True:
+            answer = await self.ask(method, service, path, role, body, headers)
+            if answer is not None and answer.is_success:
+                return answer.json() if answer.content else {}
+            if answer is not None:
+                assert answer.status_code in AGAIN, (method, path, answer.status_code, answer.text)
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def ask(
+        self,
+        method: str,
+        service: str,
+        path: str,
+        role: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response | None:
+        """Once; None without an answer. It is written down either way."""
+        port = self._ports.get(service, self._stack.ports[service])
+        sent = {"Authorization": f"Bearer {self._tokens[role]}", **(headers or {})}
+        began, answer = time.time(), None
+        try:
+            answer = await self._http.request(method, f"http://127.0.0.1:{port}{path}", json=body, headers=sent)
+        except httpx.HTTPError:
+            return None
+        finally:
+            status = answer.status_code if answer else 0
+            self.history.asked.append(Asked(service, path, began, time.time(), status))
+        return answer
+
+    async def until(self, look: Callable[[], Awaitable[Any]]) -> Any:
+        """What `look` finds, when it finds something."""
+        while True:
+            found = await look()
+            if found:
+                return found
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def links(self) -> dict[str, str]:
+        """The newest link of each alarm, as the pagers have it."""
+        answer = await self._http.get(f"{self._stack.issuer}/messages", params={"kind": "pager"})
+        bodies = [row["body"] for row in answer.json()]
+        return {body["alarm_id"]: body["link"] for body in bodies if body.get("link")}
+
+    async def press(self, link: str) -> bool:
+        """The button behind a one-time link."""
+        try:
+            answer = await self._http.post(link)
+        except httpx.HTTPError:
+            return False
+        return answer.status_code in (200, 404, 410)

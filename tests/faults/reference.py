@@ -1,0 +1,104 @@
+"""The reference model: readings -> the alarms that there must be, may be, and may not be. Pure.
+
+It is written from clinical.md and knows nothing of the engine. The engine goes by the time of measurement or, where a
+reading came late, by that of its arrival; so each reading has happened somewhere between the two, and where that leaves
+open whether a delay was reached, the alarm may be there.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tests.faults.history import Reading
+
+JUMP_WINDOW_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A limit, inclusive. A change of `jump` or more from the reading before needs no delay."""
+
+    name: str
+    sign: str
+    bound: float
+    high: bool
+    delay_s: float
+    jump: float | None = None
+
+    def breached(self, value: float) -> bool:
+        return value >= self.bound if self.high else value <= self.bound
+
+    def jumped(self, before: float, value: float) -> bool:
+        return self.jump is not None and (value - before if self.high else before - value) >= self.jump
+
+
+SPO2, PULSE, SYSTOLIC, BREATH = "59408-5", "8867-4", "8480-6", "9279-1"
+RULES = (
+    Rule("spo2_warning_low", SPO2, 93.9, False, 15),
+    Rule("spo2_critical_low", SPO2, 89.9, False, 5, 8),
+    Rule("spo2_collapse", SPO2, 39.9, False, 0),
+    Rule("hr_warning_high", PULSE, 120, True, 15),
+    Rule("hr_critical_high", PULSE, 140, True, 5),
+    Rule("hr_warning_low", PULSE, 50, False, 15),
+    Rule("hr_fall", PULSE, 49, False, 15),
+    Rule("hr_critical_low", PULSE, 40, False, 5),
+    Rule("hr_collapse", PULSE, 19.9, False, 0),
+    Rule("sbp_warning_high", SYSTOLIC, 160, True, 15),
+    Rule("sbp_critical_high", SYSTOLIC, 180, True, 5, 40),
+    Rule("sbp_warning_low", SYSTOLIC, 100, False, 15),
+    Rule("sbp_critical_low", SYSTOLIC, 90, False, 5),
+    Rule("sbp_collapse", SYSTOLIC, 39.9, False, 0),
+    Rule("rr_warning_high", BREATH, 24.1, True, 15),
+    Rule("rr_critical_high", BREATH, 30.1, True, 5),
+    Rule("rr_warning_low", BREATH, 9.9, False, 15),
+    Rule("rr_critical_low", BREATH, 7.9, False, 5),
+    Rule("rr_collapse", BREATH, 0.9, False, 0),
+)
+Key = tuple[str, str]
+
+
+def expected(readings: Iterable[Reading]) -> dict[Key, float | None]:
+    """By session and rule: when the reading that completed the alarm was acknowledged; None: it may be there.
+
+    What is not named may not be there.
+    """
+    series: dict[Key, list[Reading]] = defaultdict(list)
+    for reading in readings:
+        series[reading.session_id, reading.sign].append(reading)
+    found: dict[Key, float | None] = {}
+    for (session_id, sign), row in series.items():
+        for rule in RULES:
+            if rule.sign == sign:
+                found |= _judge(session_id, rule, sorted(row, key=lambda reading: reading.taken_at))
+    return found
+
+
+def _judge(session_id: str, rule: Rule, row: list[Reading]) -> dict[Key, float | None]:
+    run: list[Reading] = []
+    before: Reading | None = None
+    possible = False
+    for reading in row:
+        if rule.breached(reading.value):
+            run.append(reading)
+            if _must(rule, run, before):
+                return {(session_id, rule.name): reading.acknowledged_at}
+            possible |= rule.delay_s == 0 or (before is not None and rule.jumped(before.value, reading.value))
+        elif run:
+            possible |= (reading.acknowledged_at or math.inf) - run[0].taken_at >= rule.delay_s
+            run = []
+        before = reading
+    return {(session_id, rule.name): None} if possible or run else {}
+
+
+def _must(rule: Rule, run: list[Reading], before: Reading | None) -> bool:
+    """Whether the newest reading of a run of breaches leaves no doubt."""
+    first, last = run[0].acknowledged_at, run[-1]
+    if first is None or last.acknowledged_at is None:
+        return False
+    if rule.delay_s == 0 or last.taken_at - first >= rule.delay_s:
+        return all(reading.acknowledged_at for reading in run)
+    if len(run) > 1 or before is None or before.acknowledged_at is None:
+        return False
+    recent = last.acknowledged_at - before.taken_at < JUMP_WINDOW_SECONDS
+    return recent and rule.jumped(before.value, last.value)

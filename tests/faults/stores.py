@@ -1,0 +1,110 @@
+"""Faults of the stores and of the ways to them."""
+
+import asyncio
+from typing import Any
+
+from tests.faults.members import MEMBERS
+from tests.faults.proxy import State
+from tests.faults.run import Act
+from tests.faults.system import System
+
+PAUSE_SECONDS = 15.0
+CUT_OFF_SECONDS = 15.0
+ERRORS = 20
+
+
+def way(store: str, state: State, seconds: float) -> Act:
+    """The way to Kafka, or to every member of MongoDB, in another state for so long."""
+
+    async def act(system: System) -> None:
+        ways = [system.stack.ways[name] for name in (MEMBERS if store == "mongodb" else (store,))]
+        for one in ways:
+            one.become(state)
+        await asyncio.sleep(seconds)
+        for one in ways:
+            one.become("open")
+
+    return act
+
+
+def kafka_away(seconds: float) -> Act:
+    async def act(system: System) -> None:
+        await system.kill("kafka", seconds)
+
+    return act
+
+
+async def _primary(system: System) -> str:
+    return await asyncio.to_thread(system.stack.primary)
+
+
+async def primary_killed(system: System) -> None:
+    await system.kill(await _primary(system))
+
+
+async def secondary_killed(system: System) -> None:
+    primary = await _primary(system)
+    await system.kill(next(name for name in MEMBERS if name != primary))
+
+
+async def primary_paused(system: System) -> None:
+    """Long enough for the others to elect another: it wakes up and believes that it is primary still."""
+    await system.pause(await _primary(system), PAUSE_SECONDS)
+
+
+async def stepped_down(system: System) -> None:
+    await _command(system, {"replSetStepDown": 10, "secondaryCatchUpPeriodSecs": 5})
+
+
+async def member_cut_off(system: System) -> None:
+    """The primary reaches nobody, and nobody reaches it: it goes on believing for a while."""
+    stack, name = system.stack, await _primary(system)
+    pid = system.pid(name)
+    await asyncio.to_thread(stack.proxy.shut, pid)
+    stack.ways[name].become("cut")
+    for other in MEMBERS:
+        stack.ways[other].reset_of(pid)
+    await asyncio.sleep(CUT_OFF_SECONDS)
+    stack.proxy.shut(None)
+    stack.ways[name].become("open")
+
+
+async def transient_errors(system: System) -> None:
+    """The store says that it has aborted, and has."""
+    labels = {"errorCode": 251, "errorLabels": ["TransientTransactionError"]}
+    await _fail_commands(system, {"failCommands": ["commitTransaction"], **labels})
+    await _fail_commands(system, {"failCommands": ["insert", "update", "find"], **labels})
+
+
+async def unknown_commits(system: System) -> None:
+    """The store has committed and says that it does not know; then it has not, and says the same."""
+    unsure = {"code": 91, "errmsg": "for the test", "errorLabels": ["UnknownTransactionCommitResult"]}
+    await _fail_commands(system, {"failCommands": ["commitTransaction"], "writeConcernError": unsure})
+    labels = {"errorCode": 50, "errorLabels": ["UnknownTransactionCommitResult"]}
+    await _fail_commands(system, {"failCommands": ["commitTransaction"], **labels})
+    await _fail_commands(system, {"failCommands": ["commitTransaction"], "closeConnection": True})
+
+
+async def _fail_commands(system: System, data: dict[str, Any]) -> None:
+    """So many commands fail, one of two; what is left of it is switched off."""
+    point = "configureFailPoint"
+    await _command(system, {point: "failCommand", "mode": {"activationProbability": 0.5}, "data": data})
+    await asyncio.sleep(2)
+    await _command(system, {point: "failCommand", "mode": "off"})
+
+
+async def _command(system: System, command: dict[str, Any]) -> None:
+    """At the primary, past the proxies."""
+
+    def run() -> None:
+        with system.stack.member(system.stack.primary()) as client:
+            client.admin.command(command)
+
+    await asyncio.to_thread(run)
+
+
+async def commits_take(system: System, seconds: float) -> None:
+    """From now on, until 0."""
+    data = {"failCommands": ["commitTransaction"], "blockConnection": True, "blockTimeMS": int(seconds * 1000)}
+    mode = "alwaysOn" if seconds else "off"
+    await _command(system, {"configureFailPoint": "failCommand", "mode": mode, "data": data})

@@ -1,0 +1,121 @@
+"""Faults of the chain: bad records and rows, two of a kind, groups and offsets, clocks."""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from deploy.local import kafka_broker, processes
+from deploy.local.stack import Part
+from shared.messaging.topics import ALARMS, BULK
+from tests.faults.stores import commits_take
+from tests.faults.system import System
+
+STALL_SECONDS = 12.0
+COMMIT_SECONDS = 5.0
+JUMPS = ("+600", "-600", "+0")
+JUMP_SECONDS = 4.0
+
+
+async def poison(system: System) -> None:
+    """Bytes that nobody can read, between good records."""
+    async with AIOKafkaProducer(bootstrap_servers=system.stack.kafka) as producer:
+        for number in range(BULK["intake"].partitions):
+            await producer.send_and_wait(BULK["intake"].name, b"\x00poison", partition=number)
+
+
+async def refused(system: System) -> None:
+    """A row that no broker takes, between good rows: it alone is dead; then an operator drops it."""
+    outbox = system.client.intake.outbox
+    template = await outbox.find_one({"state": "sent"})
+    bad = {**template, "_id": f"{template['_id'][:-4]}bad0", "state": "pending", "value": b"x" * 950_000}
+    await outbox.insert_one({**bad, "aggregate": "inquiry/refused"})
+    deadline = time.monotonic() + 30
+    while (await outbox.find_one({"_id": bad["_id"]}))["state"] != "dead":
+        assert time.monotonic() < deadline, "the refused row is not dead"
+        await asyncio.sleep(0.1)
+    await outbox.update_one({"_id": bad["_id"]}, {"$set": {"state": "dropped"}})
+
+
+@contextlib.asynccontextmanager
+async def _twins(system: System, names: Sequence[str]) -> AsyncIterator[list[str]]:
+    """A second process beside each of these."""
+    made = []
+    for name in names:
+        part = system.part(name)
+        twin = Part(f"{name}-twin", part.service, part.role, processes.free_port(), processes.free_port())
+        await asyncio.to_thread(system.stack.start_part, twin)
+        made.append(twin)
+    for twin in made:
+        await asyncio.to_thread(system.stack.wait_ready, twin)
+    found = [twin.name for twin in made]
+    try:
+        yield found
+    finally:
+        await asyncio.to_thread(processes.stop, system.stack.home, found)
+
+
+async def two_relays(system: System) -> None:
+    """A second worker of each service: its relay stands by, its consumers take their share."""
+    async with _twins(system, [part.name for part in system.stack.parts if part.role == "worker"]):
+        await asyncio.sleep(2)
+
+
+async def two_relays_stalled(system: System) -> None:
+    """Both stop in the middle of what they do, longer than a lease lasts, and wake up at once."""
+    names = ["intake-worker", "monitoring-worker"]
+    async with _twins(system, names) as twins:
+        for name in (*names, *twins):
+            system.send(name, signal.SIGSTOP)
+        await asyncio.sleep(STALL_SECONDS)
+        for name in (*names, *twins):
+            system.send(name, signal.SIGCONT)
+        await asyncio.sleep(1)
+
+
+async def rebalanced(system: System) -> None:
+    """Every commit takes longer than a partition's handler is waited for, and members come and go meanwhile."""
+    await commits_take(system, COMMIT_SECONDS)
+    try:
+        async with _twins(system, ["notifications-worker", "scheduling-worker"]):
+            await asyncio.sleep(1)
+    finally:
+        await commits_take(system, 0)
+
+
+async def replayed(system: System) -> None:
+    """Offsets set back to zero: everything comes again and takes no effect again."""
+    name = "notifications-worker"
+    await asyncio.to_thread(processes.stop, system.stack.home, [name])
+    for group, topic in (("stillwater.notifications", BULK["intake"]), ("stillwater.notifications.alarms", ALARMS)):
+        places = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
+        async with AIOKafkaConsumer(bootstrap_servers=system.stack.kafka, group_id=group) as consumer:
+            consumer.assign(places)
+            await consumer.commit(dict.fromkeys(places, 0))
+    await asyncio.to_thread(system.start, name)
+
+
+async def clock_jumps(system: System) -> None:
+    """The wall clock of one process at a time jumps ten minutes ahead, twenty back, and home; monotonic time goes on."""
+    stack, library = system.stack, await asyncio.to_thread(_faketime)
+    for name in ("notifications-worker", "monitoring-worker"):
+        jump = stack.home / f"{name}.faketime"
+        jump.write_text("+0")
+        preload = {"LD_PRELOAD": library, "FAKETIME_TIMESTAMP_FILE": str(jump), "FAKETIME_NO_CACHE": "1"}
+        stack.preloaded[name] = preload | {"FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        await system.kill(name)
+        for step in JUMPS:
+            jump.write_text(step)
+            await asyncio.sleep(JUMP_SECONDS)
+        del stack.preloaded[name]
+        await system.kill(name)
+
+
+def _faketime() -> str:
+    """The library that is preloaded into one process. Raises StackError where it is missing."""
+    kafka_broker.need("faketime", "faketime")
+    return str(next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")))
