@@ -4,7 +4,6 @@ import importlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any
 
 from shared.messaging.topics import SERVICES, group_for
 from tests.faults.alarms import check_accepted, check_alarms, check_pages, check_repeats
@@ -41,6 +40,8 @@ def check(history: History, seen: Observed) -> list[Violation]:
         _outbox(seen),
         _topics(seen),
         _inbox(seen),
+        _letters(seen),
+        _left_over(seen),
     )
     return [violation for found in checks for violation in found]
 
@@ -149,14 +150,21 @@ def _topics(seen: Observed) -> Iterator[Violation]:
 def _inbox(seen: Observed) -> Iterator[Violation]:
     """Each event left its mark in every group that handles it, once (the mark is unique by its key)."""
     marks = {(mark.split("|")[1], mark.rpartition("|")[2]) for mark in seen.inbox}
-    refused = {letter["event_id"] for letter in seen.dead_letters}
     for record in {row["id"]: row for row in seen.records}.values():
         for group in groups().get(record["type"], ()):
-            if (group, record["id"]) not in marks and record["id"] not in refused:
+            if (group, record["id"]) not in marks:
                 yield Violation("handled", f"event {record['id']} of {record['source']} left no mark in {group}")
 
 
-def left_over(seen: Observed) -> list[Violation]:
+def _letters(seen: Observed) -> Iterator[Violation]:
+    """Nothing of ours is refused: what was put into a topic by hand names no event."""
+    for letter in seen.dead_letters:
+        if letter["event_id"]:
+            yield Violation("refused", f"event {letter['event_id']} ({letter['code']}) of {letter['topic']}")
+
+
+def _left_over(seen: Observed) -> Iterator[Violation]:
     """Messages that are still on their way."""
-    waiting: list[dict[str, Any]] = [row for row in seen.messages if row["state"] in ("pending", "waiting")]
-    return [Violation("delivered", f"message {row['_id']} is {row['state']}") for row in waiting]
+    for row in seen.messages:
+        if row["state"] in ("pending", "waiting"):
+            yield Violation("delivered", f"message {row['_id']} ({row['template']}) is {row['state']}")

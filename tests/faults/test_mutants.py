@@ -19,7 +19,7 @@ from shared.persistence.lease import Lease
 from shared.persistence.mongo import Document, Mongo, UnitOfWork
 from tests.faults.checker import check
 from tests.faults.history import Command, History, Observed
-from tests.integration.messaging.world import SCOPE, emit_one, inquiry, records_of
+from tests.integration.messaging.world import AT, SCOPE, emit_one, inquiry, records_of
 
 KILLED = ZeroDivisionError
 
@@ -68,7 +68,7 @@ async def observed(mongo: Mongo, on_topic: Sequence[Document]) -> Observed:
         outbox=outbox,
         inbox=[row["_id"] for row in await mongo.plumbing("inbox").find({})],
         records=records,
-        mails=[{"to": [f"{name}@example.org"], "message_id": name} for name in ids],
+        mails=[{"to": [f"{name}@example.org"], "message_id": name, "at": AT.isoformat()} for name in ids],
         pages=[],
     )
 

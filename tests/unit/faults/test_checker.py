@@ -124,6 +124,8 @@ def test_a_good_run_is_silent() -> None:
         ({"outbox": [{"_id": "e1", "state": "pending", "aggregate": "inquiry/i1"}]}, "outbox_empty"),
         ({"records": []}, "sent_is_there"),
         ({"records": [record(sequence="0000000002.0001"), record("e0")]}, "in_order"),
+        ({"messages": [*TOLD, told("aftercare", "p1") | {"_id": "m9", "state": "waiting"}]}, "delivered"),
+        ({"dead_letters": [{"event_id": "e1", "code": "malformed", "topic": "t"}]}, "refused"),
         ({"inbox": INBOX[1:]}, "handled"),
         ({"inbox": INBOX[:1]}, "handled"),
     ],
