@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from uuid import uuid4
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
@@ -32,7 +33,7 @@ async def refused(system: System) -> None:
     """A row that no broker takes, between good rows: it alone is dead; then an operator drops it."""
     outbox = system.client.intake.outbox
     template = await outbox.find_one({"state": "sent"})
-    bad = {**template, "_id": f"{template['_id'][:-4]}bad0", "state": "pending", "value": b"x" * 950_000}
+    bad = {**template, "_id": f"{template['_id'][:-12]}{uuid4().hex[:12]}", "state": "pending", "value": b"x" * 950_000}
     await outbox.insert_one({**bad, "aggregate": "inquiry/refused"})
     deadline = time.monotonic() + 30
     while (await outbox.find_one({"_id": bad["_id"]}))["state"] != "dead":
