@@ -213,6 +213,7 @@ async def _set_reminders(unit: UnitOfWork, deps: Deps, appointment: Document) ->
 
 
 async def remind(unit: UnitOfWork, deps: Deps, appointment_id: str, stage: str) -> None:
+    """A reminder changes nothing of its appointment; as an aggregate of its own it has no other event's sequence."""
     row = await unit.collection(APPOINTMENTS).get(appointment_id)
     if row["state"] not in model.LIVE:
         return
@@ -224,4 +225,4 @@ async def remind(unit: UnitOfWork, deps: Deps, appointment_id: str, stage: str) 
         start=row["start"],
         missing_checks=missing,
     )
-    emit(unit, event, aggregate=f"appointment/{appointment_id}", version=row["version"])
+    emit(unit, event, aggregate=f"reminder/{appointment_id}:{stage}", version=row["version"])

@@ -166,6 +166,15 @@ async def test_a_reminder_says_what_is_missing_and_stays_out_when_the_visit_is_o
     assert len(await world.emitted(scheduling.ReminderDue)) == 2
 
 
+async def test_no_two_events_of_an_aggregate_have_the_same_sequence(world: World) -> None:
+    """Reminders change nothing of the appointment, so they have its version: two are due at once, beside the booking."""
+    await world.booked(await world.resource("chair"), kind="dosing", hours=1, length=3)
+    await world.pass_time(hours=0, seconds=1)
+    assert len(await world.emitted(scheduling.ReminderDue)) == 2
+    places = [(row["aggregate"], row["sequence"]) for row in await world.rows("outbox")]
+    assert len(places) == len(set(places))
+
+
 # Rebuilding what others know
 
 
