@@ -11,13 +11,14 @@ from pymongo.errors import PyMongoError
 
 from deploy import rights
 from deploy.local import kafka_broker, mongodb, processes
-from deploy.local.stack import Part, Report, Stack, silent
+from deploy.local.stack import COPIES, EXTRA_MEMBERS, Part, Report, Stack, silent
+from shared.messaging.kafka import KafkaAddress
+from shared.messaging.provision import ensure_topics
 from shared.messaging.topics import SERVICES
-from shared.service import create_topics
 from tests.faults.proxy import Proxy
 from tests.support.stacks import temporary
 
-MEMBERS = ("mongod", "mongod-2", "mongod-3")
+MEMBERS = ("mongod", *EXTRA_MEMBERS)
 
 
 class ProxiedStack(Stack):
@@ -26,7 +27,7 @@ class ProxiedStack(Stack):
     def __init__(self, home: Path, proxy: Proxy) -> None:
         super().__init__(home, random_ports=True)
         self.proxy = proxy
-        self.ports |= {name: processes.free_port() for name in MEMBERS[1:]}
+        self.ports |= {name: processes.free_port() for name in EXTRA_MEMBERS}
         self.ways = {name: proxy.way(self.ports[name]) for name in MEMBERS}
         self.ways["kafka"] = proxy.way(self.ports["services"])
         self.preloaded: dict[str, Mapping[str, str]] = {}
@@ -39,7 +40,7 @@ class ProxiedStack(Stack):
             mongodb.initiate([self.ports[name] for name in MEMBERS], hosts, self.secrets["admin"])
             self.start_store("kafka")
         rights.make_all_users(self.mongodb_uri, self.secrets)
-        asyncio.run(create_topics(self.kafka))
+        asyncio.run(ensure_topics(KafkaAddress(self.kafka), COPIES))
         asyncio.run(rights.grant(self.kafka))
 
     def start_store(self, name: str) -> None:
@@ -58,10 +59,10 @@ class ProxiedStack(Stack):
     def environment(self, service: str, part: Part | None = None) -> dict[str, str]:
         """The stores by their ways; with what a single part was preloaded with."""
         found = super().environment(service, part)
-        hosts = ",".join(f"127.0.0.1:{self.ways[name].port}" for name in MEMBERS)
-        prefix, known = service.upper(), f"127.0.0.1:{self.ports['mongod']}/"
+        prefix = service.upper()
         for name in (f"{prefix}_MONGODB_URI", f"{prefix}_MONGODB_MIGRATE_URI"):
-            found[name] = found[name].replace(known, f"{hosts}/")
+            for member in MEMBERS:
+                found[name] = found[name].replace(f":{self.ports[member]}", f":{self.ways[member].port}")
         found[f"{prefix}_KAFKA_BOOTSTRAP_SERVERS"] = f"127.0.0.1:{self.ways['kafka'].port}"
         return found | dict(self.preloaded.get(part.name, {}) if part else {})
 
