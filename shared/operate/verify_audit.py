@@ -11,9 +11,9 @@ import click
 
 from shared.keys import read_key
 from shared.operate.task import run_task
-from shared.persistence.chain import AUDIT, BLOCKS, GENESIS, block_hash, read_anchors, row_digest
+from shared.persistence.chain import AUDIT, BLOCKS, GENESIS, Anchor, block_hash, read_anchors, row_digest
 from shared.persistence.mongo import Document, Mongo
-from shared.persistence.sealer import EMPTY_BLOCK_EVERY, WINDOW
+from shared.persistence.sealer import ANCHOR_EVERY, EMPTY_BLOCK_EVERY, WINDOW
 from shared.service import Process, Service
 
 Fault = Literal[
@@ -25,13 +25,16 @@ Fault = Literal[
     "block_reordered",
     "tail_cut",
     "no_block_lately",
+    "no_block_between",
     "anchor_differs",
+    "anchor_missing",
     "anchor_unreadable",
 ]
 FINDINGS_KEPT = 1_000
 ROWS_AT_ONCE = 1_000
 CLOCK_SKEW = timedelta(minutes=5)
 SILENCE = 3 * EMPTY_BLOCK_EVERY
+ANCHORS_APART = ANCHOR_EVERY + SILENCE
 Advance = Callable[[int], None]
 
 
@@ -66,13 +69,13 @@ class _Verification:
         self._now = mongo.clock.system_now()
         self.report = Report()
         self._anchors: dict[int, set[str]] = {}
-        self._stopped_at: int | None = None
+        self._last_anchor: Anchor | None = None
+        self._stopped: dict[int, datetime | None] = {}  # at which block, and when it was taken up again
         self._spoken_of: set[str] = set()
 
     async def run(self) -> Report:
         self._read_anchors()
-        head = await self._blocks()
-        self._tail(head)
+        await self._blocks()
         await self._rows()
         return self.report
 
@@ -83,25 +86,44 @@ class _Verification:
                     self.report.add("anchor_unreadable", f"line {number}")
                 elif anchor.service == self._service:
                     self._anchors.setdefault(anchor.number, set()).add(anchor.hash)
-                    self._stopped_at = anchor.number if anchor.reason == "stop" else None
+                    self._last_anchor = anchor
+                    if anchor.reason == "stop":
+                        self._stopped[anchor.number] = None
+                    elif anchor.number in self._stopped and self._stopped[anchor.number] is None:
+                        self._stopped[anchor.number] = anchor.at
         except OSError as error:
             self.report.add("anchor_unreadable", type(error).__name__)
 
-    async def _blocks(self) -> Document | None:
+    async def _blocks(self) -> None:
         """The chain in its order; after a fault it is taken up again at the next block."""
         last, number, previous = None, 0, GENESIS
         async for block in _stream(self._mongo, BLOCKS, {}, [("_id", 1)]):
+            self.report.blocks += 1
+            self._advance(1)
+            if type(block["_id"]) is not int:
+                self.report.add("block_changed", block["_id"])
+                continue
             if block["_id"] != number + 1:
                 self.report.add("block_removed", _span(number + 1, block["_id"] - 1))
                 previous = ""
-            number, last = block["_id"], block
+            number = block["_id"]
             sound = self._block(block, previous)
-            previous = block.get("hash", "") if sound else ""
+            previous = block["hash"] if sound else ""
             if sound:
+                self._silence(last, block)
+                last = block
                 await self._named_rows(block)
-            self.report.blocks += 1
-            self._advance(1)
-        return last
+        self._tail(number, last)
+
+    def _silence(self, last: Document | None, block: Document) -> None:
+        """A tail that was cut and then continued shows as a time in which nobody sealed, though nobody had stopped."""
+        if last is None:
+            return
+        number, since = last["_id"], last["at"]
+        if number in self._stopped:
+            since = max(since, self._stopped[number] or block["at"])
+        if block["at"] - since > SILENCE:
+            self.report.add("no_block_between", f"{number} and {block['_id']}")
 
     def _block(self, block: Document, previous: str) -> bool:
         """True when it is as it was sealed, in its place. `previous` is empty when the block before is in doubt."""
@@ -128,31 +150,42 @@ class _Verification:
             self._spoken_of.add(identifier)
             self.report.add("row_changed" if identifier in present else "row_removed", identifier)
 
-    def _tail(self, head: Document | None) -> None:
-        """Anchors beyond the head; and no empty block each minute, unless the service said that it stopped there."""
-        number = head["_id"] if head else 0
+    def _tail(self, number: int, last: Document | None) -> None:
+        """What is missing behind the last block, in the chain and in the anchors; `last` is the last sound one."""
+        anchor = self._last_anchor
         ahead = max((anchored for anchored in self._anchors if anchored > number), default=None)
         if ahead is not None:
             self.report.add("tail_cut", _span(number + 1, ahead))
-        elif head and self._now - head["at"] > SILENCE and self._stopped_at != number:
-            self.report.add("no_block_lately", head["at"].isoformat())
+        elif not (anchor and anchor.reason == "stop" and anchor.number == number):
+            since = last["at"] if last else anchor.at if anchor else self._now
+            if self._now - since > SILENCE:
+                self.report.add("no_block_lately", since.isoformat())
+        if last and (anchor is None or last["at"] - anchor.at > ANCHORS_APART):
+            self.report.add("anchor_missing", f"at block {last['_id']}")
 
     async def _rows(self) -> None:
-        """Every row older than five minutes must be named by a block of its time."""
+        """Every row older than five minutes must be named by a block of its time; a time that cannot be is no excuse."""
         names = _Names(self._mongo)
         until = self._now - WINDOW - timedelta(seconds=10)
         async for row in _stream(self._mongo, AUDIT, {"at": {"$lt": until}}, [("at", 1), ("_id", 1)], {"at": 1}):
-            self.report.rows += 1
-            self._advance(1)
-            if row["_id"] not in self._spoken_of and not await names.of(row["at"], row["_id"]):
-                self.report.add("row_without_block", row["_id"])
+            named = isinstance(row["_id"], str) and await names.of(row["at"], row["_id"])
+            self._row(row, named=named)
+        nowhen = {"$nor": [{"at": {"$lte": self._now + CLOCK_SKEW}}]}
+        async for row in _stream(self._mongo, AUDIT, nowhen, [("_id", 1)], {"at": 1}):
+            self._row(row, named=False)
+
+    def _row(self, row: Document, *, named: bool) -> None:
+        self.report.rows += 1
+        self._advance(1)
+        if not named and str(row["_id"]) not in self._spoken_of:
+            self.report.add("row_without_block", row["_id"])
 
 
 class _Names:
     """Which rows the blocks around a time name; times are asked for in ascending order."""
 
     def __init__(self, mongo: Mongo) -> None:
-        self._blocks = _stream(mongo, BLOCKS, {}, [("at", 1)], {"at": 1, "rows.id": 1})
+        self._blocks = _stream(mongo, BLOCKS, {"at": {"$type": "date"}}, [("at", 1)], {"at": 1, "rows.id": 1})
         self._near: deque[tuple[datetime, list[str]]] = deque()
         self._named: set[str] = set()
         self._read_to = datetime.min.replace(tzinfo=UTC)
@@ -161,8 +194,8 @@ class _Names:
         while self._read_to <= at + WINDOW + CLOCK_SKEW:
             block = await anext(self._blocks, None)
             self._read_to = block["at"] if block else datetime.max.replace(tzinfo=UTC)
-            if block and block["rows"] and block["at"] >= at - CLOCK_SKEW:
-                ids = [row["id"] for row in block["rows"]]
+            if block and block.get("rows") and block["at"] >= at - CLOCK_SKEW:
+                ids = [row["id"] for row in block["rows"] if isinstance(row.get("id"), str)]
                 self._near.append((block["at"], ids))
                 self._named.update(ids)
         while self._near and self._near[0][0] < at - CLOCK_SKEW:

@@ -86,6 +86,26 @@ async def _insert_row(archive: Archive) -> None:
     await archive.db.audit.insert_one({**row, "_id": new_id(), "action": "patient.never_happened"})
 
 
+async def _insert_row_of_no_time(archive: Archive) -> None:
+    """Rows are looked for by their time: this one has none that can be compared."""
+    row = await archive.db.audit.find_one({})
+    await archive.db.audit.insert_one({**row, "_id": new_id(), "at": "2026-01-01T12:00:00Z"})
+
+
+async def _insert_row_of_the_future(archive: Archive) -> None:
+    row = await archive.db.audit.find_one({})
+    await archive.db.audit.insert_one({**row, "_id": new_id(), "at": archive.clock.system_now() + timedelta(days=9)})
+
+
+async def _insert_row_of_another_kind(archive: Archive) -> None:
+    row = await archive.db.audit.find_one({})
+    await archive.db.audit.insert_one({**row, "_id": {"kind": 1}})
+
+
+async def _insert_block(archive: Archive) -> None:
+    await archive.db.audit_blocks.insert_one({"_id": "4a", "at": "never", "rows": [{"id": {}}, 1]})
+
+
 async def _change_block(archive: Archive) -> None:
     await archive.db.audit_blocks.update_one({"_id": 4}, {"$pop": {"rows": 1}})
 
@@ -118,6 +138,40 @@ async def _cut_tail(archive: Archive) -> None:
     await archive.db.audit_blocks.delete_many({"_id": {"$gt": 8}})
 
 
+async def _cut_tail_and_go_on(archive: Archive) -> None:
+    """The blocks since the last anchor and their rows; then the service, which was killed, starts again."""
+    async for block in archive.db.audit_blocks.find({"_id": {"$gt": 8}}):
+        await archive.db.audit.delete_many({"_id": {"$in": [row["id"] for row in block["rows"]]}})
+    await archive.db.audit_blocks.delete_many({"_id": {"$gt": 8}})
+    archive.sealer = archive.new_sealer("two")
+    await archive.passes(2)
+
+
+async def _cut_everything(archive: Archive) -> None:
+    """Before the first hour is over there is only the anchor of the start, of number 0."""
+    await archive.db.audit.delete_many({})
+    await archive.db.audit_blocks.delete_many({})
+
+
+async def _lose_anchors(archive: Archive) -> None:
+    """The head file is there and says nothing of this service."""
+    archive.anchors.write_text("")
+
+
+async def _lose_late_anchors(archive: Archive) -> None:
+    kept = archive.anchors.read_text()
+    await archive.passes(70)
+    archive.anchors.write_text(kept)
+
+
+async def _spoil_anchors(archive: Archive) -> None:
+    archive.anchors.write_text("{\n")
+
+
+async def _remove_anchors(archive: Archive) -> None:
+    archive.anchors.unlink()
+
+
 async def _switch_off(archive: Archive) -> None:
     """Nobody seals any more, and nobody said so."""
     archive.clock.advance(600)
@@ -135,13 +189,23 @@ async def _loosen_anchor(archive: Archive) -> None:
         (_change_row, "row_changed"),
         (_remove_row, "row_removed"),
         (_insert_row, "row_without_block"),
+        (_insert_row_of_no_time, "row_without_block"),
+        (_insert_row_of_the_future, "row_without_block"),
+        (_insert_row_of_another_kind, "row_without_block"),
+        (_insert_block, "block_changed"),
         (_change_block, "block_changed"),
         (_remove_block, "block_removed"),
         (_swap_blocks, "block_reordered"),
         (_forge_block, "block_changed"),
         (_cut_tail, "tail_cut"),
+        (_cut_tail_and_go_on, "no_block_between"),
+        (_cut_everything, "no_block_lately"),
         (_switch_off, "no_block_lately"),
         (_loosen_anchor, "anchor_differs"),
+        (_lose_anchors, "anchor_missing"),
+        (_lose_late_anchors, "anchor_missing"),
+        (_spoil_anchors, "anchor_unreadable"),
+        (_remove_anchors, "anchor_unreadable"),
     ],
 )
 async def test_each_way_of_tampering_is_found_out(
@@ -149,6 +213,17 @@ async def test_each_way_of_tampering_is_found_out(
 ) -> None:
     await tamper(archive)
     assert fault in await archive.found()
+
+
+async def test_a_stop_that_was_said_is_no_silence(archive: Archive) -> None:
+    """A night without the service, then another day."""
+    await archive.sealer.close()
+    archive.clock.advance(8 * 3600)
+    assert await archive.found() == set()
+    archive.sealer = archive.new_sealer("two")
+    await archive.passes(8)
+    await archive.sealer.seal()
+    assert await archive.found() == set()
 
 
 async def test_a_row_that_committed_late_is_sealed_all_the_same(archive: Archive) -> None:

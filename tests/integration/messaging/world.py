@@ -49,14 +49,14 @@ async def records_of(mongo: Mongo) -> list[Record]:
 
 
 class Effects:
-    """A handler that leaves one document per event, and answers as it is told for some."""
+    """A handler that leaves a document each time it takes effect, and answers as it is told for some."""
 
     def __init__(self, answers: dict[str, Outcome] | None = None) -> None:
         self.answers, self.calls = answers or {}, 0
 
     async def __call__(self, context: EventContext, event: InquiryReceived) -> Outcome:
         self.calls += 1
-        await context.unit.collection("effects").insert({"_id": event.inquiry_id})
+        await context.unit.collection("effects").insert({"_id": uuid4().hex, "inquiry_id": event.inquiry_id})
         return self.answers.get(event.inquiry_id, Done())
 
     def pipeline(self, mongo: Mongo) -> Pipeline:
@@ -65,4 +65,5 @@ class Effects:
 
 
 async def effects(mongo: Mongo) -> list[str]:
-    return [row["_id"] for row in await mongo.plumbing("effects").find({})]
+    """Whose effects there are, one name for each time."""
+    return sorted(row["inquiry_id"] for row in await mongo.plumbing("effects").find({}))
