@@ -166,7 +166,8 @@ class Traffic:
             await self._answer(row["_id"], "attend")
         for session in self._sessions:
             path = f"/v1/sessions/{session}/leave"
-            await self.client.post("monitoring", path, {"disposition": "left_unseen"}, "nurse")
+            gone = {"disposition": "transferred"}  # nobody writes to a patient whom intake has never seen
+            await self.client.post("monitoring", path, gone, "nurse")
 
     async def _open_alarms(self) -> list[dict[str, str]]:
         rows = await self._system.rows("monitoring", "alarms")
