@@ -21,6 +21,8 @@ from shared.events.envelope import Event, rfc3339
 
 T = TypeVar("T")
 FAST = 60.0
+NAME, PHONE = "Ada Example", "+12025550123"  # with LABEL and NOTE: what must be found nowhere in the clear
+LABEL, NOTE = "ÄDÄ7", "hears her late grandmother singing"
 READING_SPAN = "POST /v1/sessions/{session_id}/vitals"
 PATIENCE_SECONDS = 60.0
 
@@ -115,7 +117,7 @@ class Day:
     def _first_contact(self) -> str:
         address = f"ada.{uuid4().hex[:8]}@example.org"
         self.facts["email"] = address
-        form = {"contact": {"name": "Ada Example", "email": address, "phone": "+12025550123"}}
+        form = {"contact": {"name": NAME, "email": address, "phone": PHONE}}
         headers = {"Publishable-Key": "pk_local_demo", "Idempotency-Key": f'"{uuid4()}"'}
         answers = [
             self.client.post(f"{self.stack.url('intake')}/v1/inquiries", json=form, headers=headers) for _ in range(2)
@@ -181,7 +183,7 @@ class Day:
         ready = {"fasting": True, "escort_named": True, "well_today": True}
         arrival = {
             "identity_confirmed": True,
-            "display_label": "ADA",
+            "display_label": LABEL,
             "room": self.room,
             "chair": "2",
             "readiness": ready,
@@ -197,6 +199,8 @@ class Day:
         self.say("monitoring", f"refuses 90 mg: {', '.join(self.facts['dose_reasons'])}")
         self.call("nurse", "POST", "monitoring", f"{path}/dose", {**dose, "amount_mg": 35})
         self.say("nurse", "gives 35 mg (0.5 mg/kg)", monitoring.SessionStarted, monitoring.DoseAdministered)
+        seen = {"observation_code": "moaas", "score": 5, "note": NOTE}
+        self.call("nurse", "POST", "monitoring", f"{path}/observations", seen, 201)
 
     def _vitals(self, session: str, systolic: float) -> None:
         at = rfc3339(self.clock.clinical_now())

@@ -76,8 +76,18 @@ def _span(
             raise
 
 
-def request_span(method: str, traceparent: str | None) -> contextlib.AbstractContextManager[Span]:
-    return _span(method, SpanKind.SERVER, traceparent, {"http.request.method": method})
+def request_span(
+    method: str, traceparent: str | None, *, known: bool = True
+) -> contextlib.AbstractContextManager[Span]:
+    """Who says not who he is decides nothing about our traces: his is linked, not continued (interop.md 6)."""
+    attributes = {"http.request.method": method}
+    if known or traceparent is None:
+        return _span(method, SpanKind.SERVER, traceparent, attributes)
+    origin = trace.get_current_span(_PROPAGATOR.extract({"traceparent": traceparent})).get_span_context()
+    links = [Link(origin)] if origin.is_valid else []
+    return _TRACER.start_as_current_span(
+        method, Context(), SpanKind.SERVER, attributes, links, record_exception=False, set_status_on_exception=False
+    )
 
 
 @contextlib.contextmanager

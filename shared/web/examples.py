@@ -89,4 +89,5 @@ def _number(schema: Schema) -> float:
     low, high = schema.get("minimum", schema.get("exclusiveMinimum")), schema.get("maximum")
     value = 1 if low is None else low + ("exclusiveMinimum" in schema)
     value = max(value, 1) if high is None or high >= 1 else value
-    return min(value, high) if high is not None else value
+    value = min(value, high) if high is not None else value
+    return int(value) if schema.get("type") == "integer" else value

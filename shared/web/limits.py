@@ -41,8 +41,9 @@ class Limits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        traceparent = next((text for name, text in scope["headers"] if name == b"traceparent"), b"")
-        with request_span(scope["method"], traceparent.decode("ascii", "ignore") or None) as span:
+        given = dict(scope["headers"])
+        traceparent = given.get(b"traceparent", b"").decode("ascii", "ignore") or None
+        with request_span(scope["method"], traceparent, known=b"authorization" in given) as span:
             scope[TRACEPARENT] = current_traceparent()
             scope[NURSE] = scope["method"] == "POST" and self._nurse_paths.fullmatch(scope["path"]) is not None
             answered = _Answer(send, scope, span)

@@ -172,7 +172,11 @@ def test_an_id_that_is_none_finds_nothing(stack: Stack, http: httpx.Client, path
 
 
 @pytest.mark.parametrize(
-    "at", ["2026-03-01T12:00:00", "2026-03-01", "1767225600", 1767225600, "2026-02-30T12:00:00Z", MARKER, None]
+    "at",
+    [
+        *("2026-03-01T12:00:00", "2026-03-01", "1767225600", 1767225600, "2026-02-30T12:00:00Z", MARKER, None),
+        *("0001-01-01T00:00:00Z", "9999-12-31T22:00:00Z", "2016-12-31T23:59:60Z"),
+    ],
 )
 def test_a_time_needs_its_zone(stack: Stack, at: object) -> None:
     headers = {"Authorization": f"Bearer {stack.token('front_desk', 'desk')}"}

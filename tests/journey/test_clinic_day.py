@@ -1,18 +1,23 @@
 """The clinic day, on the running system, with what it must have caused."""
 
+import json
 from io import StringIO
 from typing import Any
+from urllib.parse import quote
 
+import httpx
 import pytest
+from bson import encode
 from pymongo import MongoClient
 from rich.console import Console
 
-from deploy.local.clinic_day import FAST, Day, DayError
+from deploy.local.clinic_day import FAST, LABEL, NAME, NOTE, PHONE, Day, DayError
 from deploy.local.stack import CLOCK_FILE, Stack
 from shared.clock import read_steps
 from shared.events.intake import InquiryReceived
+from shared.messaging.topics import SERVICES
 
-MARKERS = ("Ada Example", "@example.org")
+MARKERS = (NAME, "@example.org", PHONE, LABEL, NOTE)
 EDGES = [
     ("monitoring", "POST /v1/sessions/{session_id}/vitals", "monitoring", "raise alarm"),
     ("monitoring", "raise alarm", "monitoring", "send stillwater.monitoring.alarms.v1"),
@@ -26,6 +31,14 @@ EDGES = [
 @pytest.fixture(scope="module")
 def day(stack: Stack) -> Day:
     played = Day(stack, Console(file=StringIO()))
+    heard = played.facts["headers_and_errors"] = bytearray()
+
+    def hear(answer: httpx.Response) -> None:
+        heard.extend(b"".join(name + text for name, text in answer.headers.raw))
+        if answer.is_error:
+            heard.extend(answer.read())
+
+    played.client.event_hooks["response"].append(hear)
     played.play()
     return played
 
@@ -74,19 +87,48 @@ def test_one_trace_runs_from_the_reading_to_the_page(
     assert any(row["parent_id"] in parents for row in children)
 
 
-@pytest.mark.parametrize("marker", MARKERS)
-def test_patient_data_is_in_no_log_span_event_or_plain_field(day: Day, stack: Stack, marker: str) -> None:
-    places = {path.name: path.read_bytes() for path in (stack.home / "log").glob("*.log")}
-    places["spans"] = day.client.get(f"{stack.issuer}/spans").content
-    for service in ("intake", "scheduling", "monitoring", "notifications"):
-        places[f"{service} metrics"] = day.client.get(f"{stack.health_url(service)}/metrics").content
-        with MongoClient[Any](stack.mongodb_uri) as client:
+def forms(marker: str) -> tuple[bytes, ...]:
+    """As it is, as JSON may escape it, as a URL does."""
+    return marker.encode(), json.dumps(marker)[1:-1].encode(), quote(marker).encode()
+
+
+@pytest.fixture(scope="module")
+def places(day: Day, stack: Stack) -> dict[str, bytes]:
+    """All that is written anywhere, the logs of MongoDB and Kafka among it; the restricted topic's records too."""
+    found = {path.name: path.read_bytes() for path in (stack.home / "log").glob("*.log")}
+    assert {"mongod.log", "kafka.log", "notifications.log"} <= set(found)
+    found["spans"] = day.client.get(f"{stack.issuer}/spans").content
+    found["headers and errors"] = bytes(day.facts["headers_and_errors"])
+    with MongoClient[Any](stack.mongodb_uri) as client:
+        for service in SERVICES:
+            found[f"{service} metrics"] = day.client.get(f"{stack.health_url(service)}/metrics").content
             for name in client[service].list_collection_names():
-                places[f"{service}.{name}"] = repr(list(client[service][name].find())).encode()
-    places |= {f"kafka {path}": path.read_bytes() for path in (stack.home / "data" / "kafka").rglob("*.log")}
-    found = [name for name, content in places.items() if marker.encode() in content]
-    assert found == []
-    assert marker in str(day.arrived("email", day.facts["email"])), "the marker never travelled: this proves nothing"
+                found[f"{service}.{name}"] = b"".join(encode(row) for row in client[service][name].find())
+    return found | {f"kafka {path}": path.read_bytes() for path in (stack.home / "data" / "kafka").rglob("*.log")}
+
+
+@pytest.mark.parametrize("marker", MARKERS)
+def test_patient_data_is_in_no_log_span_metric_header_record_error_or_plain_field(
+    places: dict[str, bytes], marker: str
+) -> None:
+    assert [name for name, content in places.items() if any(form in content for form in forms(marker))] == []
+
+
+def test_the_markers_have_travelled(day: Day, stack: Stack) -> None:
+    """Else that they are found nowhere would prove nothing."""
+    patient = day.call("nurse", "GET", "intake", f"/v1/patients/{day.facts['patient']}")
+    timeline = day.call("nurse", "GET", "monitoring", f"/v1/sessions/{day.facts['session']}/timeline")
+    told = str([patient, timeline, day.arrived("email", day.facts["email"])])
+    assert [marker for marker in MARKERS if marker not in told] == [LABEL]
+    with MongoClient[Any](stack.mongodb_uri) as client:
+        kept = {"_id": day.facts["session"], "label_sealed": {"$type": "binData"}}
+        assert client.monitoring.sessions.count_documents(kept) == 1
+
+
+def test_who_opened_the_link_is_in_the_audit(day: Day, stack: Stack) -> None:
+    with MongoClient[Any](stack.mongodb_uri) as client:
+        rows = client.notifications.audit.find({"actor": day.doctor})
+        assert [row["action"] for row in rows] == ["escalation.read", "escalation.acknowledge", "escalation.read"]
 
 
 def test_nothing_was_dead_lettered(day: Day, stack: Stack) -> None:

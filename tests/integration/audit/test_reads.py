@@ -42,13 +42,16 @@ class Desk:
         assert answer.is_success, (method, path, answer.text)
         return answer.json() if answer.content else None
 
-    async def first(self, path: str) -> str:
-        """The id of the first row of a list of notifications, as soon as there is one."""
+    async def first(self, path: str, service: str = "notifications") -> str:
+        """The id of the first row of a list, as soon as there is one."""
 
         async def look() -> str:
-            return "".join(row["id"] for row in self.ask("nurse", "GET", "notifications", path)["items"][:1])
+            return "".join(row["id"] for row in self.ask("nurse", "GET", service, path)["items"][:1])
 
         return await eventually(look, 30)
+
+    async def alarm(self, session_id: str) -> str:
+        return await self.first(f"/v1/alarms?session_id={session_id}", "monitoring")
 
 
 @pytest.fixture

@@ -77,6 +77,22 @@ def test_every_act_is_accepted_twice_in_every_state(nurse: Nurse, state: str) ->
             assert answer.status_code in (200, 201), (act, state, answer.text)
 
 
+def test_an_alarm_is_answered_twice_while_it_is_open_and_when_it_is_over(nurse: Nurse) -> None:
+    path = nurse.session("dosing")
+    collapse = {"sign": "8480-6", "value": 35, "unit": "mm[Hg]", "taken_at": "2026-01-01T00:00:00Z", "device": "m"}
+    assert nurse.post(f"{path}/vitals", {"readings": [collapse]}).status_code == 200
+    (alarm,) = nurse.client.get(f"/v1/alarms?session_id={path.rpartition('/')[2]}").json()["items"]
+    answers: dict[str, dict[str, Any] | None] = {"silence": {"seconds": 60}, "acknowledge": None, "attend": None}
+    answers["escalate"] = None
+    for ended in (False, True):
+        if ended:
+            nurse.post(f"{path}/leave", {"disposition": "transferred"}).raise_for_status()
+            assert nurse.post(f"{path}/vitals", {"readings": [collapse | {"value": 36}]}).status_code == 200
+        for verb, body in [*answers.items(), *answers.items()]:
+            answer = nurse.post(f"/v1/alarms/{alarm['id']}/{verb}", body, **{"If-Match": '"v9"'})
+            assert (answer.status_code, answer.json()["open"]) == (200, not ended), (verb, ended, answer.text)
+
+
 def test_a_stale_etag_and_a_reused_key_do_not_stop_a_stop(nurse: Nurse) -> None:
     path = nurse.session("dosing")
     answer = nurse.post(f"{path}/dose/stop", {}, **{"If-Match": '"v1"'})

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+import httpx
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -67,3 +68,19 @@ async def test_without_a_span_nothing_is_made(world: World, spans: InMemorySpanE
     with trace.use_span(trace.NonRecordingSpan(trace.INVALID_SPAN_CONTEXT)):
         await world.mongo.plumbing("things").find({})
     assert spans.get_finished_spans() == ()
+
+
+async def test_the_trace_of_a_caller_without_a_token_is_linked_and_not_continued(
+    world: World, spans: InMemorySpanExporter
+) -> None:
+    """He might switch off our traces, or tie strangers' requests together."""
+    theirs = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-00"}
+    await world.http.get("/v1/things", headers=theirs | {"Authorization": "Bearer n1"})
+    assert spans.get_finished_spans() == (), "whoever has a token decides whether his trace is kept"
+    for header, links in ((theirs, 1), ({"traceparent": "nonsense"}, 0)):
+        anonymous = httpx.AsyncClient(transport=httpx.ASGITransport(world.app), base_url="http://things.test")
+        async with anonymous:
+            assert (await anonymous.post("/v1/form", headers=header)).status_code == 204
+        (span,) = [span for span in named(spans.get_finished_spans(), "POST /v1/form") if span.parent is None][-1:]
+        assert span.context is not None
+        assert (len(span.links), f"{span.context.trace_id:032x}" == "a" * 32) == (links, False)
