@@ -31,13 +31,22 @@ async def play(
                 break
         await asyncio.sleep(calm_s())
         traffic.stop.set()
-        async with asyncio.timeout(SETTLE_SECONDS):
-            await running
-            await traffic.answer_all()
-        return await settled(system)
+        return await _come_to_rest(traffic, running) + await settled(system)
     finally:
         traffic.stop.set()
         await traffic.client.close()
+
+
+async def _come_to_rest(traffic: Traffic, running: asyncio.Task[None]) -> list[Violation]:
+    """Everything that was begun is done, and every alarm is answered, within the time that there is."""
+    try:
+        async with asyncio.timeout(SETTLE_SECONDS):
+            await running
+            await traffic.answer_all()
+    except TimeoutError:
+        words = "commands without an answer" if not running.done() or running.cancelled() else "alarms not accepted"
+        return [Violation("comes_to_rest", f"{words} {SETTLE_SECONDS:g} s after the last fault")]
+    return []
 
 
 async def _make(system: System, name: str, act: Act) -> None:

@@ -9,33 +9,31 @@ from tests.faults.system import System
 SEED = 20261124
 Steps = tuple[tuple[str, ...], ...]
 ROUNDS: dict[str, Steps] = {
-    "processes": (
+    "processes and kafka": (
         ("kill intake-api", "kill scheduling-worker", "kill notifications-worker"),
         ("kill monitoring-api", "kill intake-worker", "kill notifications-api"),
-        ("kill scheduling-api", "kill monitoring-worker"),
-        ("pause intake-api", "pause scheduling-worker", "pause monitoring-worker", "pause notifications-api"),
-        ("pause intake-worker", "pause scheduling-api", "pause monitoring-api", "pause notifications-worker"),
+        ("kill scheduling-api", "kill monitoring-worker", "poison", "refused row"),
+        ("kafka away",),
+        ("kafka cut",),
+        ("kafka stalled",),
+        ("kafka half-open",),
+        ("kafka paused", "pause intake-api", "pause scheduling-worker", "pause monitoring-worker"),
     ),
-    "chain": (
-        ("two relays", "poison", "refused row"),
-        ("two relays stalled",),
-        ("rebalance in a handler",),
-        ("offsets to zero",),
-        ("clock jumps",),
-    ),
-    "kafka": (("kafka away",), ("kafka cut",), ("kafka stalled",), ("kafka half-open",), ("kafka paused",)),
-    "mongodb members": (
+    "mongodb": (
         ("mongodb primary killed",),
         ("mongodb secondary killed", "mongodb transient error"),
-        ("mongodb steps down",),
-        ("mongodb primary paused",),
-        ("mongodb member cut off",),
-    ),
-    "mongodb ways": (
-        ("mongodb unknown commit",),
+        ("mongodb steps down", "mongodb unknown commit"),
+        ("mongodb primary paused", "pause intake-worker", "pause scheduling-api", "pause notifications-worker"),
+        ("mongodb member cut off", "pause monitoring-api", "pause notifications-api"),
         ("mongodb cut",),
         ("mongodb stalled",),
         ("mongodb half-open",),
+    ),
+    "chain": (
+        ("two relays", "clock jumps"),
+        ("two relays stalled",),
+        ("rebalance in a handler",),
+        ("offsets to zero",),
     ),
 }
 

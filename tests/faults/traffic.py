@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
+from typing import Any
 from uuid import uuid4
 
 from shared.events.envelope import rfc3339
@@ -152,10 +153,13 @@ class Traffic:
     # Afterwards
 
     async def answer_all(self) -> None:
-        """Somebody accepts, by the link in the page or at the board, and attends every alarm; then the patients leave."""
+        """Somebody accepts, by the link in the page or at the board, and attends every alarm; then the patients leave.
+
+        Only what latches is sure to wait for its link: an alarm that has cleared by itself is paged no more.
+        """
         links = await self.client.links()
         for row in await self._open_alarms():
-            link = links.get(row["_id"])
+            link = links.get(row["_id"]) if row["open"] and row["priority"] == "high" else None
             if link and int(row["_id"][-1], 16) % 2:
                 await self.client.until(partial(self.client.press, link))
                 self.history.links.add(row["_id"])
@@ -169,7 +173,7 @@ class Traffic:
             gone = {"disposition": "transferred"}  # nobody writes to a patient whom intake has never seen
             await self.client.post("monitoring", path, gone, "nurse")
 
-    async def _open_alarms(self) -> list[dict[str, str]]:
+    async def _open_alarms(self) -> list[dict[str, Any]]:
         rows = await self._system.rows("monitoring", "alarms")
         return [row for row in rows if not row.get("attended_at")]
 
