@@ -1,0 +1,79 @@
+"""Ids of another clinic are ids of nothing: every operation that names one is asked with another clinic's token."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from pymongo import MongoClient
+
+from deploy.local.stack import Stack
+from docs.generate import DOCS
+from shared.messaging.topics import SERVICES
+from tests.integration.audit.test_reads import Desk, a_life
+
+ELSEWHERE = "01920000-0000-7000-8000-0000000c1111"
+# Known here before its event, or made here by being said: these answer with what this clinic has, which is nothing.
+OWN = {
+    *("get_course", "book_whole_course", "release_course", "get_preferences", "put_preferences"),
+    *("get_staff_contact", "put_staff_contact"),
+}
+
+# Where the document's example breaks a rule between fields.
+BODIES: dict[str, Any] = {
+    "add_closure": {"start": "2031-03-03T15:00:00Z", "end": "2031-03-03T16:00:00Z", "reason_code": "holiday"},
+    "set_hours": {"hours": [{"day": "mon", "opens": "09:00", "closes": "17:00"}]},
+}
+
+
+def operations() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+    for service in SERVICES:
+        document = json.loads((DOCS / "openapi" / f"{service}.json").read_text())
+        for path, methods in document["paths"].items():
+            for method, operation in methods.items():
+                if "{" in path and "security" in operation and operation["operationId"] not in OWN:
+                    yield service, method, path, operation
+
+
+@pytest.fixture
+def desk(stack: Stack) -> Iterator[Desk]:
+    made = Desk(stack)
+    yield made
+    made.client.close()
+
+
+def documents(client: MongoClient[Any], ids: dict[str, str]) -> dict[str, Any]:
+    """The rows of these ids that nothing changes by itself, whole."""
+    rows = {}
+    for service in SERVICES:
+        for name in ("inquiries", "patients", "plans", "consents", "risks", "resources"):
+            for row in client[service][name].find({"_id": {"$in": list(ids.values())}}):
+                rows[f"{service}.{name}.{row['_id']}"] = row
+    return rows
+
+
+async def test_every_operation_finds_nothing_of_another_clinic(desk: Desk, stack: Stack) -> None:
+    ids, wrong, asked = await a_life(desk), [], 0
+    ids |= {"resource_id": await a_resource(desk), "alarm_id": await desk.alarm(ids["session_id"])}
+    ids |= {"hold_id": ids["inquiry_id"], "closure_id": ids["inquiry_id"]}
+    with MongoClient[Any](stack.mongodb_uri) as client:
+        before = documents(client, ids)
+        for service, method, path, operation in operations():
+            role = operation["x-roles"][-1]
+            headers = {"Authorization": f"Bearer {stack.token(role, 'stranger', clinic=ELSEWHERE)}", "If-Match": '"v1"'}
+            shown = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
+            body = BODIES.get(operation["operationId"], shown)
+            url = stack.url(service) + path.format_map(ids)
+            answer: httpx.Response = desk.client.request(method, url, json=body, headers=headers)
+            asked += 1
+            if answer.status_code != 404 or any(identifier in answer.text for identifier in ids.values()):
+                wrong.append((service, method, path, answer.status_code, answer.text[:200]))
+        assert wrong == [], "\n".join(map(str, wrong))
+        assert documents(client, ids) == before
+    assert asked > 50
+
+
+async def a_resource(desk: Desk) -> str:
+    made: dict[str, str] = desk.ask("front_desk", "POST", "scheduling", "/v1/resources", {"kind": "room", "label": "R"})
+    return made["id"]
