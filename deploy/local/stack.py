@@ -283,7 +283,7 @@ class Stack:
         while time.monotonic() < deadline and processes.running(self.home, part.name):
             with contextlib.suppress(httpx.HTTPError):
                 answer = httpx.get(f"{_loopback(part.health_port)}/readyz", timeout=1)
-                if answer.json()["status"] == "ready":
+                if answer.status_code == 200 and answer.json().get("status", "ready") == "ready":
                     return
                 last = answer.text
             time.sleep(0.05)
