@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from pymongo.errors import PyMongoError
 
 from deploy import rights
 from deploy.local import kafka_broker, mongodb, processes
+from deploy.local.processes import StackError
 from deploy.local.stack import COPIES, EXTRA_MEMBERS, Part, Report, Stack, silent
 from shared.messaging.kafka import KafkaAddress
 from shared.messaging.provision import ensure_topics
@@ -18,6 +20,8 @@ from shared.messaging.topics import SERVICES
 from tests.faults.proxy import Proxy
 from tests.support.stacks import temporary
 
+ELECTION_SECONDS = 40.0
+PARAMETERS = ("enableTestCommands=1", "shutdownTimeoutMillisForSignaledShutdown=100")
 MEMBERS = ("mongod", *EXTRA_MEMBERS)
 
 
@@ -46,7 +50,7 @@ class ProxiedStack(Stack):
     def start_store(self, name: str) -> None:
         """A member or the broker, under its name, on what it had stored."""
         if name in MEMBERS:
-            mongodb.launch(self.home, name, self.ports[name], "enableTestCommands=1")
+            mongodb.launch(self.home, name, self.ports[name], *PARAMETERS)
             return
         ports = {**self.ports, "services-advertised": self.ways["kafka"].port}
         kafka_broker.start(self.home, self.cache, ports, {service: self.secrets[service] for service in SERVICES})
@@ -71,15 +75,15 @@ class ProxiedStack(Stack):
         return mongodb.direct(self.ports[name], f"admin:{self.secrets['admin']}@")
 
     def primary(self) -> str:
-        """The member that says it is; the first one where none does."""
-        for name in MEMBERS:
-            try:
-                with self.member(name) as client:
+        """The member that says it is, as soon as there is one. Raises StackError when there is none in time."""
+        deadline = time.monotonic() + ELECTION_SECONDS
+        while time.monotonic() < deadline:
+            for name in MEMBERS:
+                with contextlib.suppress(PyMongoError), self.member(name) as client:
                     if client.admin.command("hello")["isWritablePrimary"]:
                         return name
-            except PyMongoError:
-                continue
-        return MEMBERS[0]
+            time.sleep(0.1)
+        raise StackError(f"No member of MongoDB became primary within {ELECTION_SECONDS:g} s.")
 
 
 @contextlib.contextmanager

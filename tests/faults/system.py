@@ -76,6 +76,8 @@ class System:
         self.send(name, signal.SIGCONT)
 
     async def ready(self) -> None:
+        """There is a primary, and every process says that it is ready."""
+        await asyncio.to_thread(self.stack.primary)
         for part in self.stack.parts:
             await asyncio.to_thread(self.stack.wait_ready, part)
 
