@@ -10,14 +10,15 @@ from tests.faults.reference import RULES, Key, expected
 from tests.faults.violation import Violation
 
 BOUND_SECONDS = 30.0
-CALM_SECONDS = 1.0
+CALM_SECONDS = 3.0
 SHADOW_SECONDS = 40.0
+CLOCK = "clock"
 ACKNOWLEDGED = "org.stillwater.monitoring.AlarmAcknowledged.v1"
 
 
 def check_alarms(history: History, seen: Observed) -> Iterator[Violation]:
     """Each episode of the reference model: one alarm, one escalation, a page within the bound of what happened meanwhile."""
-    wanted = expected(history.readings)
+    wanted = _hurried(history) | expected(history.readings)
     yield from _one_alarm(wanted, seen)
     escalated = Counter(row["alarm_id"] for row in seen.escalations)
     first = _first_pages(seen)
@@ -28,6 +29,18 @@ def check_alarms(history: History, seen: Observed) -> Iterator[Violation]:
     for session, sign, found in history.shown:
         if not found:
             yield Violation("shown_at_once", f"the collapse of {sign} in session {session} was not on the board")
+
+
+def _hurried(history: History) -> dict[Key, float | None]:
+    """To a clock that jumps ahead every breach has lasted long enough: the alarm may be there, and errs to the safe side."""
+    jumps = [fault for fault in history.faults if CLOCK in fault.name]
+    return {
+        (reading.session_id, rule.name): None
+        for reading in history.readings
+        if any(fault.began <= reading.taken_at <= fault.ended for fault in jumps)
+        for rule in RULES
+        if rule.sign == reading.sign and rule.breached(reading.value)
+    }
 
 
 def _one_alarm(wanted: dict[Key, float | None], seen: Observed) -> Iterator[Violation]:

@@ -114,7 +114,7 @@ def test_a_good_run_is_silent() -> None:
         ({"records": [record()]}, "accepted_once"),
         ({"records": [record(), accepted(), accepted("e3")]}, "accepted_once"),
         ({"pages": []}, "paged"),
-        ({"pages": [page(after_s=1.5)]}, "paged_in_time"),
+        ({"pages": [page(after_s=3.5)]}, "paged_in_time"),
         ({"pages": [page(), page("room-9", "p2")]}, "page_has_breach"),
         ({"pages": [page(), page(key="p2", signs=[{"sign": SPO2, "value": 1}])]}, "page_has_breach"),
         ({"pages": [page(), page(key="p2", after_s=-1)]}, "page_has_breach"),
@@ -144,6 +144,15 @@ def test_a_fault_excuses_what_it_may_and_not_more() -> None:
     assert check(excused, observed(pages=[page(after_s=20), page(after_s=20)])) == []
     assert names(excused, observed(pages=[page(after_s=40)])) == {"paged_in_time"}
     assert "effect_once" in names(excused, observed(messages=[]))
+
+
+def test_a_clock_that_jumps_ahead_hurries_alarms_and_makes_none_up() -> None:
+    short = [reading(), reading(98, after_s=1)]
+    jumps = history(faults=[Fault("clock jumps", AT - 1, AT + 2)], readings=short)
+    hurried, invented = ALARM | {"_id": "a2", "rule": "spo2_warning_low"}, ALARM | {"_id": "a3", "rule": "hr_fall"}
+    assert "alarm_has_breach" not in names(jumps, observed(alarms=[ALARM, hurried]))
+    assert "alarm_has_breach" in names(jumps, observed(alarms=[ALARM, invented]))
+    assert "alarm_has_breach" in names(history(readings=short), observed(alarms=[ALARM, hurried]))
 
 
 def test_a_page_that_says_not_recorded_has_its_breach_too() -> None:
