@@ -32,7 +32,8 @@ test-unit: $(SETUP) ## seconds; no store, no broker
 	@$(PY) -m pytest tests/unit tests/contract
 test: lint ## every tier, on real MongoDB and Kafka
 	@$(PY) -m pytest
-test-faults: $(SETUP) ## the long fault run: [SECONDS=] [SEED=]
+test-faults: $(SETUP) ## the long fault run: [SECONDS=] [SEED=]; first an earlier code beside this one
+	@$(PY) -m pytest -m long tests/faults
 	@$(PY) -m tests.faults --seconds $(SECONDS) --seed $(SEED)
 bench: $(SETUP) ## figures beside bare yardsticks; writes bench/results.json
 	@$(PY) -m bench

@@ -47,6 +47,7 @@ async def roll(system: System, part: Part, code: Path) -> None:
     await asyncio.to_thread(stack.wait_ready, part)
 
 
+@pytest.mark.long
 async def test_an_earlier_code_and_this_one_work_side_by_side_and_back(system: System, earlier: Path) -> None:
     async def half(old: str) -> None:
         """One role of every service runs the earlier code, the other this one."""
