@@ -1,4 +1,4 @@
-"""Each fault class once under load; the long run in random order is `make test-faults`."""
+"""Each fault class once under load, the store's and the chain's by `make test-faults`, which then runs all in random order."""
 
 import pytest
 
@@ -42,7 +42,13 @@ def test_every_fault_class_has_its_round() -> None:
     assert sorted(name for steps in ROUNDS.values() for step in steps for name in step) == sorted(FAULTS)
 
 
-@pytest.mark.parametrize("steps", ROUNDS.values(), ids=ROUNDS)
+OFTEN = "processes and kafka"
+CASES = [
+    pytest.param(steps, id=name, marks=() if name == OFTEN else pytest.mark.long) for name, steps in ROUNDS.items()
+]
+
+
+@pytest.mark.parametrize("steps", CASES)
 async def test_nothing_is_lost_and_nothing_happens_twice(system: System, steps: Steps) -> None:
     found = await play(system, [{name: FAULTS[name] for name in step} for step in steps], SEED)
     assert not found, "\n".join(str(violation) for violation in found)
