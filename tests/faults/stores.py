@@ -1,6 +1,8 @@
 """Faults of the stores and of the ways to them."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 from tests.faults.members import MEMBERS
@@ -10,7 +12,7 @@ from tests.faults.system import System
 
 PAUSE_SECONDS = 15.0
 CUT_OFF_SECONDS = 15.0
-ERRORS = 20
+ERROR_SECONDS = 2.0
 
 
 def way(store: str, state: State, seconds: float) -> Act:
@@ -53,7 +55,8 @@ async def primary_paused(system: System) -> None:
 
 
 async def stepped_down(system: System) -> None:
-    await _command(system, {"replSetStepDown": 10, "secondaryCatchUpPeriodSecs": 5})
+    command = {"replSetStepDown": 10, "secondaryCatchUpPeriodSecs": 5}
+    await asyncio.to_thread(_at, system, await _primary(system), command)
 
 
 async def member_cut_off(system: System) -> None:
@@ -73,7 +76,7 @@ async def transient_errors(system: System) -> None:
     """The store says that it has aborted, and has."""
     labels = {"errorCode": 251, "errorLabels": ["TransientTransactionError"]}
     await _fail_commands(system, {"failCommands": ["commitTransaction"], **labels})
-    await _fail_commands(system, {"failCommands": ["insert", "update", "find"], **labels})
+    await _fail_commands(system, {"failCommands": ["insert", "update"], **labels})
 
 
 async def unknown_commits(system: System) -> None:
@@ -86,25 +89,29 @@ async def unknown_commits(system: System) -> None:
 
 
 async def _fail_commands(system: System, data: dict[str, Any]) -> None:
-    """So many commands fail, one of two; what is left of it is switched off."""
-    point = "configureFailPoint"
-    await _command(system, {point: "failCommand", "mode": {"activationProbability": 0.5}, "data": data})
-    await asyncio.sleep(2)
-    await _command(system, {point: "failCommand", "mode": "off"})
+    """For a while one of two of these commands fails."""
+    async with _failing(system, {"activationProbability": 0.5}, data):
+        await asyncio.sleep(ERROR_SECONDS)
 
 
-async def _command(system: System, command: dict[str, Any]) -> None:
-    """At the primary, past the proxies."""
-
-    def run() -> None:
-        with system.stack.member(system.stack.primary()) as client:
-            client.admin.command(command)
-
-    await asyncio.to_thread(run)
-
-
-async def commits_take(system: System, seconds: float) -> None:
-    """From now on, until 0."""
+@contextlib.asynccontextmanager
+async def slow_commits(system: System, seconds: float) -> AsyncIterator[None]:
     data = {"failCommands": ["commitTransaction"], "blockConnection": True, "blockTimeMS": int(seconds * 1000)}
-    mode = "alwaysOn" if seconds else "off"
-    await _command(system, {"configureFailPoint": "failCommand", "mode": mode, "data": data})
+    async with _failing(system, "alwaysOn", data):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _failing(system: System, mode: Any, data: dict[str, Any]) -> AsyncIterator[None]:
+    """At the member that is primary now, and switched off there: another may be by then."""
+    member, point = await _primary(system), {"configureFailPoint": "failCommand"}
+    await asyncio.to_thread(_at, system, member, {**point, "mode": mode, "data": data})
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(_at, system, member, {**point, "mode": "off"})
+
+
+def _at(system: System, member: str, command: dict[str, Any]) -> None:
+    with system.stack.member(member) as client:
+        client.admin.command(command)

@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from deploy.local import kafka_broker, processes
 from deploy.local.stack import Part
 from shared.messaging.topics import ALARMS, BULK
-from tests.faults.stores import commits_take
+from tests.faults.stores import slow_commits
 from tests.faults.system import System
 
 STALL_SECONDS = 12.0
@@ -82,12 +82,11 @@ async def two_relays_stalled(system: System) -> None:
 
 async def rebalanced(system: System) -> None:
     """Every commit takes longer than a partition's handler is waited for, and members come and go meanwhile."""
-    await commits_take(system, COMMIT_SECONDS)
-    try:
-        async with _twins(system, ["notifications-worker", "scheduling-worker"]):
-            await asyncio.sleep(1)
-    finally:
-        await commits_take(system, 0)
+    async with (
+        slow_commits(system, COMMIT_SECONDS),
+        _twins(system, ["notifications-worker", "scheduling-worker"]),
+    ):
+        await asyncio.sleep(1)
 
 
 async def replayed(system: System) -> None:
