@@ -15,7 +15,7 @@ from pymongo.errors import PyMongoError
 
 from services.notifications.messages import next_attempt, page_text, pick_route
 from services.notifications.providers import Provider, Refused, Unreached
-from services.notifications.store import MESSAGES, due_messages
+from services.notifications.store import MESSAGES, due_messages, is_due
 from services.notifications.usecases.deps import Deps, Outbound
 from services.notifications.usecases.messaging import CLAIM, fail, new_attempt
 from shared.errors import StillwaterError
@@ -128,7 +128,7 @@ class Sender:
     async def _claim(self, unit: UnitOfWork, message_id: str) -> Document | None:
         """The attempt is in the row before the call; of two senders that want one message the store refuses one."""
         row, now = await unit.collection(MESSAGES).get(message_id), unit.clock.system_now()
-        if row["state"] != "pending" or row["next_at"] > now or row["claimed_until"] > now:
+        if not is_due(row, now):
             return None
         row |= {
             "claimed_by": self._deps.holder,

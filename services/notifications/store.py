@@ -1,6 +1,6 @@
 """The collections of notifications, their indexes, and the few queries that look across clinics."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pymongo import ASCENDING, IndexModel
 
@@ -12,6 +12,7 @@ CONTACTS, PREFERENCES, STAFF_CONTACTS, STAFF, ROTA = "contacts", "preferences", 
 MESSAGES, TASKS, ESCALATIONS, LINKS = "messages", "tasks", "escalations", "links"
 APPOINTMENTS, SESSIONS, WATCH = "appointments", "sessions", "watch"
 DEAD_LETTERS = "dead_letters"
+AHEAD = timedelta(seconds=30)
 _PURGE = IndexModel([("purge_at", ASCENDING)], expireAfterSeconds=0, name="ttl")
 
 INDEXES: dict[str, list[IndexModel]] = {
@@ -38,9 +39,19 @@ INDEXES: dict[str, list[IndexModel]] = {
 }
 
 
+def is_due(row: Document, now: datetime) -> bool:
+    """Whether nobody is sending a message and it need not wait.
+
+    Written in our future, by a clock that has jumped back since: neither its wait nor its claim means anything.
+    """
+    waits = row["next_at"] > now or row["claimed_until"] > now
+    return row["state"] == "pending" and (not waits or row["updated_at"] > now + AHEAD)
+
+
 async def due_messages(mongo: Mongo, urgent: bool, now: datetime, limit: int) -> list[Document]:
-    """What waits to be sent in any clinic and nobody is sending."""
-    query = {"state": "pending", "urgent": urgent, "next_at": {"$lte": now}, "claimed_until": {"$lte": now}}
+    """What waits to be sent in any clinic and nobody is sending, and what a clock far ahead of ours has written."""
+    waits = {"next_at": {"$lte": now}, "claimed_until": {"$lte": now}}
+    query = {"state": "pending", "urgent": urgent, "$or": [waits, {"updated_at": {"$gt": now + AHEAD}}]}
     return await mongo.plumbing(MESSAGES).find(query, sort=[("next_at", 1)], limit=limit)
 
 
