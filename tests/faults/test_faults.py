@@ -1,4 +1,4 @@
-"""Each fault class once under load, the store's and the chain's by `make test-faults`, which then runs all in random order."""
+"""Each fault class once under load: kills in `make test`, the others by `make test-faults`, which then runs all at random."""
 
 import pytest
 
@@ -9,10 +9,12 @@ from tests.faults.system import System
 SEED = 20261124
 Steps = tuple[tuple[str, ...], ...]
 ROUNDS: dict[str, Steps] = {
-    "processes and kafka": (
+    "processes": (
         ("kill intake-api", "kill scheduling-worker", "kill notifications-worker"),
         ("kill monitoring-api", "kill intake-worker", "kill notifications-api"),
         ("kill scheduling-api", "kill monitoring-worker", "poison", "refused row"),
+    ),
+    "kafka": (
         ("kafka away",),
         ("kafka cut",),
         ("kafka stalled",),
@@ -42,7 +44,7 @@ def test_every_fault_class_has_its_round() -> None:
     assert sorted(name for steps in ROUNDS.values() for step in steps for name in step) == sorted(FAULTS)
 
 
-OFTEN = "processes and kafka"
+OFTEN = "processes"
 CASES = [
     pytest.param(steps, id=name, marks=() if name == OFTEN else pytest.mark.long) for name, steps in ROUNDS.items()
 ]
