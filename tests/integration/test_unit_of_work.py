@@ -1,20 +1,23 @@
 """One transaction, whatever happens to the request that asked for it."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from pymongo import MongoClient
 from pymongo.monitoring import CommandListener
 
 from deploy.local.stack import Stack
 from shared.clock import SystemClock
-from shared.errors import VersionConflict
+from shared.errors import Unavailable, VersionConflict
 from shared.persistence.indexes import PLUMBING_INDEXES
 from shared.persistence.mongo import DuplicateKey, Mongo, UnitOfWork
 from shared.persistence.scope import system_scope
+from tests.support.eventually import eventually
 
 SCOPE = system_scope("clinic-1", "test")
 
@@ -141,3 +144,22 @@ async def test_a_key_that_is_taken_undoes_all_of_the_unit(mongo: Mongo) -> None:
     with pytest.raises(DuplicateKey):
         await mongo.run(SCOPE, work)
     assert await mongo.plumbing("outbox").count({}) == 1
+
+
+async def test_what_a_process_had_begun_to_write_when_it_was_killed_is_free_again_soon(
+    mongo: Mongo, stack: Stack
+) -> None:
+    await mongo.plumbing("things").insert({"_id": "chair", "version": 1})
+    with MongoClient[Any](stack.mongodb_uri) as killed, killed.start_session() as session:
+        session.start_transaction()
+        killed[mongo.database.name]["things"].update_one({"_id": "chair"}, {"$set": {"n": 1}}, session=session)
+
+        async def written() -> bool:
+            with contextlib.suppress(Unavailable):
+                await mongo.run(
+                    SCOPE, lambda unit: unit.plumbing("things").update({"_id": "chair"}, {"$set": {"n": 2}})
+                )
+                return True
+            return False
+
+        await eventually(written, 25)
