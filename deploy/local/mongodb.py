@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pymongo import MongoClient
-from pymongo.errors import OperationFailure
+from pymongo.errors import OperationFailure, PyMongoError
 
 from deploy.local import processes
 from deploy.local.processes import StackError
@@ -66,7 +66,7 @@ def initiate(ports: Sequence[int], hosts: Sequence[str], password: str) -> None:
     members = [{"_id": number, "host": host} for number, host in enumerate(hosts)]
     with direct(ports[0]) as local, _unless_done():
         local.admin.command("replSetInitiate", {"_id": "rs0", "members": members})
-    with direct(_primary(ports)) as local, _unless_done():
+    with direct(primary(ports)) as local, _unless_done():
         local.admin.command("createUser", "admin", pwd=password, roles=["root"])
 
 
@@ -97,12 +97,13 @@ def direct(port: int, login: str = "") -> MongoClient[Any]:
     return MongoClient(uri, serverSelectionTimeoutMS=10_000)
 
 
-def _primary(ports: Sequence[int]) -> int:
-    deadline = time.monotonic() + 20
+def primary(ports: Sequence[int], within_s: float = 20.0) -> int:
+    """The port of the member that says it is, as soon as there is one. Raises StackError when there is none in time."""
+    deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         for port in ports:
-            with direct(port) as client:
+            with contextlib.suppress(PyMongoError), direct(port) as client:
                 if client.admin.command("hello")["isWritablePrimary"]:
                     return port
         time.sleep(0.05)
-    raise StackError("No mongod became primary within 20 s.")
+    raise StackError(f"No mongod became primary within {within_s:g} s.")

@@ -116,11 +116,15 @@ class Pipeline:
                     log.error("without_store.failed", extra={"error": type(error).__name__, "group": self.group})
 
     async def _together(self, items: list[_Work]) -> dict[int, Outcome] | None:
-        """Outcomes by offset; None when the records must be tried one by one."""
-        if len(items) <= 1:
+        """Outcomes by offset; None when the records must be tried one by one.
+
+        Repetitions are rare, so marks are looked for only while they come: else the mark's own key refuses the second
+        one. What fails or is refused here may be such a repetition; one by one it is always looked for.
+        """
+        if not items:
             return None
         try:
-            outcomes = await self._effects(items)
+            outcomes = await self._effects(items, look=self._repeating)
         except Unavailable as error:
             outcomes = [Retry(error.code) for _ in items]
         except Exception as error:  # noqa: BLE001 - the replay one by one finds the record that is to blame
@@ -167,33 +171,23 @@ class Pipeline:
 
     async def _alone(self, item: _Work) -> Outcome:
         try:
-            return (await self._effects([item]))[0]
+            return (await self._effects([item], look=True))[0]
         except _NotDone as refused:
             return refused.outcome
 
-    async def _effects(self, items: Sequence[_Work]) -> list[Outcome]:
+    async def _effects(self, items: Sequence[_Work], *, look: bool) -> list[Outcome]:
         """One transaction: what is known is dropped, the rest is handled in order and marked. Raises _NotDone.
 
-        Repetitions are rare, so nobody looks for marks before they are met: the mark's own key refuses the second
-        one, and then is looked. What is refused is looked for too: it may be a repetition that comes too late.
+        Its second attempt always looks for marks: a mark may be what refused the first one.
         """
-        scope, looks = self._scope(items[0].envelope), self._repeating
 
         async def work(unit: UnitOfWork) -> list[Outcome]:
-            nonlocal looks
-            known = await self._known(unit, items) if looks else set()
-            self._repeating, looks = bool(known), True
+            nonlocal look
+            known = await self._known(unit, items) if look else set()
+            self._repeating, look = bool(known), True
             return await self._in_order(unit, items, known)
 
-        unseen = not looks
-        try:
-            return await self.mongo.run(scope, work)
-        except Unavailable:
-            raise
-        except Exception:
-            if unseen:
-                return await self.mongo.run(scope, work)
-            raise
+        return await self.mongo.run(self._scope(items[0].envelope), work)
 
     async def _in_order(self, unit: UnitOfWork, items: Sequence[_Work], known: set[str]) -> list[Outcome]:
         erased = await self._erased(unit, items)

@@ -123,7 +123,8 @@ class Relay:
     async def _send(self, rows: Sequence[Document]) -> int:
         """Send and mark; returns how many left. Raises LeaseLost, and what the store raised."""
         producer = await self._open_producer()
-        there = [row for row in rows if await self._has_topic(producer, row["topic"])]
+        known = {topic for topic in {row["topic"] for row in rows} if await self._has_topic(producer, topic)}
+        there = [row for row in rows if row["topic"] in known]
         faults = await self._produce(there)
         await self._marked()
         gone = _up_to_its_fault(there, faults)
@@ -135,7 +136,8 @@ class Relay:
         # A record that was refused ruins the producer's sequence for its partition, and what was not acknowledged must
         # not leave later behind our back: the producer goes with both.
         await self._discard_producer()
-        left = [row for row in there if row["_id"] not in set(gone)]
+        marked = set(gone)
+        left = [row for row in there if row["_id"] not in marked]
         if any(_is_refusal(fault) for fault in faults.values()):
             await self._marked()
             return len(gone) + await self._one_by_one(left)
@@ -244,10 +246,10 @@ class Relay:
             return
 
         async def mark(unit: UnitOfWork) -> None:
+            refused = await unit.plumbing(OUTBOX).find(query)
             await unit.plumbing(OUTBOX).update_many(query, {"$set": {"state": state}})
-            if self._lane == "alarm":
-                for row in await unit.plumbing(OUTBOX).find({"_id": {"$in": identifiers}}):
-                    replace_refused(unit, row)
+            for row in refused if self._lane == "alarm" else ():
+                replace_refused(unit, row)
 
         await self._mongo.run(_SCOPE, mark)
 

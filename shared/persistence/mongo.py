@@ -182,14 +182,17 @@ def _is_duplicate(error: PyMongoError) -> bool:
 
 
 async def _to_its_end(step: Awaitable[T]) -> T:
-    """A cancellation does not cut it short: it is passed on when the step has ended, for a session has one user at a time."""
-    task = asyncio.ensure_future(step)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        task.cancelled() or task.exception()
-        raise
+    """No cancellation cuts it short: it is passed on when the step has ended, for a session has one user at a time."""
+    task, cancelled = asyncio.ensure_future(step), False
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        task.exception()  # looked at, so that nobody misses it: whoever would hear of it is gone
+        raise asyncio.CancelledError
+    return task.result()
 
 
 def as_document(identifier: str, now: datetime, **fields: Any) -> Document:

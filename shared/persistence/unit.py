@@ -85,10 +85,6 @@ class Collection:
         if documents:
             await self._later(*(InsertOne({**row, **self._fixed}) for row in documents))
 
-    async def insert_now(self, document: Document) -> None:
-        """Not at the end: whoever inserts the same key waits from now on."""
-        await (await self._settled()).insert_one({**document, **self._fixed}, session=self._session)
-
     async def put(self, document: Document) -> None:
         """Replace or make the document with this `_id`."""
         whole = {**document, **self._fixed}

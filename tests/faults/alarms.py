@@ -10,7 +10,7 @@ from tests.faults.reference import RULES, Key, expected
 from tests.faults.violation import Violation
 
 BOUND_SECONDS = 30.0
-CALM_SECONDS = 3.0
+CALM_SECONDS = 1.0
 SHADOW_SECONDS = 40.0
 CLOCK = "clock"
 ACKNOWLEDGED = "org.stillwater.monitoring.AlarmAcknowledged.v1"

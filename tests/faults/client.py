@@ -1,18 +1,20 @@
 """A client that does not give up: what is not acknowledged is sent again, with the same key, until it is."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import httpx
 
 from deploy.local.stack import Stack
 from tests.faults.history import Asked, History
+from tests.support.eventually import eventually
 
+T = TypeVar("T")
 AGAIN = {0, 409, 429, 502, 503, 504}
 PAUSE_SECONDS = 0.2
+PATIENCE_SECONDS = 180.0
 ROLES = ("front_desk", "device", "medical_director", "clinician", "prescriber", "nurse")
 
 
@@ -42,14 +44,17 @@ class Client:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
-        """Until a success; raises AssertionError for an answer that no repetition mends."""
-        while True:
+        """Until a success; raises AssertionError for an answer that no repetition mends, NotInTime without any."""
+
+        async def done() -> httpx.Response | None:
             answer = await self.ask(method, service, path, role, body, headers)
-            if answer is not None and answer.is_success:
-                return answer.json() if answer.content else {}
-            if answer is not None:
-                assert answer.status_code in AGAIN, (method, path, answer.status_code, answer.text)
-            await asyncio.sleep(PAUSE_SECONDS)
+            if answer is None or answer.is_success:
+                return answer
+            assert answer.status_code in AGAIN, (method, path, answer.status_code, answer.text)
+            return None
+
+        answer = await self.until(done)
+        return answer.json() if answer.content else {}
 
     async def ask(
         self,
@@ -73,13 +78,9 @@ class Client:
             self.history.asked.append(Asked(service, path, began, time.time(), status))
         return answer
 
-    async def until(self, look: Callable[[], Awaitable[Any]]) -> Any:
-        """What `look` finds, when it finds something."""
-        while True:
-            found = await look()
-            if found:
-                return found
-            await asyncio.sleep(PAUSE_SECONDS)
+    async def until(self, look: Callable[[], Awaitable[T | None]]) -> T:
+        """What `look` finds, when it finds something. Raises NotInTime: no fault keeps anybody waiting for longer."""
+        return await eventually(look, PATIENCE_SECONDS, PAUSE_SECONDS)
 
     async def links(self) -> dict[str, str]:
         """The newest link of each alarm, as the pagers have it."""

@@ -2,17 +2,14 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pymongo import MongoClient
-from pymongo.errors import PyMongoError
 
 from deploy import rights
 from deploy.local import kafka_broker, mongodb, processes
-from deploy.local.processes import StackError
 from deploy.local.stack import COPIES, EXTRA_MEMBERS, Part, Report, Stack, silent
 from shared.messaging.kafka import KafkaAddress
 from shared.messaging.provision import ensure_topics
@@ -76,14 +73,8 @@ class ProxiedStack(Stack):
 
     def primary(self) -> str:
         """The member that says it is, as soon as there is one. Raises StackError when there is none in time."""
-        deadline = time.monotonic() + ELECTION_SECONDS
-        while time.monotonic() < deadline:
-            for name in MEMBERS:
-                with contextlib.suppress(PyMongoError), self.member(name) as client:
-                    if client.admin.command("hello")["isWritablePrimary"]:
-                        return name
-            time.sleep(0.1)
-        raise StackError(f"No member of MongoDB became primary within {ELECTION_SECONDS:g} s.")
+        port = mongodb.primary([self.ports[name] for name in MEMBERS], ELECTION_SECONDS)
+        return next(name for name in MEMBERS if self.ports[name] == port)
 
 
 @contextlib.contextmanager

@@ -1,35 +1,36 @@
 """One round: traffic, faults in the middle of it, time to settle, and the checker's word."""
 
 import asyncio
-import time
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from tests.faults.checker import check
 from tests.faults.system import System
 from tests.faults.traffic import Traffic
 from tests.faults.violation import Violation
+from tests.support.eventually import NotInTime, eventually
 
 SETTLE_SECONDS = 60.0
 Act = Callable[[System], Awaitable[None]]
 
 
 async def play(
-    system: System, steps: Sequence[Mapping[str, Act]], seed: int, calm_s: Callable[[], float] = lambda: 1.0
+    system: System, steps: Sequence[Mapping[str, Act]], seed: int, calm: Callable[[], int] = lambda: 15
 ) -> list[Violation]:
     """Traffic, the steps one after the other, calm; returns what is wrong when everything had time to settle.
 
-    The faults of one step happen at the same time.
+    The faults of one step happen at the same time. Between two steps lie as many requests as `calm` says.
     """
     traffic = Traffic(system, seed)
     try:
         await traffic.prepare()
         running = asyncio.create_task(traffic.run())
         for step in steps:
-            await asyncio.sleep(calm_s())
+            await system.asked(calm())
             await asyncio.gather(*(_make(system, name, act) for name, act in step.items()))
             if running.done():
                 break
-        await asyncio.sleep(calm_s())
+        await system.asked(calm())
         traffic.stop.set()
         return await _come_to_rest(traffic, running) + await settled(system)
     finally:
@@ -57,10 +58,14 @@ async def _make(system: System, name: str, act: Act) -> None:
 
 async def settled(system: System) -> list[Violation]:
     """What is wrong when everything had a minute to come right."""
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while True:
+    found: list[Violation] = []
+
+    async def clean() -> bool:
+        nonlocal found
         system.seen = await system.observe()
         found = check(system.history, system.seen)
-        if not found or time.monotonic() > deadline:
-            return found
-        await asyncio.sleep(1)
+        return not found
+
+    with contextlib.suppress(NotInTime):
+        await eventually(clean, SETTLE_SECONDS, 1.0)
+    return found

@@ -12,7 +12,7 @@ from tests.faults.system import System
 
 PAUSE_SECONDS = 15.0
 CUT_OFF_SECONDS = 15.0
-ERROR_SECONDS = 2.0
+FAIL_POINT, FAILED_COMMANDS, FAILED_SECONDS = "failCommand", 10, 20.0
 
 
 def way(store: str, state: State, seconds: float) -> Act:
@@ -89,9 +89,11 @@ async def unknown_commits(system: System) -> None:
 
 
 async def _fail_commands(system: System, data: dict[str, Any]) -> None:
-    """For a while one of two of these commands fails."""
-    async with _failing(system, {"activationProbability": 0.5}, data):
-        await asyncio.sleep(ERROR_SECONDS)
+    """One of two of these commands fails, until several have."""
+    async with _failing(system, {"activationProbability": 0.5}, data) as (member, count):
+        limit = int(FAILED_SECONDS * 1000)
+        wait = {"waitForFailPoint": FAIL_POINT, "timesEntered": count + FAILED_COMMANDS, "maxTimeMS": limit}
+        await asyncio.to_thread(_at, system, member, wait)
 
 
 @contextlib.asynccontextmanager
@@ -102,16 +104,20 @@ async def slow_commits(system: System, seconds: float) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def _failing(system: System, mode: Any, data: dict[str, Any]) -> AsyncIterator[None]:
-    """At the member that is primary now, and switched off there: another may be by then."""
-    member, point = await _primary(system), {"configureFailPoint": "failCommand"}
-    await asyncio.to_thread(_at, system, member, {**point, "mode": mode, "data": data})
+async def _failing(system: System, mode: Any, data: dict[str, Any]) -> AsyncIterator[tuple[str, int]]:
+    """At the member that is primary now, and switched off there: another may be by then.
+
+    Yields the member and how often its commands had failed before.
+    """
+    member, point = await _primary(system), {"configureFailPoint": FAIL_POINT}
+    before = await asyncio.to_thread(_at, system, member, {**point, "mode": mode, "data": data})
     try:
-        yield
+        yield member, before["count"]
     finally:
         await asyncio.to_thread(_at, system, member, {**point, "mode": "off"})
 
 
-def _at(system: System, member: str, command: dict[str, Any]) -> None:
+def _at(system: System, member: str, command: dict[str, Any]) -> dict[str, Any]:
     with system.stack.member(member) as client:
-        client.admin.command(command)
+        answer: dict[str, Any] = client.admin.command(command)
+        return answer

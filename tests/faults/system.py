@@ -19,7 +19,9 @@ from shared.messaging.topics import BEATS, SERVICES
 from shared.messaging.topics import TOPICS as ALL_TOPICS
 from tests.faults.history import Fault, History, Observed
 from tests.faults.members import MEMBERS, ProxiedStack
+from tests.support.eventually import eventually
 
+STILL_SECONDS = 60.0
 TOPICS = tuple(topic for topic in ALL_TOPICS if topic is not BEATS)
 
 
@@ -41,6 +43,15 @@ class System:
         finally:
             self.history.faults.remove(fault)
             self.history.faults.append(replace(fault, ended=time.time()))
+
+    async def asked(self, requests: int) -> None:
+        """Until the traffic has asked for so much more. Raises NotInTime when it stands still."""
+        wanted = len(self.history.asked) + requests
+
+        async def enough() -> bool:
+            return len(self.history.asked) >= wanted
+
+        await eventually(enough, STILL_SECONDS)
 
     def part(self, name: str) -> Part:
         return next(part for part in self.stack.parts if part.name == name)

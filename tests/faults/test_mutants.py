@@ -35,7 +35,7 @@ class MarksBeforeSending(Relay):
 class MarksOutside(Pipeline):
     """Broken: the inbox mark has a transaction of its own, and the process dies before the effect."""
 
-    async def _effects(self, items: Any) -> list[Outcome]:
+    async def _effects(self, items: Any, **_: Any) -> list[Outcome]:
         async def mark(unit: UnitOfWork) -> None:
             for item in items:
                 unit.stage("inbox", {"_id": self._mark(item.envelope), "at": unit.clock.system_now()})

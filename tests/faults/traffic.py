@@ -57,7 +57,7 @@ class Traffic:
 
     async def run(self) -> None:
         """All three until `stop`, and until what was begun is done."""
-        kinds = ((self.inquiry, 0.5), (self.episode, 1.5), (self.visit, 4.0))
+        kinds = ((self.inquiry, 0.25), (self.episode, 1.0), (self.visit, 4.0))
         async with asyncio.TaskGroup() as group:
             for kind, every_s in kinds:
                 group.create_task(self._again(group, kind, every_s))

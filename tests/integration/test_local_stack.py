@@ -42,7 +42,7 @@ def test_a_store_whose_first_start_was_cut_short_gets_its_administrator(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as context:
-        context.setattr(mongodb, "_primary", killed)
+        context.setattr(mongodb, "primary", killed)
         with pytest.raises(KeyboardInterrupt):
             mongodb.start(bare.home, port, password)
     processes.stop(bare.home, ["mongod"])

@@ -65,9 +65,10 @@ async def test_a_request_that_is_cancelled_in_its_commit_is_committed_all_the_sa
     commits.go_on.clear()
     request = asyncio.create_task(mongo.run(SCOPE, work))
     await asyncio.to_thread(commits.reached.wait, 5)
-    request.cancel()
-    done, _ = await asyncio.wait({request}, timeout=0.2)
-    assert not done, "the session would have two users"
+    for _ in range(2):
+        request.cancel()
+        done, _ = await asyncio.wait({request}, timeout=0.2)
+        assert not done, "the session would have two users"
     commits.go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await request
@@ -78,7 +79,7 @@ async def test_a_request_that_is_cancelled_before_its_commit_leaves_nothing_open
     entered = asyncio.Event()
 
     async def work(unit: UnitOfWork) -> None:
-        await unit.plumbing("inbox").insert_now({"_id": "one"})
+        await unit.plumbing("inbox").update({"_id": "one"}, {"$set": {"n": 1}}, upsert=True)
         entered.set()
         await asyncio.Event().wait()
 

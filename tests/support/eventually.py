@@ -8,12 +8,17 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def eventually(look: Callable[[], Awaitable[T]], within_s: float = 10.0) -> T:
+class NotInTime(AssertionError):
+    """The condition did not come true within its time."""
+
+
+async def eventually(look: Callable[[], Awaitable[T | None]], within_s: float = 10.0, every_s: float = 0.02) -> T:
+    """What `look` finds as soon as it is something. Raises NotInTime."""
     deadline = time.monotonic() + within_s
     while True:
         found = await look()
         if found:
             return found
         if time.monotonic() > deadline:
-            raise AssertionError(f"did not come true within {within_s:g} s")
-        await asyncio.sleep(0.02)
+            raise NotInTime(f"did not come true within {within_s:g} s")
+        await asyncio.sleep(every_s)

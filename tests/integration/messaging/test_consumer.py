@@ -46,6 +46,7 @@ async def test_a_repeated_record_takes_effect_once(mongo: Mongo) -> None:
     assert await pipeline.handle(record) == Done()
     assert await pipeline.handle(record) == Skip("duplicate")
     assert len(await effects(mongo)) == 1
+    assert handler.calls == 1
 
 
 async def test_twins_at_the_same_moment_take_effect_once(mongo: Mongo) -> None:

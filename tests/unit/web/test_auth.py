@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from shared.clock import SystemClock
 from shared.errors import Unauthorized, Unavailable
 from shared.web.auth import Principal, Role, Tokens
+from tests.support.eventually import eventually
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 OTHER = ec.generate_private_key(ec.SECP256R1())
@@ -86,16 +87,23 @@ async def test_a_flood_of_unknown_keys_asks_the_provider_once() -> None:
 
 async def test_who_waits_for_keys_that_cannot_be_had_waits_once() -> None:
     """Twenty at a fresh process, each with a fetch of its own, would hold a nurse for a minute."""
-    asked = 0
+    asked, all_wait = 0, asyncio.Event()
 
     async def answer() -> bytes:
         nonlocal asked
         asked += 1
-        await asyncio.sleep(0.1)
+        await all_wait.wait()
         return b"not now"
 
     async with provider(answer) as tokens:
-        refused = await asyncio.gather(*(tokens.principal(token()) for _ in range(20)), return_exceptions=True)
+        callers = [asyncio.create_task(tokens.principal(token())) for _ in range(20)]
+
+        async def one_asks() -> bool:
+            return asked == 1
+
+        await eventually(one_asks)
+        all_wait.set()
+        refused = await asyncio.gather(*callers, return_exceptions=True)
         assert {type(error) for error in refused} == {Unavailable}
     assert asked == 1
 
