@@ -95,6 +95,7 @@ async def test_a_relay_that_marks_before_it_sends_is_caught(mongo: Mongo, stack:
     assert await lease.acquire()
     with pytest.raises(KafkaError):
         await broken.send_pending()
+    await broken._discard_producer()
     assert "sent_is_there" in await red(mongo, asked, [])
 
 
