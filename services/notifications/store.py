@@ -28,6 +28,11 @@ INDEXES: dict[str, list[IndexModel]] = {
             name="to_send",
         ),
         IndexModel([("clinic_id", ASCENDING), ("subject_id", ASCENDING), ("state", ASCENDING)], name="of_subject"),
+        IndexModel(
+            [("escalation_id", ASCENDING), ("state", ASCENDING)],
+            partialFilterExpression={"escalation_id": {"$gt": ""}},
+            name="of_escalation",
+        ),
         *LISTED,
     ],
     TASKS: LISTED,

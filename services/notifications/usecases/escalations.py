@@ -10,7 +10,7 @@ from services.notifications.escalation import State
 from services.notifications.store import ESCALATIONS
 from services.notifications.usecases import directory, links, paging
 from services.notifications.usecases.deps import Deps
-from services.notifications.usecases.messaging import cancel
+from services.notifications.usecases.messaging import cancel, reached_somebody
 from shared.events.notifications import (
     EscalationAcknowledged,
     EscalationExhausted,
@@ -168,13 +168,15 @@ async def attend(unit: UnitOfWork, deps: Deps, alarm_id: str, patient_id: str | 
 
 
 async def clear(unit: UnitOfWork, deps: Deps, alarm_id: str, patient_id: str | None, at: datetime) -> None:
-    """The alarm is over. What ended never pages again."""
+    """The alarm is over: no step is taken any more. While nobody was reached, the pages that were written still leave."""
     row = await find(unit, alarm_id)
     if row is None:
         state = rules.end(rules.begin("high", at))
         await _save(unit, deps, _stub(unit, alarm_id, patient_id, at, state), state)
     elif row["phase"] != "ended":
-        await _quieten(unit, deps, row, rules.end(_state(row)))
+        if await reached_somebody(unit, row["_id"]):
+            await cancel(unit, {"escalation_id": row["_id"]}, "ended")
+        await _save(unit, deps, row, rules.end(_state(row)))
 
 
 async def renew(unit: UnitOfWork, deps: Deps, alarm: Alarm) -> None:

@@ -197,6 +197,11 @@ async def known_pages(unit: UnitOfWork, identifiers: Sequence[str]) -> set[str]:
     return {row["_id"] for row in await unit.collection(MESSAGES).find({"_id": {"$in": list(identifiers)}})}
 
 
+async def reached_somebody(unit: UnitOfWork, escalation_id: str) -> bool:
+    """Whether a page of this escalation was delivered."""
+    return await unit.collection(MESSAGES).find_one({"escalation_id": escalation_id, "state": "delivered"}) is not None
+
+
 async def add_page(
     unit: UnitOfWork,
     deps: Deps,

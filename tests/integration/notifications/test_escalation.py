@@ -99,10 +99,37 @@ async def test_a_page_not_yet_sent_is_cancelled_by_the_acknowledgement(world: Wo
     await world.handle(alarm)
     await world.send()
     at = world.clock.clinical_now()
-    await world.handle(AlarmCleared(patient_id=PATIENT, alarm_id=alarm.alarm_id, at=at, value=130))
-    await world.pass_time(60)
+    await world.handle(AlarmAcknowledged(patient_id=PATIENT, alarm_id=alarm.alarm_id, by_role="nurse", at=at))
+    await world.pass_time(30)
     assert len(world.pager.calls) == 1
     assert [row["state"] for row in await world.rows("messages")] == ["cancelled"]
+
+
+async def test_an_alarm_that_cleared_before_anybody_was_reached_still_reaches_somebody_once(world: World) -> None:
+    """A process that was killed between the commit and the call must not leave the alarm untold."""
+    await world.staff(**ROTA)
+    alarm = world.alarm()
+    await world.handle(alarm)
+    world.deps.pages.ready.clear()
+    at = world.clock.clinical_now()
+    await world.handle(AlarmCleared(patient_id=PATIENT, alarm_id=alarm.alarm_id, at=at, value=130))
+    await world.pass_time(200)
+    assert world.pager.addressees == ["pager-n1"]
+
+
+async def test_what_cleared_after_somebody_was_reached_is_told_to_nobody_else(world: World) -> None:
+    await world.staff(**ROTA)
+    alarm = world.alarm()
+    await world.handle(alarm)
+    await world.send()
+    await world.pass_time(29)
+    world.pager.faults = [Unreached("timeout")] * 5
+    await world.pass_time(1)
+    world.pager.calls.clear()
+    at = world.clock.clinical_now()
+    await world.handle(AlarmCleared(patient_id=PATIENT, alarm_id=alarm.alarm_id, at=at, value=130))
+    await world.pass_time(60)
+    assert world.pager.calls == []
 
 
 @pytest.mark.parametrize("first", [AlarmAcknowledged, AlarmAttended])
