@@ -133,6 +133,7 @@ class Sender:
         row |= {
             "claimed_by": self._deps.holder,
             "claimed_until": now + CLAIM,
+            "next_at": now,
             "version": row["version"] + 1,
             "updated_at": now,
         }

@@ -47,16 +47,19 @@ INDEXES: dict[str, list[IndexModel]] = {
 def is_due(row: Document, now: datetime) -> bool:
     """Whether nobody is sending a message and it need not wait.
 
-    Written in our future, by a clock that has jumped back since: neither its wait nor its claim means anything.
+    Written in our future, by a clock that has jumped back since: neither its wait nor its claim means anything. No claim
+    lasts as long as one that ends beyond `AHEAD` would have to.
     """
-    waits = row["next_at"] > now or row["claimed_until"] > now
+    claimed = now < row["claimed_until"] <= now + AHEAD
+    waits = row["next_at"] > now or claimed
     return row["state"] == "pending" and (not waits or row["updated_at"] > now + AHEAD)
 
 
 async def due_messages(mongo: Mongo, urgent: bool, now: datetime, limit: int) -> list[Document]:
     """What waits to be sent in any clinic and nobody is sending, and what a clock far ahead of ours has written."""
-    waits = {"next_at": {"$lte": now}, "claimed_until": {"$lte": now}}
-    query = {"state": "pending", "urgent": urgent, "$or": [waits, {"updated_at": {"$gt": now + AHEAD}}]}
+    unclaimed = [{"claimed_until": {"$lte": now}}, {"claimed_until": {"$gt": now + AHEAD}}]
+    waits_no_more = {"next_at": {"$lte": now}, "$or": unclaimed}
+    query = {"state": "pending", "urgent": urgent, "$or": [waits_no_more, {"updated_at": {"$gt": now + AHEAD}}]}
     return await mongo.plumbing(MESSAGES).find(query, sort=[("next_at", 1)], limit=limit)
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from shared.events.envelope import rfc3339
@@ -16,6 +16,8 @@ from tests.faults.history import Command, Reading, Visit
 from tests.faults.reference import BREATH, PULSE, SPO2, SYSTOLIC
 from tests.faults.system import System
 
+T = TypeVar("T")
+PEOPLE = 8  # who answer alarms at the same time
 UNITS = {SPO2: "%", PULSE: "/min", SYSTOLIC: "mm[Hg]", BREATH: "/min"}
 NORMAL = {SPO2: 98, PULSE: 70, SYSTOLIC: 120, BREATH: 14}
 READY = {"fasting": True, "escort_named": True, "well_today": True}
@@ -158,20 +160,22 @@ class Traffic:
         Only what latches is sure to wait for its link: an alarm that has cleared by itself is paged no more.
         """
         links = await self.client.links()
-        for row in await self._open_alarms():
-            link = links.get(row["_id"]) if row["open"] and row["priority"] == "high" else None
-            if link and int(row["_id"][-1], 16) % 2:
-                await self.client.until(partial(self.client.press, link))
-                self.history.links.add(row["_id"])
-            else:
-                await self._answer(row["_id"], "acknowledge")
+        await _each(await self._open_alarms(), lambda row: self._accept(row, links))
         await self.client.until(self._all_accepted)
-        for row in await self._open_alarms():
-            await self._answer(row["_id"], "attend")
-        for session in self._sessions:
-            path = f"/v1/sessions/{session}/leave"
-            gone = {"disposition": "transferred"}  # nobody writes to a patient whom intake has never seen
-            await self.client.post("monitoring", path, gone, "nurse")
+        await _each(await self._open_alarms(), lambda row: self._answer(row["_id"], "attend"))
+        await _each(self._sessions, self._leave)
+
+    async def _accept(self, row: Mapping[str, Any], links: Mapping[str, str]) -> None:
+        link = links.get(row["_id"]) if row["open"] and row["priority"] == "high" else None
+        if link and int(row["_id"][-1], 16) % 2:
+            await self.client.until(partial(self.client.press, link))
+            self.history.links.add(row["_id"])
+        else:
+            await self._answer(row["_id"], "acknowledge")
+
+    async def _leave(self, session: str) -> None:
+        gone = {"disposition": "transferred"}  # nobody writes to a patient whom intake has never seen
+        await self.client.post("monitoring", f"/v1/sessions/{session}/leave", gone, "nurse")
 
     async def _open_alarms(self) -> list[dict[str, Any]]:
         rows = await self._system.rows("monitoring", "alarms")
@@ -182,6 +186,19 @@ class Traffic:
 
     async def _answer(self, alarm_id: str, verb: str) -> None:
         await self.client.insist("POST", "monitoring", f"/v1/alarms/{alarm_id}/{verb}", "nurse")
+
+
+async def _each(items: Sequence[T], work: Callable[[T], Awaitable[None]]) -> None:
+    """Several people at once."""
+    waiting = iter(items)
+
+    async def person() -> None:
+        for item in waiting:
+            await work(item)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(PEOPLE):
+            group.create_task(person())
 
 
 async def _whole(kind: Callable[[], Awaitable[None]]) -> None:

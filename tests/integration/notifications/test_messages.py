@@ -40,6 +40,17 @@ async def test_a_clock_that_was_ahead_and_jumped_back_holds_up_no_message(world:
     assert [call[1] for call in world.mail.calls] == ["ada@example.org"]
 
 
+async def test_a_message_written_by_a_clock_that_was_ahead_and_completed_by_one_behind_is_sent(world: World) -> None:
+    inquiry = new_id()
+    world.clock.advance(600)
+    await world.handle(intake.InquiryReceived(inquiry_id=inquiry, channel="web_form"))
+    world.clock.advance(-1200)
+    await world.handle(world.contact(inquiry))
+    world.clock.advance(600)
+    await world.send()
+    assert [call[1] for call in world.mail.calls] == ["ada@example.org"]
+
+
 async def test_a_message_waits_for_its_contact_and_is_completed_when_it_comes(world: World) -> None:
     inquiry = new_id()
     await world.handle(intake.InquiryReceived(inquiry_id=inquiry, channel="web_form"))
