@@ -236,7 +236,7 @@ async def test_a_partition_in_trouble_waits_alone(mongo: Mongo, stack: Stack, st
 class NeverDone(set[int]):
     """Nodes at which a fetch is under way, for ever."""
 
-    def discard(self, _: int) -> None: ...
+    def discard(self, _: object) -> None: ...
 
 
 async def test_a_connection_that_has_lost_its_fetches_without_a_word_is_replaced(
