@@ -64,6 +64,7 @@ class Clinic:
         self.world, self._client = world, client
         self.before: dict[tuple[str, str], Any] = {}
         self.acted: dict[tuple[str, str], int] = {}
+        self.acted_after: dict[tuple[str, str], int] = {}
 
     def row(self, consumer: str, collection: str) -> Any:
         return self._client[consumer][collection].find_one({"clinic_id": self.world.clinic})
@@ -138,6 +139,7 @@ async def _rebuild(stack: Stack, clinic: Clinic) -> None:
         for service in ("intake", "scheduling", "monitoring"):
             await asyncio.to_thread(republish, stack, service, clinic.world.clinic)
         await clinic.settled()
+        clinic.acted_after = clinic.counted()
     finally:
         await clinic.world.call("nurse", "POST", f"{path}/leave", {"disposition": "left_unseen"})
         await clinic.world.http.aclose()
@@ -169,7 +171,7 @@ def _plain(item: Any) -> Any:
 
 
 def test_nobody_was_told_paged_or_booked_again(rebuilt: Clinic) -> None:
-    assert rebuilt.acted == rebuilt.counted()
+    assert rebuilt.acted == rebuilt.acted_after
     assert sum(rebuilt.acted.values()) > 0, "the clinic did nothing at all: this proves nothing"
 
 
