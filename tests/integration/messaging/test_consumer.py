@@ -149,7 +149,8 @@ async def publish(stack: Stack, topic: str, partition: int, record: Record | Non
         if record is None:
             await producer.send_and_wait(topic, b"\x00poison", partition=partition)
         else:
-            await producer.send_and_wait(topic, record.value, partition=partition, headers=list(record.headers))
+            sent = {"key": record.key, "partition": partition, "headers": list(record.headers)}
+            await producer.send_and_wait(topic, record.value, **sent)
 
 
 async def test_the_partition_goes_on_after_poison(mongo: Mongo, stack: Stack, stop: asyncio.Event) -> None:
