@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -31,51 +31,49 @@ CLINIC = f"flood-{uuid4().hex}"
 Rows = Collection[dict[str, Any]]
 
 
-def session_state(number: int) -> Event:
-    return SessionState(patient_id=f"p-{number}", session_id=f"s-{number}", state="completed", responsible_staff=[])
+EVENTS: list[Event] = [
+    SessionState(patient_id="p", session_id="s", state="completed", responsible_staff=[]),
+    NotificationDelivered(notification_id="n", template="reminder", channel="email", attempts=1),
+]
 
 
-def delivered(number: int) -> Event:
-    return NotificationDelivered(notification_id=f"n-{number}", template="reminder", channel="email", attempts=1)
-
-
-def row(event: Event, number: int, time_now: str) -> dict[str, Any]:
-    """As `republish` writes it, in a state that no relay reads."""
-    key = f"{CLINIC}-{number % 1000}"
-    aggregate = f"flood/{number}"
+def template(event: Event) -> dict[str, Any]:
+    """A row as `republish` writes it, in a state that no relay reads."""
     envelope = Envelope(
-        id=f"{CLINIC}-{number:06d}",
-        source=f"/stillwater/{event.SERVICE}/{aggregate}",
+        id="",
+        source=f"/stillwater/{event.SERVICE}/flood/1",
         type=event.event_type(),
-        time=time_now,
+        time=rfc3339(SystemClock().system_now()),
         clinic_id=CLINIC,
-        partition_key=key,
+        partition_key="flood",
         sequence="0000000001.9999",
-        subject=aggregate,
     )
     return {
-        "_id": envelope.id,
         "clinic_id": CLINIC,
         "schema_version": 1,
         "state": HELD,
         "lane": event.LANE,
         "topic": topic_for(type(event)).name,
-        "key": Binary(key.encode()),
-        "slot": number % SLOTS,
-        "aggregate": aggregate,
         "sequence": envelope.sequence,
-        "headers": [[name, Binary(item)] for name, item in envelope.headers()],
+        "headers": [[name, Binary(item)] for name, item in envelope.headers() if name != "ce_id"],
         "value": Binary(event.model_dump_json(exclude_none=True).encode()),
         "created_at": SystemClock().system_now(),
         "sent_at": None,
     }
 
 
-def fill(outbox: Rows, make: Callable[[int], Event]) -> None:
-    now = rfc3339(SystemClock().system_now())
+def row(like: dict[str, Any], number: int) -> dict[str, Any]:
+    """An event of its own about an aggregate of its own."""
+    name = f"{CLINIC}-{number:06d}"
+    headers = [["ce_id", Binary(name.encode())], *like["headers"]]
+    key = Binary(str(number % 1000).encode())
+    return {**like, "_id": name, "aggregate": f"flood/{number}", "key": key, "slot": number % SLOTS, "headers": headers}
+
+
+def fill(outbox: Rows, event: Event) -> None:
+    like = template(event)
     for start in range(0, ROWS, AT_ONCE):
-        numbers = range(start, start + AT_ONCE)
-        outbox.insert_many([row(make(number), number, now) for number in numbers], ordered=False)
+        outbox.insert_many([row(like, number) for number in range(start, start + AT_ONCE)], ordered=False)
 
 
 @contextmanager
@@ -83,14 +81,14 @@ def flood(client: MongoClient[Any]) -> Iterator[list[Rows]]:
     """All at once they wait to be sent; what is left at the end goes."""
     outboxes = [client.monitoring.outbox, client.notifications.outbox]
     try:
-        for outbox, make in zip(outboxes, (session_state, delivered), strict=True):
-            fill(outbox, make)
+        for outbox, event in zip(outboxes, EVENTS, strict=True):
+            fill(outbox, event)
         for outbox in outboxes:
             outbox.update_many({"clinic_id": CLINIC}, {"$set": {"state": "pending"}})
         yield outboxes
     finally:
         for outbox in outboxes:
-            outbox.delete_many({"clinic_id": CLINIC})
+            outbox.delete_many({"clinic_id": CLINIC, "state": {"$ne": "sent"}})
 
 
 def waiting(outbox: Rows) -> int:
