@@ -234,6 +234,39 @@ async def test_a_partition_in_trouble_waits_alone(mongo: Mongo, stack: Stack, st
     await running
 
 
+class NeverDone(set[int]):
+    """Nodes at which a fetch is under way, for ever."""
+
+    def discard(self, _: object) -> None: ...
+
+
+async def test_a_connection_that_has_lost_its_fetches_without_a_word_is_replaced(
+    mongo: Mongo, stack: Stack, stop: asyncio.Event
+) -> None:
+    topic = await new_topic(stack, 1)
+    first, second = await some_records(mongo, "first", "second")
+    await publish(stack, topic, 0, first)
+    consumer = consumer_of(stack, Effects().pipeline(mongo), topic)
+    running = asyncio.create_task(consumer.run(stop))
+
+    async def seen(*names: str) -> bool:
+        return await effects(mongo) == list(names)
+
+    await eventually(lambda: seen("first"), 20)
+    assert consumer.connection is not None
+    fetcher = consumer.connection._fetcher
+    fetcher._in_flight = NeverDone()
+
+    async def silent() -> bool:
+        return not fetcher._pending_tasks
+
+    await eventually(silent, 20)
+    await publish(stack, topic, 0, second)
+    await eventually(lambda: seen("first", "second"), 30)
+    stop.set()
+    await running
+
+
 async def test_a_run_of_rejects_blows_the_fuse(mongo: Mongo, stack: Stack, stop: asyncio.Event) -> None:
     """In one partition, while another of the same consumer is well and unknown types come in between."""
     topic = await new_topic(stack, 2)
