@@ -23,7 +23,7 @@ from shared.messaging.outbox import SLOTS
 from shared.messaging.topics import topic_for
 from tests.integration.monitoring.test_nurse import Nurse
 
-WAITING, ROWS, AT_ONCE = 100_000, 130_000, 10_000
+ROWS, AT_ONCE, MOST_PAGES = 100_000, 10_000, 15
 # The backlog takes far longer to leave: whoever queues behind it is found out. The design's bound for a page, one second
 # without faults, is for a machine of its own; the figure is printed beside that of the same page without a backlog.
 BOUND_SECONDS = 5.0
@@ -81,16 +81,13 @@ def fill(outbox: Rows, event: Event) -> None:
 
 @contextmanager
 def flood(client: MongoClient[Any]) -> Iterator[list[Rows]]:
-    """They leave from now on, and more than enough of them wait; what is left at the end goes."""
+    """All of them wait, and leave from now on; what is left at the end goes."""
     outboxes = [client.monitoring.outbox, client.notifications.outbox]
     try:
         for outbox, event in zip(outboxes, EVENTS, strict=True):
             fill(outbox, event)
         for outbox in outboxes:
             outbox.delete_one({"clinic_id": CLINIC, "state": "dead"})
-            deadline = time.monotonic() + 20
-            while not outbox.find_one({"clinic_id": CLINIC, "state": "sent"}) and time.monotonic() < deadline:
-                pass
         yield outboxes
     finally:
         for outbox in outboxes:
@@ -130,26 +127,32 @@ class Bedside:
         self._nurse.post(f"{self.path}/leave", {"disposition": "left_unseen"}).raise_for_status()
 
 
-def test_a_page_arrives_in_time_while_100_000_rows_wait_in_each_outbox_on_its_way(
+def moved(outboxes: list[Rows]) -> bool:
+    return all(waiting(outbox) < ROWS for outbox in outboxes)
+
+
+def test_every_page_arrives_in_time_while_100_000_rows_wait_in_each_outbox_on_its_way(
     stack: Stack, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    nurse = Nurse(stack)
-    calm, hurried = Bedside(stack, nurse), Bedside(stack, nurse)
+    """One patient after the other collapses, from the moment in which all rows wait until both backlogs are moving."""
+    nurse, took = Nurse(stack), list[float]()
+    every = [Bedside(stack, nurse) for _ in range(MOST_PAGES)]
+    chairs = list(every)
     try:
-        without = calm.collapses()
+        without = chairs.pop().collapses()
         with MongoClient[Any](stack.mongodb_uri) as client, flood(client) as outboxes:
             before = [waiting(outbox) for outbox in outboxes]
-            took = hurried.collapses()
+            while len(chairs) > 1 and not (len(took) > 2 and moved(outboxes)):
+                took.append(chairs.pop().collapses())
+            took.append(chairs.pop().collapses())
             after = [waiting(outbox) for outbox in outboxes]
     finally:
-        calm.leaves()
-        hurried.leaves()
+        for chair in every:
+            chair.leaves()
         nurse.client.close()
     with capsys.disabled():
-        found = f"{took:.2f} s with {before} rows waiting, {after} when it came; {without:.2f} s without them"
-        sys.stdout.write(f"\npage after {found}\n")
-    assert all(WAITING <= number < ROWS for number in before), (
-        "they did not wait, or did not leave: this proves nothing"
-    )
-    assert all(after), "the rows were gone before the page came: this proves nothing"
-    assert took < BOUND_SECONDS
+        found = f"{max(took):.2f} s, worst of {len(took)}, with {before} rows waiting, {after} at the end"
+        sys.stdout.write(f"\npage after {found}; {without:.2f} s without them\n")
+    assert before == [ROWS, ROWS]
+    assert all(0 < number < ROWS for number in after), "the backlogs did not move, or were gone: this proves nothing"
+    assert max(took) < BOUND_SECONDS
