@@ -2,13 +2,10 @@
 
 from datetime import datetime
 
-from services.monitoring.discharge import DischargeRules
-from services.monitoring.gate import GateRules
 from services.monitoring.limits import Phase
-from services.monitoring.signals import SignalRules
+from services.monitoring.protocol import SessionProtocol as SessionProtocol  # noqa: PLC0414 - its name here
 from shared.errors import Conflict
 from shared.persistence.mongo import Document
-from shared.protocols import Protocol
 
 TRANSITIONS: dict[str, dict[str, str]] = {
     "check_in": {"scheduled": "checked_in"},
@@ -27,18 +24,6 @@ PHASE: dict[str, Phase] = {
 }
 OPEN = ("checked_in", "baseline", "dosing", "recovery")
 ENDED = ("discharged", "left", "completed", "aborted", "voided")
-
-
-class SessionProtocol(Protocol):
-    """protocols/<route>.yaml; a session pins the version that it began with."""
-
-    version: str
-    route: str
-    ceiling_mg_per_kg: float
-    gate: GateRules
-    signals: SignalRules
-    limits: str
-    discharge: DischargeRules
 
 
 def changed(session: Document, now: datetime, **fields: object) -> Document:

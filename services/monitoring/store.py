@@ -9,6 +9,7 @@ from shared.persistence.indexes import LISTED
 from shared.persistence.mongo import Document, Mongo, Reader
 
 SESSIONS, ENTRIES, ENGINES, VITALS, ALARMS, PLANS = "sessions", "entries", "engines", "vitals", "alarms", "plans"
+PROTOCOLS = "protocols"
 
 INDEXES: dict[str, list[IndexModel]] = {
     SESSIONS: [
@@ -38,7 +39,26 @@ INDEXES: dict[str, list[IndexModel]] = {
         *LISTED,
     ],
     PLANS: [],
+    PROTOCOLS: [
+        *LISTED,
+        IndexModel(
+            [("clinic_id", ASCENDING), ("subject", ASCENDING)],
+            unique=True,
+            partialFilterExpression={"state": "signed"},
+            name="one_in_effect",
+        ),
+        IndexModel([("clinic_id", ASCENDING), ("version_id", ASCENDING)], unique=True, name="version"),
+    ],
 }
+
+
+async def protocol_in_effect(reader: Reader, subject: str) -> Document | None:
+    """The clinic's own signed version for a route or kind."""
+    return await reader.collection(PROTOCOLS).find_one({"subject": subject, "state": "signed"})
+
+
+async def protocol_of_version(reader: Reader, version_id: str) -> Document | None:
+    return await reader.collection(PROTOCOLS).find_one({"version_id": version_id})
 
 
 async def sessions_with_engines(reader: Reader, ids: Sequence[str]) -> dict[str, tuple[Document, Document | None]]:

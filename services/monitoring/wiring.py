@@ -11,7 +11,7 @@ from services.monitoring.handlers import EVENT_HANDLERS
 from services.monitoring.ingest import Ingest
 from services.monitoring.limits import LimitSet, Rule
 from services.monitoring.memory import Memory
-from services.monitoring.model import SessionProtocol
+from services.monitoring.protocol import HardBounds, SessionProtocol, model_of
 from services.monitoring.republish import REPUBLISH
 from services.monitoring.routes import router
 from services.monitoring.routes.edge import Edge
@@ -23,7 +23,7 @@ from shared.loops import Loop
 from shared.messaging.kafka import KafkaAddress, new_producer
 from shared.persistence.mongo import Mongo
 from shared.persistence.vault import KeyRing, Vault
-from shared.protocols import ProtocolError, load
+from shared.protocols import ProtocolError, load, read
 from shared.service import Service, Wiring
 
 PROTOCOLS = Path(__file__).parent / "protocols"
@@ -31,7 +31,8 @@ PROTOCOLS = Path(__file__).parent / "protocols"
 
 def protocols() -> dict[str, SessionProtocol]:
     """Every route's protocol by version. Raises ProtocolError for content that is not valid."""
-    found = [load(path, SessionProtocol) for path in sorted(PROTOCOLS.glob("*.yaml"))]
+    paths = sorted(PROTOCOLS.glob("*.yaml"))
+    found = [load(path, model_of(read(path.read_text(), path.name)[0])) for path in paths]
     return {protocol.version: protocol for protocol in found}
 
 
@@ -43,7 +44,8 @@ def rules() -> dict[str, Sequence[Rule]]:
 
 def make_deps(ring: KeyRing) -> Deps:
     """Raises ProtocolError, also for a protocol that names limits which do not exist."""
-    deps = Deps(vault=Vault(ring), protocols=protocols(), rules=rules())
+    bounds = load(PROTOCOLS / "bounds" / "hard.yaml", HardBounds)
+    deps = Deps(vault=Vault(ring), protocols=protocols(), rules=rules(), hard_bounds=bounds)
     for protocol in deps.protocols.values():
         if protocol.limits not in deps.rules:
             raise ProtocolError(f"{protocol.version}: limits: there is no {protocol.limits}")

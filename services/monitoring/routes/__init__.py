@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from services.monitoring.routes import alarms, entries, sessions, vitals
+from services.monitoring.routes import alarms, entries, protocols, sessions, vitals
 
 router = APIRouter()
-for part in (sessions, entries, vitals, alarms):
+for part in (sessions, entries, vitals, alarms, protocols):
     router.include_router(part.router)

@@ -29,7 +29,7 @@ OVERRIDERS = ("prescriber", "medical_director")
 async def judge(unit: UnitOfWork, deps: Deps, session: Document, amount_mg: float | None) -> list[Reason]:
     """Every reason against the dose, as things are known now."""
     plan = await unit.collection(PLANS).find_one({"_id": session["plan_id"]}) if session["plan_id"] else None
-    base, protocol = session["baseline"], deps.protocol(session)
+    base, protocol = session["baseline"], deps.dosing(session)
     mg_per_kg = round(amount_mg / base["weight_kg"], 3) if amount_mg is not None and base else None
     found = Found(
         now=unit.clock.clinical_now(),
@@ -119,7 +119,7 @@ def _tell_dose(
     dose = DoseAdministered(
         **about,
         medication=body.medication,
-        route=deps.protocol(after).route,
+        route=deps.dosing(after).route,
         amount=body.amount_mg,
         unit="mg",
         mg_per_kg=mg_per_kg,

@@ -35,7 +35,7 @@ async def discharge(unit: UnitOfWork, deps: Deps, session_id: str, body: schemas
     session, now = await load(unit, session_id, "discharge"), unit.clock.clinical_now()
     after = model.move(session, "discharge", now, ended_at=now)
     found = await _findings(unit, session, body)
-    checked = criteria(deps.protocol(session).discharge, found)
+    checked = criteria(deps.dosing(session).discharge, found)
     unmet = [item.criterion for item in checked if not item.met]
     if unmet:
         reasons = [{"code": name, "detail": f"The criterion {name} is not met."} for name in unmet]

@@ -6,6 +6,7 @@ from services.monitoring import model, schemas
 from services.monitoring.store import SESSIONS
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import record
+from services.monitoring.usecases.protocols import pin
 from shared.events.monitoring import SessionCheckedIn, SessionReassigned, StaffRef
 from shared.events.scheduling import AppointmentBooked, AppointmentCancelled
 from shared.ids import derived_id, new_id
@@ -16,8 +17,8 @@ from shared.persistence.mongo import Document, UnitOfWork, as_document
 SLOTS = 8
 
 
-def _new(unit: UnitOfWork, deps: Deps, identifier: str, route: str | None, **fields: object) -> Document:
-    protocol = deps.protocol_of_route(route)
+async def _new(unit: UnitOfWork, deps: Deps, identifier: str, route: str | None, **fields: object) -> Document:
+    pinned = await pin(unit, deps, route)
     empty: Document = {
         "state": "scheduled",
         "watched": False,
@@ -34,7 +35,7 @@ def _new(unit: UnitOfWork, deps: Deps, identifier: str, route: str | None, **fie
         "aborted": False,
         "started_at": None,
         "ended_at": None,
-        "protocol_version": protocol.version,
+        **pinned,
         "appointment_id": None,
         "plan_id": None,
         "sequence_no": None,
@@ -44,7 +45,7 @@ def _new(unit: UnitOfWork, deps: Deps, identifier: str, route: str | None, **fie
 
 async def open_unscheduled(unit: UnitOfWork, deps: Deps, body: schemas.NewSession) -> Document:
     """Works without any event having arrived."""
-    session = _new(unit, deps, new_id(), body.route, patient_id=body.patient_id, plan_id=body.plan_id)
+    session = await _new(unit, deps, new_id(), body.route, patient_id=body.patient_id, plan_id=body.plan_id)
     await unit.collection(SESSIONS).insert(session)
     audit(unit, "session.open", f"session/{session['_id']}", patient_id=body.patient_id)
     return session
@@ -56,7 +57,7 @@ async def schedule(unit: UnitOfWork, deps: Deps, event: AppointmentBooked, route
     if await unit.collection(SESSIONS).find_one({"_id": identifier}):
         return
     names = ("patient_id", "appointment_id", "plan_id", "sequence_no")
-    session = _new(unit, deps, identifier, route, **{name: getattr(event, name) for name in names})
+    session = await _new(unit, deps, identifier, route, **{name: getattr(event, name) for name in names})
     await unit.collection(SESSIONS).insert(session)
 
 
@@ -84,6 +85,7 @@ async def check_in(unit: UnitOfWork, deps: Deps, session_id: str, body: schemas.
     sealed = await deps.vault.encrypt(unit, session["patient_id"], body.display_label)
     staff = [person.model_dump() for person in body.responsible_staff]
     fields = {"room": body.room, "chair": body.chair, "responsible_staff": staff, "label_sealed": sealed}
+    fields |= await pin(unit, deps, deps.protocol(session).subject)  # here it begins
     after = model.move(session, "check_in", now, readiness=body.readiness.model_dump(), **fields)
     await unit.collection(SESSIONS).replace_versioned(after)
     emit(unit, SessionCheckedIn(**_assignment(after)), aggregate=f"session/{session_id}", version=after["version"])

@@ -10,6 +10,7 @@ from services.monitoring.alarms import evaluate, tick
 from services.monitoring.gate import Found, GateRules, closed, reasons
 from services.monitoring.limits import limits
 from services.monitoring.model import ENDED, OPEN, TRANSITIONS, aborted, left, move, stopped
+from services.monitoring.protocol import DosingProtocol
 from services.monitoring.signals import SignalRules, silent_devices
 from services.monitoring.vitals import judge
 from services.monitoring.wiring import make_deps, rules
@@ -141,6 +142,7 @@ def test_each_route_has_its_own_protocol_clinical_md_5(
     route: str, minutes: int, gap_hours: float, ceiling: float
 ) -> None:
     protocol = make_deps(KeyRing("k1:" + b64encode(b"k" * 32).decode())).protocol_of_route(route)
+    assert isinstance(protocol, DosingProtocol)
     assert (protocol.route, protocol.discharge.min_minutes_after_dose) == (route, minutes)
     assert (protocol.gate.min_gap_hours, protocol.ceiling_mg_per_kg) == (gap_hours, ceiling)
 
