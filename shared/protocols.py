@@ -1,6 +1,7 @@
 """Clinical content as data: YAML validated at start-up; a fault names file, line and field."""
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 M = TypeVar("M", bound="Protocol")
 Steps = tuple[int | str, ...]
 NUMBER_BOUND = 1e9
+_UNFIT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Protocol(BaseModel):
@@ -122,8 +124,8 @@ def _wild(value: Any, steps: Steps) -> Iterator[tuple[Steps, str, str]]:
     """Numbers and texts that no store keeps as they are."""
     if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= NUMBER_BOUND):
         yield steps, "is not a number in range", "number"
-    if isinstance(value, str) and not value.isprintable():
-        yield steps, "holds characters that cannot be printed", "text"
+    if isinstance(value, str) and _UNFIT.search(value):
+        yield steps, "holds characters that no text may have", "text"
     for step, item in _children(value):
         yield from _wild(item, (*steps, step))
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,6 +19,7 @@ from shared.persistence.scope import Actor, Scope
 from tests.integration.monitoring.world import CLINIC, NURSE, Chair
 
 TEXT = (PROTOCOLS / "iv.yaml").read_text()
+ADULT = yaml.safe_load((PROTOCOLS / "limits" / "adult.yaml").read_text())["rules"]
 DIRECTOR = Scope(CLINIC, Actor("director-1", "medical_director"))
 ELSEWHERE = Scope("clinic-2", Actor("director-2", "medical_director"))
 
@@ -195,8 +195,7 @@ async def test_a_session_takes_the_version_in_effect_when_its_patient_arrives(ch
 
 
 async def test_own_rules_alarm_in_the_sessions_that_began_with_them(chair: Chair) -> None:
-    adult = yaml.safe_load(Path(PROTOCOLS / "limits" / "adult.yaml").read_text())
-    rules = [{**rule, "above": 150} if rule["name"] == "sbp_critical_high" else rule for rule in adult["rules"]]
+    rules = [{**rule, "above": 150} if rule["name"] == "sbp_critical_high" else rule for rule in ADULT]
     content = stricter(1.0, rules=rules)
     content["sources"]["rules"] = "CFG, the clinic"
     await signed(chair, content)

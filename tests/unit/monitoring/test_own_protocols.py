@@ -139,7 +139,7 @@ def test_own_rules_keep_the_alarms_that_save_a_life(change: Callable[[Any], Any]
         (lambda c: c.update(route="nasal"), "/content/route", "literal_error"),
         (lambda c: c["sources"].pop("signals"), "/content/signals/factor", "source"),
         (lambda c: c["sources"].update({"gate.max_systolc": "CFG"}), "/content/sources", "source"),
-        (lambda c: c["scales"].update(x="a\nb"), "/content/scales", "text"),
+        (lambda c: c["scales"].update(x="a\x07b"), "/content/scales", "text"),
         (lambda c: c.update(version="Mine +1"), "/content/version", "string_pattern_mismatch"),
     ],
 )
