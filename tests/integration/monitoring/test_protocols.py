@@ -201,6 +201,7 @@ async def test_own_rules_alarm_in_the_sessions_that_began_with_them(chair: Chair
     await signed(chair, content)
     await chair.lasts(155, 7)
     assert await chair.alarms(rule="sbp_critical_high") == []
+    chair.patient_id = new_id()
     await chair.seat()
     await chair.lasts(155, 7)
     assert len(await chair.alarms(rule="sbp_critical_high")) == 1

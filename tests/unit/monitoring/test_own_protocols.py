@@ -176,6 +176,10 @@ def test_what_is_no_protocol_at_all_is_refused_with_its_line(text: str, line: in
     assert found[0].detail.startswith(f"line {line}"), found[0].detail
 
 
+def test_an_alias_is_refused_before_it_can_grow() -> None:
+    assert [item.code for item in faults(text="a: &x [1]\nb: &y [*x, *x]\nc: [*y, *y]\n")] == ["alias"] * 4
+
+
 @pytest.mark.parametrize("given", [(None, None), (IV, TEXT)])
 def test_content_comes_in_exactly_one_form(given: tuple[Any, Any]) -> None:
     assert faults(*given)[0].code == "one_of"
@@ -187,12 +191,13 @@ def test_the_same_content_is_the_same_text_in_either_form() -> None:
 
 def test_differences_are_named_value_by_value_with_the_newer_source() -> None:
     new = with_(lambda c: (c["gate"].update(max_systolic=150), c["schedule"].pop()))
+    del new["sources"]["schedule.sedation_recovery"]
     found = {item.path: item for item in differences(IV, new)}
     changed = found["gate.max_systolic"]
     assert (changed.old, changed.new, changed.source) == (140, 150, IV["sources"]["gate.max_systolic"])
     gone = found["schedule.sedation_recovery.every_minutes"]
     assert (gone.old, gone.new, gone.source) == (30, None, IV["sources"]["schedule.sedation_recovery"])
-    assert all(path.startswith(("gate.max_systolic", "schedule.sedation_recovery")) for path in found)
+    assert all(path.startswith(("gate.max_systolic", "schedule.sed", "sources.schedule.sed")) for path in found)
 
 
 def test_a_source_that_alone_changed_is_a_difference() -> None:
