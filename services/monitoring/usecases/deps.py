@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from services.monitoring.limits import Limit, Rule, limits
+from services.monitoring.medicines import Medicines
 from services.monitoring.model import PHASE, SessionProtocol
 from services.monitoring.vitals import BY_NAME
 from shared.persistence.mongo import Document
@@ -15,11 +16,12 @@ RESOLVED_KEPT = 4096
 
 @dataclass(frozen=True)
 class Deps:
-    """`protocols` and the rules of their limits, by version."""
+    """`protocols`, the rules of their limits and the medicines against a dose, by version."""
 
     vault: Vault
     protocols: Mapping[str, SessionProtocol]
     rules: Mapping[str, Sequence[Rule]]
+    medicines: Mapping[str, Medicines] = field(default_factory=dict)
     resolved: dict[object, tuple[Limit, ...]] = field(default_factory=dict, compare=False)
 
     def protocol(self, session: Document) -> SessionProtocol:
