@@ -8,7 +8,7 @@ import orjson
 from pydantic import Field, model_validator
 
 from services.monitoring.discharge import DischargeRules
-from services.monitoring.gate import GateRules
+from services.monitoring.gate_found import Ceiling, Devices, GateRules
 from services.monitoring.limits import PHASES, Phase, Rule
 from services.monitoring.signals import SignalRules
 from shared.events.monitoring import Priority
@@ -48,7 +48,7 @@ class SessionProtocol(Sourced):
     `rules`, where a clinic gives them, stand in the place of the set that `limits` names.
     """
 
-    identity: ClassVar[frozenset[str]] = frozenset({"version", "kind", "route", "limits", "sources"})
+    identity: ClassVar[frozenset[str]] = frozenset({"version", "kind", "route", "limits", "medicines", "sources"})
 
     version: str = Field(min_length=1, max_length=60, pattern=r"^[a-z0-9][a-z0-9._-]*$")
     kind: Kind
@@ -70,9 +70,17 @@ class DosingProtocol(SessionProtocol):
 
     kind: Literal["dosing"]
     route: Literal["iv", "im", "sublingual", "esketamine_nasal"]
+    medication: str
     ceiling_mg_per_kg: float = Field(gt=0)
+    ceiling_mg: float | None = Field(default=None, gt=0)
+    devices: Devices | None = None
     gate: GateRules
     discharge: DischargeRules
+    medicines: str
+
+    @property
+    def ceiling(self) -> Ceiling:
+        return Ceiling(self.ceiling_mg_per_kg, self.ceiling_mg, self.devices)
 
 
 class UndosedProtocol(SessionProtocol):
@@ -87,6 +95,7 @@ class HardBounds(Sourced):
 
     version: str
     max_mg_per_kg: Mapping[str, float]
+    max_mg: Mapping[str, float]
     max_pre_dose_systolic: float
     max_pre_dose_diastolic: float
     least_gap_hours: float
@@ -118,6 +127,9 @@ def _beyond_dosing(bounds: HardBounds, protocol: DosingProtocol) -> Iterator[tup
     ceiling = bounds.max_mg_per_kg[protocol.route]
     if protocol.ceiling_mg_per_kg > ceiling:
         yield ("ceiling_mg_per_kg",), f"must be at most {ceiling:g} mg/kg for this route"
+    most = bounds.max_mg.get(protocol.route)
+    if most is not None and (protocol.ceiling_mg is None or protocol.ceiling_mg > most):
+        yield ("ceiling_mg",), f"must be at most {most:g} mg for this route"
     gate, discharge = protocol.gate, protocol.discharge
     if gate.max_systolic > bounds.max_pre_dose_systolic:
         yield ("gate", "max_systolic"), f"must be at most {bounds.max_pre_dose_systolic:g} mm[Hg]"

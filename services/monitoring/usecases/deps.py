@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from services.monitoring.limits import Limit, Rule, limits
+from services.monitoring.medicines import Medicines
 from services.monitoring.model import PHASE
 from services.monitoring.protocol import DosingProtocol, HardBounds, SessionProtocol, model_of
 from services.monitoring.vitals import BY_NAME
@@ -20,12 +21,16 @@ PINNED_KEPT = 1024
 
 @dataclass(frozen=True)
 class Deps:
-    """`protocols` and the rules of their limits, by version: those of the files. `pinned`: clinics' own, by version."""
+    """`protocols`, the rules of their limits and the medicines against a dose, by version: those of the files.
+
+    `pinned`: clinics' own, by version.
+    """
 
     vault: Vault
     protocols: Mapping[str, SessionProtocol]
     rules: Mapping[str, Sequence[Rule]]
     hard_bounds: HardBounds
+    medicines: Mapping[str, Medicines] = field(default_factory=dict)
     resolved: dict[object, tuple[Limit, ...]] = field(default_factory=dict, compare=False)
     pinned: dict[str, SessionProtocol] = field(default_factory=dict, compare=False)
 

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from services.monitoring.differing import Difference, differences
-from services.monitoring.protocol import DosingProtocol, SessionProtocol, beyond, canonical, digest, model_of
+from services.monitoring.protocol import DOSING, DosingProtocol, SessionProtocol, beyond, canonical, digest, model_of
 from services.monitoring.store import PROTOCOLS, protocol_in_effect, protocol_of_version
 from services.monitoring.usecases.deps import Deps
 from shared.errors import Conflict, FieldError, Invalid, NotFound, VersionConflict
@@ -19,6 +19,11 @@ from shared.protocols import Fault, ProtocolError, Steps, known_names, line_of, 
 TEXT_CHARS = 60_000
 HASH_SHOWN = 12
 KNOWN = frozenset(known_names(DosingProtocol))
+
+
+def subject_of(kind: str, route: str | None) -> str | None:
+    """Of which protocol a session is; in a group of no route nobody is dosed by that of another one."""
+    return route if kind == DOSING or route is not None else kind
 
 
 async def pin(reader: Reader, deps: Deps, subject: str | None) -> Document:
@@ -127,6 +132,8 @@ def _checked(deps: Deps, content: Any, yaml: str | None) -> tuple[str, SessionPr
     broken = [*beyond(deps.hard_bounds, protocol)]
     if protocol.limits not in deps.rules:
         broken.append((("limits",), "must be the version of a set of limits that is there"))
+    if isinstance(protocol, DosingProtocol) and protocol.medicines not in deps.medicines:
+        broken.append((("medicines",), "must be the version of a set of medicines that is there"))
     if broken:
         places = ((steps, words, line_of(root, steps)) for steps, words in broken)
         raise _invalid([Fault(line, steps, words, "hard_bound") for steps, words, line in places], yaml)

@@ -21,6 +21,7 @@ from shared.persistence.vault import KeyRing
 
 CLINIC = "clinic-1"
 NURSE = Scope(CLINIC, Actor("nurse-1", "nurse"))
+PRESCRIBER = Scope(CLINIC, Actor("doctor-1", "prescriber"))
 UNITS = {"8480-6": "mm[Hg]", "8462-4": "mm[Hg]", "8867-4": "/min", "59408-5": "%", "9279-1": "/min"}
 
 
@@ -59,13 +60,19 @@ class Chair:
             await sessions.check_in(unit, self.deps, row["_id"], arrival)
             base = schemas.Baseline(systolic=120, diastolic=80, heart_rate=70, spo2=98, weight_kg=70)
             await sessions.take_baseline(unit, row["_id"], base)
-            if dose:
-                given = schemas.Dose(medication="ketamine", amount_mg=35, lot="L", expiry="2028-01")
-                await dosing.give(unit, self.deps, row["_id"], given)
             return str(row["_id"])
 
         self.session_id = await self._run(work)
+        if dose:
+            await self.doses()
         return self
+
+    async def doses(self, **other: Any) -> Document:
+        """By a prescriber, for nothing is known here of the patient."""
+        given = {"medication": "ketamine", "amount_mg": 35, "lot": "L", "expiry": "2028-01", "override_reason": "alone"}
+        body = schemas.Dose(**(given | other))
+        row: Document = await self._run(lambda unit: dosing.give(unit, self.deps, self.session_id, body), PRESCRIBER)
+        return row
 
     def reading(self, value: float, sign: str = "8480-6", *, at: datetime | None = None, device: str = "m1") -> Any:
         return schemas.Reading(

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from services.monitoring.alarms import evaluate, tick
-from services.monitoring.gate import Found, GateRules, closed, reasons
 from services.monitoring.limits import limits
 from services.monitoring.model import ENDED, OPEN, TRANSITIONS, aborted, left, move, stopped
 from services.monitoring.protocol import DosingProtocol
@@ -83,55 +82,6 @@ def test_zero_is_a_finding_not_bad_data_clinical_md_10(
 
 def test_swapped_pressures_are_quarantined_clinical_md_3_1() -> None:
     assert judge(DBP, 130, "mm[Hg]", systolic=80) == ("quarantined", "diastolic_not_below_systolic")
-
-
-GATE = GateRules(max_systolic=140, max_diastolic=90, min_gap_hours=48, valid_minutes=15)
-OPEN_GATE: dict[str, Any] = {
-    "now": NOW,
-    "baseline": {"systolic": 120, "diastolic": 80},
-    "baseline_at": NOW - timedelta(minutes=10),
-    "readiness": {"fasting": True, "escort_named": True, "well_today": True},
-    "planned": True,
-    "plan": {"dose_mg_per_kg": 0.5},
-    "last_dose_at": NOW - timedelta(hours=48),
-    "mg_per_kg": 0.5,
-    "ceiling_mg_per_kg": 1.0,
-    "first_dose": True,
-}
-
-
-def test_the_gate_is_open_when_nothing_stands_against_the_dose() -> None:
-    assert reasons(GATE, Found(**OPEN_GATE)) == []
-
-
-@pytest.mark.parametrize(
-    ("changed", "code", "kind"),
-    [
-        ({"baseline": None}, "no_baseline", "absolute"),
-        ({"baseline_at": NOW - timedelta(minutes=16)}, "baseline_expired", "overridable"),
-        ({"baseline": {"systolic": 141, "diastolic": 80}}, "blood_pressure", "overridable"),
-        ({"baseline": {"systolic": 120, "diastolic": 91}}, "blood_pressure", "overridable"),
-        ({"plan": None}, "plan_unknown", "overridable"),
-        ({"plan": {"dose_mg_per_kg": 0.5, "state": "paused"}}, "plan_not_active", "absolute"),
-        ({"readiness": None}, "readiness_missing", "overridable"),
-        ({"readiness": {"fasting": False, "escort_named": True, "well_today": True}}, "not_fasting", "overridable"),
-        ({"readiness": {"fasting": True, "escort_named": False, "well_today": True}}, "no_escort", "overridable"),
-        ({"readiness": {"fasting": True, "escort_named": True, "well_today": False}}, "not_well", "overridable"),
-        ({"last_dose_at": NOW - timedelta(hours=47)}, "minimum_gap", "overridable"),
-        ({"mg_per_kg": 1.01, "plan": {"dose_mg_per_kg": 1.0}}, "above_ceiling", "absolute"),
-        ({"mg_per_kg": 0.56}, "above_plan", "overridable"),
-    ],
-)
-def test_each_reason_closes_the_gate_by_itself(changed: dict[str, Any], code: str, kind: str) -> None:
-    found = reasons(GATE, Found(**(OPEN_GATE | changed)))
-    assert [(reason.code, reason.kind) for reason in found] == [(code, kind)]
-    assert closed(found)
-
-
-def test_a_session_without_a_plan_is_noted_and_does_not_close_the_gate() -> None:
-    found = reasons(GATE, Found(**(OPEN_GATE | {"planned": False, "plan": None})))
-    assert [reason.kind for reason in found] == ["note"]
-    assert not closed(found)
 
 
 @pytest.mark.parametrize(
