@@ -34,7 +34,9 @@ async def add_waste(session_id: Id, body: bodies.Waste, call: Clinical) -> Respo
     response_class=Response,
     responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}, **problems(404)},
 )
-async def get_log(day: Annotated[date, Query(ge=FIRST, le=LAST)], call: Clinical, clinic: ShortText | None = None) -> Response:
+async def get_log(
+    day: Annotated[date, Query(ge=FIRST, le=LAST)], call: Clinical, clinic: ShortText | None = None
+) -> Response:
     """Doses and waste of a day in the clinic's time zone."""
     if clinic not in (None, call.scope.clinic_id):
         raise NotFound

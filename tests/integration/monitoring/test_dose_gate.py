@@ -37,7 +37,12 @@ def eligible(
 
 
 def plan(patient: str, kind: type[Event] = intake.TreatmentPlanActivated, **other: Any) -> Event:
-    facts: dict[str, Any] = {"patient_id": patient, "plan_id": PLAN, "route": "esketamine_nasal", "medication": "esketamine"}
+    facts: dict[str, Any] = {
+        "patient_id": patient,
+        "plan_id": PLAN,
+        "route": "esketamine_nasal",
+        "medication": "esketamine",
+    }
     facts |= {"dose_mg_per_kg": 1.2, "session_count": 8, "min_gap_hours": 48, "integration_after": True}
     return kind(**(facts | {"protocol_version": "1", "version": 1} | other))
 
@@ -87,8 +92,9 @@ def readiness(patient: str, **checks: bool) -> Event:
 class Visit:
     """An esketamine visit that everything was told of; the gate is open when nothing is changed."""
 
-    def __init__(self, chair: Chair) -> None:
-        self.chair, self.patient = chair, chair.patient_id
+    def __init__(self, chair: Chair, patient: str | None = None) -> None:
+        self.chair, self.patient = chair, patient or new_id()
+        chair.patient_id = self.patient
 
     async def arrives(self, ready: dict[str, Any] | None = READY, **base: Any) -> "Visit":
         chair, patient = self.chair, self.patient
@@ -242,9 +248,8 @@ async def test_without_an_oximeter_there_is_no_esketamine(chair: Chair) -> None:
 
 
 async def test_a_dose_in_another_session_of_the_patient_less_than_the_gap_ago(chair: Chair) -> None:
-    await chair.seat()
     chair.clock.advance(47 * 3600)
-    visit_ = await Visit(chair).arrives()
+    visit_ = await Visit(chair, chair.patient_id).arrives()
     assert await visit_.refused() == {"minimum_gap": "overridable"}
 
 
