@@ -2,7 +2,6 @@
 
 from typing import Any, get_args
 
-from services.monitoring import model
 from services.monitoring.protocol import Kind
 from services.monitoring.store import ALARMS
 from services.monitoring.usecases import answering, projections, sessions

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from shared.protocols import Protocol
+from shared.protocols import Protocol, Sourced
 
 Class = Literal["absolute", "overridable", "note"]
 
@@ -19,7 +19,7 @@ class Interaction(Protocol):
     codes: tuple[str, ...]
 
 
-class Medicines(Protocol):
+class Medicines(Sourced):
     """protocols/medicines/*.yaml; a session protocol names the version that it uses."""
 
     version: str

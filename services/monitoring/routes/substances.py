@@ -13,9 +13,10 @@ from shared.errors import NotFound
 from shared.persistence.mongo import UnitOfWork
 from shared.web.call import Reply
 from shared.web.problems import problems
-from shared.web.schemas import Id, ShortText
+from shared.web.schemas import YEARS, Id, ShortText
 
 router = APIRouter(tags=["substances"])
+FIRST, LAST = date(YEARS.start, 1, 1), date(YEARS.stop - 1, 12, 31)
 
 
 @router.post(f"{SESSION}/waste", status_code=201, response_model=schemas.EntryShown, responses=problems(404, 409))
@@ -33,7 +34,9 @@ async def add_waste(session_id: Id, body: bodies.Waste, call: Clinical) -> Respo
     response_class=Response,
     responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}, **problems(404)},
 )
-async def get_log(day: Annotated[date, Query()], call: Clinical, clinic: ShortText | None = None) -> Response:
+async def get_log(
+    day: Annotated[date, Query(ge=FIRST, le=LAST)], call: Clinical, clinic: ShortText | None = None
+) -> Response:
     """Doses and waste of a day in the clinic's time zone."""
     if clinic not in (None, call.scope.clinic_id):
         raise NotFound

@@ -58,12 +58,8 @@ class Nurse:
         acts += [("leave", {"disposition": "transferred"}), ("complete", {})]
         for verb, body in acts[: steps.get(state, 0)]:
             # Nobody has told monitoring of this patient: the gate is opened by a prescriber.
-            given = (
-                {"json": body | {"override_reason": "alone"}, "headers": self.prescriber}
-                if verb == "dose"
-                else {"json": body}
-            )
-            self.client.post(f"{path}/{verb}", **given).raise_for_status()
+            dosed, by = ({"override_reason": "alone"}, self.prescriber) if verb == "dose" else ({}, {})
+            self.client.post(f"{path}/{verb}", json=body | dosed, headers=by).raise_for_status()
         assert self.client.get(path).json()["state"] == state
         return path
 

@@ -15,7 +15,7 @@ from shared.persistence.vault import KeyRing
 
 NOW = datetime(2026, 1, 10, 12, tzinfo=UTC)
 DEPS = make_deps(KeyRing("k1:" + b64encode(b"k" * 32).decode()))
-IV, ESKETAMINE = DEPS.protocol_of_route("iv"), DEPS.protocol_of_route("esketamine_nasal")
+IV, ESKETAMINE = (DEPS.dosing({"protocol_version": f"{name}-2026-11"}) for name in ("iv", "esketamine"))
 BASE = {"systolic": 120, "diastolic": 80, "weight_kg": 70, "moaas": 5, "cadss6": 0, "suicidal_ideation": False}
 READY = {"fasting": True, "escort_named": True, "escort_reachable": True, "well_today": True}
 LATER, EARLIER = NOW + timedelta(days=1), NOW - timedelta(days=1)
@@ -146,7 +146,7 @@ def test_the_dose_against_ceiling_plan_and_lot_clinical_md_5(
 
 @pytest.mark.parametrize(("checked_by", "missing"), [(None, True), ("nurse-1", True), ("nurse-2", False)])
 def test_a_second_person_checks_where_the_protocol_asks(checked_by: str | None, missing: bool) -> None:
-    im = DEPS.protocol_of_route("im")
+    im = DEPS.dosing({"protocol_version": "im-2026-11"})
     found = judged(im, dose=dose(35, checked_by=checked_by))
     assert found == ([("second_check_missing", "overridable")] if missing else [])
 

@@ -85,6 +85,7 @@ def test_what_the_product_brings_is_within_the_hard_bounds() -> None:
     ("change", "pointer", "words"),
     [
         (lambda c: c.update(ceiling_mg_per_kg=1.01), "/content/ceiling_mg_per_kg", "at most 1 mg/kg"),
+        (lambda c: c.update(medicines="nowhere"), "/content/medicines", "that is there"),
         (lambda c: c["gate"].update(max_systolic=181), "/content/gate/max_systolic", "at most 180"),
         (lambda c: c["gate"].update(max_diastolic=101), "/content/gate/max_diastolic", "at most 100"),
         (lambda c: c["gate"].update(min_gap_hours=23), "/content/gate/min_gap_hours", "at least 24 h"),
@@ -111,6 +112,14 @@ def test_esketamine_is_watched_two_hours_whatever_is_signed_clinical_md_6() -> N
     assert (
         found[0].detail == f"line {line}: discharge.min_minutes_after_dose: must be at least 120 minutes for this route"
     )
+
+
+@pytest.mark.parametrize("line", ["ceiling_mg: 85", ""])
+def test_esketamine_has_its_ceiling_in_milligrams_clinical_md_5(line: str) -> None:
+    text = (PROTOCOLS / "esketamine.yaml").read_text().replace("ceiling_mg: 84", line)
+    if not line:
+        text = text.replace('  ceiling_mg: "CFG, clinical.md 5: hard ceiling"\n', "")
+    assert "ceiling_mg: must be at most 84 mg for this route" in faults(text=text)[0].detail
 
 
 @pytest.mark.parametrize(
