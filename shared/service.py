@@ -21,6 +21,7 @@ from shared.keys import read_key
 from shared.loops import Loop, Looping, Loops
 from shared.messaging.backlog import Backlog
 from shared.messaging.consumer import Consumer
+from shared.messaging.currency import Currency
 from shared.messaging.handling import Handlers, Pipeline, WithoutStore
 from shared.messaging.kafka import KafkaAddress, new_consumer, new_producer
 from shared.messaging.provision import Copies, TopicWatch
@@ -61,6 +62,7 @@ class Wiring:
     `deps` goes to handlers and timers, and to routes unless `http_deps` is given. `background` loops run in workers,
     those of `everywhere` in api processes too. `without_store` is what the alarm lane does while nothing can be written;
     with `serves_without_store` an api process stays ready meanwhile, and says that it is degraded.
+    `knows_age`: workers note how far behind what they consume is, for decisions that rest on it.
     """
 
     deps: Any
@@ -74,6 +76,7 @@ class Wiring:
     everywhere: Mapping[str, Loop] = field(default_factory=dict)
     without_store: WithoutStore | None = None
     serves_without_store: bool = False
+    knows_age: bool = False
     republish: Mapping[str, Republish] = field(default_factory=dict)
     under_transport_key: Mapping[str, Rekeyed] = field(default_factory=dict)
     shapes: Shapes = field(default_factory=Shapes)
@@ -140,6 +143,8 @@ class Process:
         found["trouble"] = TroubleWatch(self.mongo, name, self._consumers)
         key, anchors = read_key(self.settings.audit_key.get_secret_value()), self.settings.audit_anchor_path
         found["sealer"] = self._sealer = Sealer(self.mongo, name, key, anchors, Lease(self.mongo, "sealer", holder))
+        if wiring.knows_age and self._consumers:
+            found["currency"] = Currency(self.mongo, self._consumers)
         if wiring.timer_handlers:
             found["timers"] = TimerRunner(self.mongo, wiring.timer_handlers, wiring.deps, name)
         redrive = self.redrive(f"system:{name}")

@@ -94,6 +94,7 @@ class Day:
         self.rate(FAST)
         self._staff()
         patient = self._first_contact()
+        self._cleared(patient)
         plan = self._plan(patient)
         session, appointment = self._booking(patient, plan)
         self._dose(session)
@@ -139,6 +140,18 @@ class Day:
         self.facts |= {"inquiry": inquiry, "patient": patient}
         return patient
 
+    def _cleared(self, patient: str) -> None:
+        """What the dose gate asks of intake."""
+        path, until = f"/v1/patients/{patient}", rfc3339(self.clock.clinical_now() + timedelta(days=365))
+        text = {"document": "ketamine_treatment", "document_version": "3", "text_sha256": "ab" * 32}
+        self.call("front_desk", "POST", "intake", f"{path}/consents", text, 201)
+        codes: dict[str, list[str]] = {"allergies": [], "medications": ["rxnorm:36437"], "problems": ["icd10:F33.2"]}
+        self.call("nurse", "PUT", "intake", f"{path}/clinical-summary", codes, If_Match='"v0"')
+        approval = {"decision": "approved", "route": "iv", "indication": "icd10:F33.2", "valid_until": until}
+        self.call("prescriber", "POST", "intake", f"{path}/eligibility", approval, 201)
+        caused = (intake.ConsentSigned, intake.ClinicalSummaryChanged, intake.EligibilityDetermined)
+        self.say("prescriber", "finds the patient eligible; consent signed, medicines compared", *caused)
+
     def _plan(self, patient: str) -> str:
         wanted = {"route": "iv", "dose_mg_per_kg": 0.5, "session_count": 6}
         plan: str = self.call("clinician", "POST", "intake", f"/v1/patients/{patient}/plans", wanted, 201)["id"]
@@ -180,7 +193,8 @@ class Day:
 
     def _dose(self, session: str) -> None:
         path = f"/v1/sessions/{session}"
-        ready = {"fasting": True, "escort_named": True, "well_today": True}
+        self.until("what was told of the patient", lambda: self._gate(session) <= {"no_baseline", "readiness_missing"})
+        ready = {"fasting": True, "escort_named": True, "escort_reachable": True, "well_today": True}
         arrival = {
             "identity_confirmed": True,
             "display_label": LABEL,
@@ -191,6 +205,7 @@ class Day:
         arrival["responsible_staff"] = [{"role": "nurse", "staff_id": self.nurse}]
         self.call("nurse", "POST", "monitoring", f"{path}/check-in", arrival)
         base = {"systolic": 124, "diastolic": 78, "heart_rate": 72, "spo2": 98, "weight_kg": 70}
+        base |= {"moaas": 5, "cadss6": 0, "suicidal_ideation": False}
         self.call("nurse", "POST", "monitoring", f"{path}/baseline", base)
         self.say("nurse", "checks in the patient and takes the baseline: 124/78", monitoring.SessionCheckedIn)
         dose = {"medication": "ketamine", "lot": "L42", "expiry": "2028-01"}
@@ -201,6 +216,11 @@ class Day:
         self.say("nurse", "gives 35 mg (0.5 mg/kg)", monitoring.SessionStarted, monitoring.DoseAdministered)
         seen = {"observation_code": "moaas", "score": 5, "note": NOTE}
         self.call("nurse", "POST", "monitoring", f"{path}/observations", seen, 201)
+
+    def _gate(self, session: str) -> set[str]:
+        """What stands against a dose now."""
+        gate = self.call("nurse", "GET", "monitoring", f"/v1/sessions/{session}/gate")
+        return {reason["code"] for reason in gate["reasons"] if reason["kind"] != "note"}
 
     def _vitals(self, session: str, systolic: float) -> None:
         at = rfc3339(self.clock.clinical_now())

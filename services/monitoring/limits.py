@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from shared.events.monitoring import Priority
-from shared.protocols import Protocol
+from shared.protocols import Protocol, Sourced
 
 Phase = Literal["baseline", "dosing", "recovery"]
 PHASES: tuple[Phase, ...] = ("baseline", "dosing", "recovery")
@@ -41,7 +41,7 @@ class Rule(Protocol):
         return self
 
 
-class LimitSet(Protocol):
+class LimitSet(Sourced):
     """protocols/limits/*.yaml; a session protocol names the version that it uses."""
 
     version: str

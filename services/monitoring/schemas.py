@@ -1,15 +1,22 @@
 """HTTP bodies of monitoring."""
 
+from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from services.monitoring.protocol import Kind
 from services.monitoring.vitals import SIGNS
 from shared.web.schemas import Body, Id, Instant, ShortText
 
 Score = Annotated[int, Field(ge=0, le=10)]
 Pressure = Annotated[float, Field(ge=0, le=400)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
+Milligrams = Annotated[float, Field(gt=0, le=1000)]
+Rate = Annotated[float, Field(ge=0, le=1000)]
+Expiry = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
+Medication = Literal["ketamine", "esketamine"]
+Route = Literal["iv", "im", "sublingual", "esketamine_nasal"]
 Code = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Note = Annotated[str, Field(min_length=1, max_length=4000)]
 DeviceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -58,36 +65,57 @@ class Staff(Body):
 
 
 class NewSession(Body):
-    """An unscheduled session: works without any event having arrived."""
+    """An unscheduled session: works without any event having arrived. A group has participants instead of a patient."""
 
-    patient_id: Id
+    kind: Kind = "dosing"
+    patient_id: Id | None = None
     plan_id: Id | None = None
-    route: Literal["iv", "im", "sublingual", "esketamine_nasal"] | None = None
+    location_id: Id | None = None
+    route: Route | None = None
+
+    @model_validator(mode="after")
+    def _of_a_patient_or_a_group(self) -> "NewSession":
+        if self.patient_id is None and self.kind != "group":
+            raise ValueError("a session of this kind needs patient_id")
+        if self.patient_id is None and self.plan_id is not None:
+            raise ValueError("a plan belongs to a participant")
+        return self
 
 
 class Readiness(Body):
+    """`escort_reachable`: was spoken to or answered; `medication_changes`: there are some that nobody has reviewed."""
+
     fasting: bool
     escort_named: bool
     well_today: bool
+    escort_reachable: bool | None = None
+    medication_changes: bool | None = None
+    pregnancy_test: Literal["negative", "positive", "not_applicable"] | None = None
 
 
-class CheckIn(Body):
+class CheckIn(Moment):
+    """`identity_confirmed` against the patient's own statement; `intention` of the session is kept encrypted."""
+
     identity_confirmed: Literal[True]
     display_label: Annotated[str, Field(min_length=1, max_length=4)]
     room: ShortText
     chair: ShortText
     responsible_staff: Annotated[list[Staff], Field(min_length=1, max_length=10)]
-    readiness: Readiness
+    readiness: Readiness | None = None
+    intention: Note | None = None
 
 
-class Assignment(Body):
+class Assignment(Moment):
     room: ShortText | None = None
     chair: ShortText | None = None
     responsible_staff: Annotated[list[Staff], Field(min_length=1, max_length=10)] | None = None
 
 
-class Baseline(Body):
-    """Pressures in mm[Hg], heart rate and respiratory rate per minute, SpO2 in %, weight in kg."""
+class Baseline(Moment):
+    """Pressures in mm[Hg], heart rate and respiratory rate per minute, SpO2 in %, weight in kg.
+
+    `moaas` and `cadss6` are what sedation and dissociation are compared with; `suicidal_ideation` answers the question.
+    """
 
     systolic: Pressure
     diastolic: Pressure
@@ -95,18 +123,31 @@ class Baseline(Body):
     spo2: Annotated[float, Field(ge=0, le=100)]
     respiratory_rate: Annotated[float, Field(ge=0, le=70)] | None = None
     weight_kg: Annotated[float, Field(ge=25, le=350)]
+    weighed_on: date | None = None
+    weight_basis: Literal["actual", "ideal"] = "actual"
+    moaas: Annotated[int, Field(ge=0, le=5)] | None = None
+    cadss6: Annotated[int, Field(ge=0, le=24)] | None = None
+    suicidal_ideation: bool | None = None
 
 
 class Dose(Moment):
-    medication: Literal["ketamine", "esketamine"]
-    amount_mg: Annotated[float, Field(gt=0, le=1000)]
+    """One dose, or one device; with `rate_mg_per_h` an infusion starts. `prescriber_on_site` is in the staff directory."""
+
+    medication: Medication
+    amount_mg: Milligrams
     lot: ShortText
-    expiry: Annotated[str, Field(pattern=r"^\d{4}-\d{2}$")]
+    expiry: Expiry
+    rate_mg_per_h: Rate | None = None
+    checked_by: ShortText | None = None
+    prescriber_on_site: ShortText | None = None
     override_reason: Code | None = None
 
 
 class Infusion(Moment):
-    rate_mg_per_h: Annotated[float, Field(ge=0, le=1000)] | None = None
+    """`given_mg`: how much had run in by then."""
+
+    rate_mg_per_h: Rate | None = None
+    given_mg: Annotated[float, Field(ge=0, le=1000)] | None = None
 
 
 class Abort(Moment):
@@ -254,8 +295,13 @@ class GateReason(Body):
 
 
 class GateShown(Body):
+    """`as_of` by source: when everything that it had told was known here; null when that was never so."""
+
     open: bool
     reasons: list[GateReason]
+    overridden: list[str] = Field(default_factory=list)
+    as_of: dict[str, Instant | None] = Field(default_factory=dict)
+    expires_at: Instant | None = None
 
 
 class Discharge(Body):
@@ -268,8 +314,11 @@ class Discharge(Body):
 class Session(Body):
     id: Id
     patient_id: Id
+    kind: Kind
+    group_id: Id | None = None
     appointment_id: Id | None = None
     plan_id: Id | None = None
+    location_id: Id | None = None
     sequence_no: int | None = None
     state: str
     aborted: bool

@@ -5,10 +5,14 @@ from datetime import datetime
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
+from shared.messaging.currency import SOURCES, as_of
+from shared.messaging.topics import BULK, INTAKE_ALARMS
 from shared.persistence.indexes import LISTED
 from shared.persistence.mongo import Document, Mongo, Reader
 
 SESSIONS, ENTRIES, ENGINES, VITALS, ALARMS, PLANS = "sessions", "entries", "engines", "vitals", "alarms", "plans"
+PROTOCOLS = "protocols"
+GROUPS, KNOWN = "groups", "known"
 
 INDEXES: dict[str, list[IndexModel]] = {
     SESSIONS: [
@@ -21,8 +25,19 @@ INDEXES: dict[str, list[IndexModel]] = {
             name="one_session_per_appointment",
         ),
         IndexModel([("clinic_id", ASCENDING), ("patient_id", ASCENDING), ("_id", DESCENDING)], name="of_patient"),
+        IndexModel(
+            [("clinic_id", ASCENDING), ("group_id", ASCENDING), ("_id", ASCENDING)],
+            partialFilterExpression={"group_id": {"$type": "string"}},
+            name="of_group",
+        ),
     ],
-    ENTRIES: [IndexModel([("clinic_id", ASCENDING), ("session_id", ASCENDING), ("_id", ASCENDING)], name="timeline")],
+    ENTRIES: [
+        IndexModel([("clinic_id", ASCENDING), ("session_id", ASCENDING), ("_id", ASCENDING)], name="timeline"),
+        IndexModel([("clinic_id", ASCENDING), ("kind", ASCENDING), ("occurred_at", ASCENDING)], name="of_kind"),
+    ],
+    GROUPS: [],
+    KNOWN: [IndexModel([("clinic_id", ASCENDING), ("patient_id", ASCENDING)], name="known_of_patient")],
+    SOURCES: [],
     ENGINES: [],
     VITALS: [
         IndexModel([("session_id", ASCENDING), ("device", ASCENDING), ("received_at", DESCENDING)], name="heard"),
@@ -38,7 +53,34 @@ INDEXES: dict[str, list[IndexModel]] = {
         *LISTED,
     ],
     PLANS: [],
+    PROTOCOLS: [
+        *LISTED,
+        IndexModel(
+            [("clinic_id", ASCENDING), ("subject", ASCENDING)],
+            unique=True,
+            partialFilterExpression={"state": "signed"},
+            name="one_in_effect",
+        ),
+        IndexModel([("clinic_id", ASCENDING), ("version_id", ASCENDING)], unique=True, name="version"),
+    ],
 }
+
+
+async def protocol_in_effect(reader: Reader, subject: str) -> Document | None:
+    """The clinic's own signed version for a route or kind."""
+    return await reader.collection(PROTOCOLS).find_one({"subject": subject, "state": "signed"})
+
+
+async def protocol_of_version(reader: Reader, version_id: str) -> Document | None:
+    return await reader.collection(PROTOCOLS).find_one({"version_id": version_id})
+
+
+_TOLD = {"intake": BULK["intake"], "intake_alarms": INTAKE_ALARMS, "scheduling": BULK["scheduling"]}
+
+
+async def projections_as_of(reader: Reader) -> dict[str, datetime | None]:
+    """By source, in real time: when everything that it had told was known here. None when that was never so."""
+    return await as_of(reader, _TOLD)
 
 
 async def sessions_with_engines(reader: Reader, ids: Sequence[str]) -> dict[str, tuple[Document, Document | None]]:

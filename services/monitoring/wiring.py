@@ -7,11 +7,12 @@ from pathlib import Path
 
 from services.monitoring.beats import Beats
 from services.monitoring.evaluator import Evaluator
-from services.monitoring.handlers import EVENT_HANDLERS
+from services.monitoring.handlers import ALARM_HANDLERS, EVENT_HANDLERS
 from services.monitoring.ingest import Ingest
 from services.monitoring.limits import LimitSet, Rule
+from services.monitoring.medicines import Medicines
 from services.monitoring.memory import Memory
-from services.monitoring.model import SessionProtocol
+from services.monitoring.protocol import DosingProtocol, HardBounds, SessionProtocol, model_of
 from services.monitoring.republish import REPUBLISH
 from services.monitoring.routes import router
 from services.monitoring.routes.edge import Edge
@@ -23,7 +24,7 @@ from shared.loops import Loop
 from shared.messaging.kafka import KafkaAddress, new_producer
 from shared.persistence.mongo import Mongo
 from shared.persistence.vault import KeyRing, Vault
-from shared.protocols import ProtocolError, load
+from shared.protocols import ProtocolError, load, read
 from shared.service import Service, Wiring
 
 PROTOCOLS = Path(__file__).parent / "protocols"
@@ -31,7 +32,8 @@ PROTOCOLS = Path(__file__).parent / "protocols"
 
 def protocols() -> dict[str, SessionProtocol]:
     """Every route's protocol by version. Raises ProtocolError for content that is not valid."""
-    found = [load(path, SessionProtocol) for path in sorted(PROTOCOLS.glob("*.yaml"))]
+    paths = sorted(PROTOCOLS.glob("*.yaml"))
+    found = [load(path, model_of(read(path.read_text(), path.name)[0])) for path in paths]
     return {protocol.version: protocol for protocol in found}
 
 
@@ -41,12 +43,21 @@ def rules() -> dict[str, Sequence[Rule]]:
     return {limit_set.version: limit_set.rules for limit_set in found}
 
 
+def medicines() -> dict[str, Medicines]:
+    """Every set of medicines that stand against a dose, by version. Raises ProtocolError."""
+    found = [load(path, Medicines) for path in sorted((PROTOCOLS / "medicines").glob("*.yaml"))]
+    return {content.version: content for content in found}
+
+
 def make_deps(ring: KeyRing) -> Deps:
-    """Raises ProtocolError, also for a protocol that names limits which do not exist."""
-    deps = Deps(vault=Vault(ring), protocols=protocols(), rules=rules())
+    """Raises ProtocolError, also for a protocol that names limits or medicines which do not exist."""
+    bounds = load(PROTOCOLS / "bounds" / "hard.yaml", HardBounds)
+    deps = Deps(Vault(ring), protocols(), rules(), hard_bounds=bounds, medicines=medicines())
     for protocol in deps.protocols.values():
         if protocol.limits not in deps.rules:
             raise ProtocolError(f"{protocol.version}: limits: there is no {protocol.limits}")
+        if isinstance(protocol, DosingProtocol) and protocol.medicines not in deps.medicines:
+            raise ProtocolError(f"{protocol.version}: medicines: there is no {protocol.medicines}")
     return deps
 
 
@@ -63,9 +74,11 @@ def wire(settings: MonitoringSettings, mongo: Mongo, ring: KeyRing) -> Wiring:
         routers=[router],
         indexes=INDEXES,
         event_handlers=EVENT_HANDLERS,
+        alarm_handlers=ALARM_HANDLERS,
         background={"ticks": Loop.of(evaluator)},
         everywhere={"memory": Loop.of(memory), "beats": Loop.of(beats)},
         serves_without_store=True,
+        knows_age=True,
         republish=REPUBLISH,
     )
 

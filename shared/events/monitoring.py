@@ -45,6 +45,8 @@ class SessionCheckedIn(_MonitoringEvent):
     room: str
     chair: str
     responsible_staff: list[StaffRef]
+    kind: str | None = None
+    protocol_version: str | None = None
 
 
 class SessionStarted(_MonitoringEvent):
@@ -65,6 +67,7 @@ class DoseAdministered(_MonitoringEvent):
     lot: str
     expiry: str
     at: datetime
+    device_no: int | None = None
 
 
 class VitalsAbnormal(_AlarmEvent):

@@ -2,8 +2,11 @@
 
 from fastapi import APIRouter
 
-from services.monitoring.routes import alarms, entries, sessions, vitals
+from services.monitoring.routes import alarms, entries, participants, protocols, sessions, substances, vitals
 
 router = APIRouter()
-for part in (sessions, entries, vitals, alarms):
+router.include_router(protocols.router)
+for part in (sessions, entries, substances, vitals, alarms):
     router.include_router(part.router)
+    router.include_router(participants.below_the_group(part.router.routes))
+router.include_router(participants.router)

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from fastapi import Depends, Response
 
-from services.monitoring import schemas
+from services.monitoring import model, schemas
+from services.monitoring import schemas_session as bodies
 from services.monitoring.ingest import Ingest
 from services.monitoring.memory import Memory
 from services.monitoring.usecases.deps import Deps
@@ -18,6 +19,7 @@ SESSION = "/v1/sessions/{session_id}"
 Staff = Annotated[Call, Depends(admit(*STAFF))]
 Clinical = Annotated[Call, Depends(admit(*CLINICAL))]
 Prescribing = Annotated[Call, Depends(admit(Role.NURSE, Role.PRESCRIBER, Role.MEDICAL_DIRECTOR))]
+Overriding = Annotated[Call, Depends(admit(Role.PRESCRIBER, Role.MEDICAL_DIRECTOR))]
 Measuring = Annotated[Call, Depends(admit(*CLINICAL, Role.DEVICE))]
 
 
@@ -40,9 +42,17 @@ def deps(call: Call) -> Deps:
 
 
 def show_session(row: Document) -> schemas.Session:
-    names = set(schemas.Session.model_fields) - {"id", "doses"}
-    doses = [{name: dose[name] for name in ("medication", "amount_mg", "mg_per_kg", "at")} for dose in row["doses"]]
-    return schemas.Session(id=row["_id"], doses=doses, **{name: row[name] for name in names})
+    names = set(schemas.Session.model_fields) - {"id", "doses", "kind"}
+    shown = ("medication", "amount_mg", "mg_per_kg", "device_no", "at")
+    doses = [{name: dose[name] for name in shown if dose.get(name) is not None} for dose in row["doses"]]
+    given = {name: row.get(name) for name in names}
+    return schemas.Session(id=row["_id"], kind=model.kind_of(row), doses=doses, **given)
+
+
+def show_group(row: Document, members: list[Document]) -> bodies.Group:
+    shown = [bodies.Participant(participant_id=member["_id"], state=member["state"]) for member in members]
+    given = {name: row[name] for name in ("kind", "location_id", "version")}
+    return bodies.Group(id=row["_id"], participants=shown, **given)
 
 
 def show_alarm(row: Document) -> schemas.Alarm:

@@ -35,7 +35,7 @@ async def discharge(unit: UnitOfWork, deps: Deps, session_id: str, body: schemas
     session, now = await load(unit, session_id, "discharge"), unit.clock.clinical_now()
     after = model.move(session, "discharge", now, ended_at=now)
     found = await _findings(unit, session, body)
-    checked = criteria(deps.protocol(session).discharge, found)
+    checked = criteria(deps.dosing(session).discharge, found)
     unmet = [item.criterion for item in checked if not item.met]
     if unmet:
         reasons = [{"code": name, "detail": f"The criterion {name} is not met."} for name in unmet]
@@ -124,12 +124,12 @@ async def complete(unit: UnitOfWork, session_id: str) -> Document:
     """Raises NotFound, Conflict."""
     session, now = await load(unit, session_id, "complete"), unit.clock.clinical_now()
     after = model.move(session, "complete", now)
-    await unit.collection(SESSIONS).replace_versioned(after)
+    await _save(unit, session, after)
     of_session = {"session_id": session_id}
-    started = session["started_at"] or session["ended_at"]
+    started = session["started_at"] or after["ended_at"]
     event = SessionCompleted(
         session_id=session_id,
-        duration_min=max(int((session["ended_at"] - started).total_seconds() // 60), 0),
+        duration_min=max(int((after["ended_at"] - started).total_seconds() // 60), 0),
         dose_total_mg=sum(dose["amount_mg"] for dose in session["doses"]),
         alarm_count=await unit.collection(ALARMS).count(of_session),
         adverse_event_count=await unit.collection(ENTRIES).count({**of_session, "kind": "adverse_event"}),

@@ -17,6 +17,7 @@ from tests.support.eventually import eventually
 
 NOBODYS = {
     *("/v1/clinic", "/v1/clinic/locations", "/v1/clinic/services", "/v1/on-call", "/v1/staff", "/v1/staff/{staff_id}"),
+    *("/v1/protocols", "/v1/protocols/{protocol_id}", "/v1/protocols/{protocol_id}/diff"),
     *("/v1/resources", "/v1/resources/{resource_id}", "/v1/holds/{hold_id}", "/v1/availability"),
 }
 BY_LINK = "/v1/links/{token}"  # without a token of the issuer
