@@ -79,8 +79,9 @@ async def a_life(desk: Desk) -> dict[str, str]:
     appointment = desk.ask("front_desk", "POST", "scheduling", "/v1/appointments", visit | times)["id"]
     session = desk.ask("nurse", "POST", "monitoring", "/v1/sessions", {"patient_id": patient})["id"]
     path = f"/v1/sessions/{session}"
-    for verb, body in (("check-in", ARRIVAL), ("baseline", BASE), ("dose", DOSE)):
+    for verb, body in (("check-in", ARRIVAL), ("baseline", BASE)):
         desk.ask("nurse", "POST", "monitoring", f"{path}/{verb}", body)
+    desk.ask("prescriber", "POST", "monitoring", f"{path}/dose", DOSE | {"override_reason": "alone"})
     collapse = {"sign": "8480-6", "value": 35, "unit": "mm[Hg]", "taken_at": "2026-01-01T00:00:00Z", "device": "m"}
     desk.ask("device", "POST", "monitoring", f"{path}/vitals", {"readings": [collapse]})
     escalation = await desk.first(f"/v1/escalations?session_id={session}")
