@@ -1,6 +1,7 @@
 """Controlled substances: waste with a witness, and the log of a day."""
 
 from datetime import date
+from zoneinfo import ZoneInfo
 
 from services.monitoring import schemas_session as bodies
 from services.monitoring import substances
@@ -34,10 +35,12 @@ def _invalid(text: str, code: str) -> Invalid:
     return Invalid(errors=[FieldError("/witness", text, code)])
 
 
-async def log_of(unit: UnitOfWork, day: date) -> str:
+async def log_of(unit: UnitOfWork, day: date | None) -> str:
     """The clinic's doses and waste of a day in its own time zone, as CSV; audited."""
     clinic = await projections.clinic(unit)
-    since, until = substances.day_of(day, clinic["time_zone"] if clinic else UNKNOWN_ZONE)
+    zone = clinic["time_zone"] if clinic else UNKNOWN_ZONE
+    day = day or unit.clock.clinical_now().astimezone(ZoneInfo(zone)).date()
+    since, until = substances.day_of(day, zone)
     query = {"kind": {"$in": list(substances.KINDS)}, "occurred_at": {"$gte": since, "$lt": until}}
     entries = await unit.collection(ENTRIES).find(query)
     ids = sorted({entry["session_id"] for entry in entries})

@@ -40,7 +40,7 @@ class Desk:
         bearer = {"Authorization": f"Bearer {self.stack.token(role, subject or role)}"}
         answer = self.client.request(method, self.stack.url(service) + path, json=body, headers=bearer | headers)
         assert answer.is_success, (method, path, answer.text)
-        return answer.json() if answer.content else None
+        return answer.json() if answer.headers.get("content-type") == "application/json" else None
 
     async def first(self, path: str, service: str = "notifications") -> str:
         """The id of the first row of a list, as soon as there is one."""
@@ -88,7 +88,14 @@ async def a_life(desk: Desk) -> dict[str, str]:
     task = await desk.first(f"/v1/tasks?subject=patient/{patient}")
     message = await desk.first(f"/v1/messages?subject_id={inquiry}")
     ids = {"inquiry": inquiry, "patient": patient, "plan": plan, "consent": consent, "appointment": appointment}
-    ids |= {"session": session, "escalation": escalation, "task": task, "message": message, "staff": "nurse-1"}
+    ids |= {
+        "session": session,
+        "group": session,
+        "escalation": escalation,
+        "task": task,
+        "message": message,
+        "staff": "nurse-1",
+    }
     return {f"{name}_id": identifier for name, identifier in ids.items()}
 
 
