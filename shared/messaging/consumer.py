@@ -102,7 +102,7 @@ class Consumer:
 
     async def read_to_the_end(self) -> list[TopicPartition]:
         """The assigned partitions of which everything was handled that the broker holds now; none while it is away."""
-        consumer, lanes = self._consumer, dict(self._lanes)
+        consumer, lanes = self.connection, dict(self._lanes)
         if consumer is None or not lanes:
             return []
         try:
