@@ -25,7 +25,8 @@ class Clinic:
 
     def __init__(self, stack: Stack) -> None:
         self.stack, self.client = stack, httpx.Client(timeout=10)
-        self.patient = self.ask("front_desk", "POST", "intake", "/v1/patients", {"birth_year": 1984})["id"]
+        person = {"birth_year": 1984, "contact": {"name": "G", "email": f"{uuid4().hex}@example.org"}}
+        self.patient = self.ask("front_desk", "POST", "intake", "/v1/patients", person)["id"]
         opened = {"patient_id": self.patient, "route": "esketamine_nasal"}
         self.session = self.ask("nurse", "POST", "monitoring", "/v1/sessions", opened)["id"]
 

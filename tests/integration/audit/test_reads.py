@@ -12,7 +12,7 @@ from pymongo import MongoClient
 from deploy.local.stack import Stack
 from docs.generate import DOCS
 from shared.messaging.topics import SERVICES
-from tests.integration.monitoring.test_nurse import ARRIVAL, BASE, DOSE
+from tests.integration.monitoring.test_nurse import ARRIVAL, BASE
 from tests.support.eventually import eventually
 
 NOBODYS = {
@@ -81,7 +81,6 @@ async def a_life(desk: Desk) -> dict[str, str]:
     path = f"/v1/sessions/{session}"
     for verb, body in (("check-in", ARRIVAL), ("baseline", BASE)):
         desk.ask("nurse", "POST", "monitoring", f"{path}/{verb}", body)
-    desk.ask("prescriber", "POST", "monitoring", f"{path}/dose", DOSE | {"override_reason": "alone"})
     collapse = {"sign": "8480-6", "value": 35, "unit": "mm[Hg]", "taken_at": "2026-01-01T00:00:00Z", "device": "m"}
     desk.ask("device", "POST", "monitoring", f"{path}/vitals", {"readings": [collapse]})
     escalation = await desk.first(f"/v1/escalations?session_id={session}")
