@@ -27,7 +27,7 @@ from shared.messaging.kafka import KafkaAddress, new_consumer, new_producer
 from shared.messaging.provision import Copies, TopicWatch
 from shared.messaging.redrive import LOOK_AGAIN_SECONDS, Redrive
 from shared.messaging.relay import LEASE_SECONDS, Relay
-from shared.messaging.republish import Republish
+from shared.messaging.republish import Rekeyed, Republish
 from shared.messaging.topics import group_for, topics_of
 from shared.messaging.trouble import TroubleWatch
 from shared.messaging.wake import OutboxWatch
@@ -78,6 +78,7 @@ class Wiring:
     serves_without_store: bool = False
     knows_age: bool = False
     republish: Mapping[str, Republish] = field(default_factory=dict)
+    under_transport_key: Mapping[str, Rekeyed] = field(default_factory=dict)
     shapes: Shapes = field(default_factory=Shapes)
     migrations: Sequence[Migration] = ()
 

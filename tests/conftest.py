@@ -1,14 +1,16 @@
 """One real stack per run, started when the first test asks for it."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from deploy.local.stack import Stack
-from shared.clock import SystemClock
+from shared.clock import Clock, SystemClock
 from shared.persistence.indexes import PLUMBING_INDEXES
 from shared.persistence.mongo import Mongo
+from tests.support.concerns import Concerns
 from tests.support.stacks import fresh_stack
 
 
@@ -16,6 +18,20 @@ from tests.support.stacks import fresh_stack
 def stack() -> Iterator[Stack]:
     with fresh_stack() as running:
         yield running
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _every_write_states_its_concern() -> Iterator[None]:
+    """Of the services' own code, in this process and (see `fresh_stack`) in those of the stack; the tests' clients may differ."""
+    concerns, made = Concerns(), Mongo.__init__
+
+    def listened(self: Mongo, uri: str, database: str, clock: Clock, *, listeners: Sequence[Any] = ()) -> None:
+        made(self, uri, database, clock, listeners=[*listeners, concerns])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Mongo, "__init__", listened)
+        yield
+    assert not concerns.bad, f"writes that may be lost: {sorted(set(concerns.bad))}"
 
 
 @pytest.fixture

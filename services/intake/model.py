@@ -53,6 +53,16 @@ def erase(inquiry: Document, now: datetime) -> Document:
     return changed(inquiry, now, state="erased", contact=None)
 
 
+def held(patient: Document) -> bool:
+    return patient.get("legal_hold") is not None
+
+
+def lift_hold(patient: Document, now: datetime) -> Document:
+    if not held(patient):
+        raise Conflict(reasons=[{"code": "not_held", "detail": "No legal hold runs for this patient."}])
+    return changed(patient, now, legal_hold=None)
+
+
 PLAN_MOVES: Mapping[str, Mapping[str, str]] = {
     "activate": {"draft": "active"},
     "revise": {"draft": "draft", "active": "active", "paused": "paused"},

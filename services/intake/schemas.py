@@ -90,6 +90,7 @@ class Patient(Body):
     birth_year: int
     time_zone: str
     contact: Contact | None = None
+    legal_hold: bool = False
     version: int
 
 
@@ -141,7 +142,7 @@ class Erasure(Body):
 
 
 class PatientErasure(Erasure):
-    """`contact`: name and addresses, always possible; `all`: the whole person, once retention has passed."""
+    """`contact`: name and addresses, always possible; `all`: the whole person, once retention has passed and no hold runs."""
 
     scope: Literal["contact", "all"] = "contact"
 

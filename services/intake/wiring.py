@@ -8,6 +8,7 @@ from services.intake.republish import REPUBLISH
 from services.intake.routes import router
 from services.intake.settings import IntakeSettings
 from services.intake.store import INDEXES
+from services.intake.usecases import rekeying
 from services.intake.usecases.deps import Deps
 from shared.persistence.mongo import Mongo
 from shared.persistence.vault import KeyRing, TransportCipher, Vault
@@ -33,6 +34,7 @@ def wire(settings: IntakeSettings, _mongo: Mongo, ring: KeyRing) -> Wiring:
         event_handlers=EVENT_HANDLERS,
         timer_handlers=TIMER_HANDLERS,
         republish=REPUBLISH,
+        under_transport_key=rekeying.kinds(deps),
     )
 
 

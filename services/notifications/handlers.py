@@ -14,6 +14,8 @@ from shared.persistence.erased import mark_erased
 from shared.persistence.mongo import Document
 from shared.persistence.timers import TimerContext, TimerHandler
 
+_SESSION_OVER = frozenset({"discharged", "left", "completed", "aborted", "voided"})
+
 # Contacts
 
 
@@ -81,6 +83,15 @@ async def on_cancelled(context: EventContext, event: scheduling.AppointmentCance
     return await _on_appointment(context, event, "appointment_cancelled", "CANCEL")
 
 
+async def on_appointment_state(context: EventContext, event: scheduling.AppointmentState) -> Outcome:
+    """Republished: known again, and nobody is told."""
+    off = event.state in ("cancelled", "no_show")
+    fields = {"start": event.start, "end": event.end, "time_zone": event.time_zone, "cancelled": off}
+    version = context.envelope.sequence
+    known = await directory.know_appointment(context.unit, event.appointment_id, version, fields)
+    return Done() if known else Skip("older")
+
+
 async def on_reminder(context: EventContext, event: scheduling.ReminderDue) -> Outcome:
     """Never for an appointment that has begun, was cancelled, or is at another time by now."""
     known = await directory.appointment(context.unit, event.appointment_id)
@@ -120,6 +131,16 @@ async def on_staff_changed(context: EventContext, event: scheduling.StaffChanged
 
 
 async def on_assigned(context: EventContext, event: monitoring.SessionCheckedIn) -> Outcome:
+    staff = [person.model_dump() for person in event.responsible_staff]
+    version = context.envelope.sequence
+    known = await directory.know_session(context.unit, event.session_id, event.room, event.chair, staff, version)
+    return Done() if known else Skip("older")
+
+
+async def on_session_state(context: EventContext, event: monitoring.SessionState) -> Outcome:
+    """Republished: the place of a session that is going on; one that has ended has none."""
+    if event.room is None or event.chair is None or event.state in _SESSION_OVER:
+        return Skip("no_place")
     staff = [person.model_dump() for person in event.responsible_staff]
     version = context.envelope.sequence
     known = await directory.know_session(context.unit, event.session_id, event.room, event.chair, staff, version)
@@ -276,12 +297,15 @@ EVENT_HANDLERS: Handlers = {
     scheduling.AppointmentBooked: on_booked,
     scheduling.AppointmentRescheduled: on_rescheduled,
     scheduling.AppointmentCancelled: on_cancelled,
+    scheduling.AppointmentState: on_appointment_state,
     scheduling.ReminderDue: on_reminder,
     scheduling.CourseHeld: on_course_held,
     scheduling.StaffChanged: on_staff_changed,
+    scheduling.StaffState: on_staff_changed,
     scheduling.ServiceTroubleRaised: on_trouble,
     monitoring.SessionCheckedIn: on_assigned,
     monitoring.SessionReassigned: on_assigned,
+    monitoring.SessionState: on_session_state,
     monitoring.PatientDischarged: on_discharged,
     monitoring.SessionCompleted: on_completed,
     monitoring.ServiceTroubleRaised: on_trouble,

@@ -19,6 +19,7 @@ from shared.messaging.deadletters import UNKNOWN_TYPE
 from shared.messaging.handling import BATCH_RECORDS, Pipeline
 from shared.messaging.kafka import stop_bounded
 from shared.messaging.outcomes import Outcome, Reject, Retry, Skip
+from shared.messaging.progress import LOOK_SECONDS, Progress, StandsStill
 from shared.messaging.record import Record
 
 log = logging.getLogger(__name__)
@@ -135,7 +136,7 @@ class Consumer:
                     await consumer.start()
                 consumer.subscribe(self._topics, listener=_Listener(self, consumer))
                 await self._consume(consumer)
-            except (KafkaError, TimeoutError, OSError) as error:
+            except (KafkaError, TimeoutError, OSError, StandsStill) as error:
                 log.warning("consumer.lost", extra={"group": self.group, "error": type(error).__name__})
                 await _pause(stop, 1.0)
             finally:
@@ -143,14 +144,18 @@ class Consumer:
 
     async def _consume(self, consumer: AIOKafkaConsumer) -> None:
         committing = asyncio.create_task(self._commit_often(consumer))
+        looking = asyncio.create_task(self._look_often(consumer))
         try:
             while not self._stop.is_set() and not self.blown:
                 self.last_attempt = self._clock.monotonic()
+                if looking.done():
+                    looking.result()
                 for place, rows in (await consumer.getmany(timeout_ms=POLL_MS)).items():
                     self._take(consumer, place, rows)
         finally:
             committing.cancel()
-            await asyncio.gather(committing, return_exceptions=True)
+            looking.cancel()
+            await asyncio.gather(committing, looking, return_exceptions=True)
 
     def _take(self, consumer: AIOKafkaConsumer, place: TopicPartition, rows: list[ConsumerRecord]) -> None:
         lane = self._lanes.get(place)
@@ -220,6 +225,12 @@ class Consumer:
         while True:
             await asyncio.sleep(COMMIT_SECONDS)
             await self._commit(consumer, list(self._lanes))
+
+    async def _look_often(self, consumer: AIOKafkaConsumer) -> None:
+        progress = Progress(consumer)
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            await progress.look([place for place, lane in self._lanes.items() if not lane.queue])
 
     async def _commit(self, consumer: AIOKafkaConsumer, places: Iterable[TopicPartition]) -> None:
         """What is finished. A failure costs a repetition, which the inbox drops (pitfalls 2.3, 8)."""

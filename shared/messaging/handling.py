@@ -12,6 +12,7 @@ from shared.events.registry import REGISTRY
 from shared.messaging.deadletters import keep
 from shared.messaging.outcomes import Outcome, Reject, Retry, Skip
 from shared.messaging.record import Record
+from shared.messaging.topics import topic_for
 from shared.persistence.erased import erased_among
 from shared.persistence.mongo import Mongo, StoreFault, UnitOfWork
 from shared.persistence.scope import Scope, system_scope
@@ -141,6 +142,8 @@ class Pipeline:
             handler = self._handlers.get(event_class)
             if handler is None:
                 return None
+            if value is None and not topic_for(event_class).compacted:
+                return Reject("data_missing")
             return _Work(record, envelope, None if value is None else event_class.read(value), handler)
         except BadRecord as error:
             return Reject(error.code)

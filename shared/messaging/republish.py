@@ -1,7 +1,11 @@
-"""State events: the present state of aggregates, sent again on the bulk lane so that a projection can be rebuilt."""
+"""State events: the present state of aggregates, sent again on the bulk lane so that a projection can be rebuilt.
 
-from collections.abc import Callable
+And the records of a restricted topic, sent again under a new transport key so that the old one can be destroyed.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from shared.events.envelope import Event
 from shared.messaging.outbox import LAST_ORDINAL, emit
@@ -18,6 +22,22 @@ class Republish:
     collection: str
     event: Callable[[Document], Event]
     aggregate: Callable[[Document], str]
+
+
+@dataclass(frozen=True)
+class Rekeyed:
+    """Documents whose record lies on a restricted topic; `transport_kid` of each names the key that it is under.
+
+    `live` finds those that have one, `kid` is the key that they are to be under, `again` writes the record once more.
+    """
+
+    collection: str
+    live: Mapping[str, Any]
+    kid: str
+    again: Callable[[UnitOfWork, Document], Awaitable[None]]
+
+    def stale(self, after: str = "") -> Document:
+        return {**self.live, "transport_kid": {"$ne": self.kid}, "_id": {"$gt": after}}
 
 
 def _query(clinic_id: str | None) -> Document:
@@ -43,3 +63,20 @@ async def republish_after(mongo: Mongo, kind: Republish, clinic_id: str | None, 
         return [row["_id"] for row in rows]
 
     return await mongo.run(system_scope("-", "republish"), work)
+
+
+async def rekey_after(mongo: Mongo, kind: Rekeyed, after: str) -> list[str]:
+    """One transaction: the next 500 stale documents behind the id `after`; returns their ids, none at the end.
+
+    May be stopped and begun again at any time. Each document is written to, so that an erasure at the same moment
+    collides with it: no record leaves behind its tombstone.
+    """
+
+    async def work(unit: UnitOfWork) -> list[str]:
+        rows = await unit.plumbing(kind.collection).find(kind.stale(after), limit=BATCH)
+        for row in rows:
+            await kind.again(unit.under(system_scope(row["clinic_id"], "rotate-keys")), row)
+            await unit.plumbing(kind.collection).update({"_id": row["_id"]}, {"$set": {"transport_kid": kind.kid}})
+        return [row["_id"] for row in rows]
+
+    return await mongo.run(system_scope("-", "rotate-keys"), work)

@@ -42,6 +42,11 @@ class TransportCipher:
     def __init__(self, ring: KeyRing) -> None:
         self._ring = ring
 
+    @property
+    def current(self) -> str:
+        """The id of the key that encrypts."""
+        return self._ring.current
+
     def encrypt(self, subject_id: str, data: Json) -> bytes:
         kid, sealed = self._ring.seal(json.dumps(data).encode(), subject_id)
         return kid.encode() + b":" + sealed

@@ -10,8 +10,17 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from shared.errors import Conflict, FieldError, Invalid, StillwaterError, TooManyRequests, Unavailable
+from shared.errors import (
+    Conflict,
+    FieldError,
+    Invalid,
+    StillwaterError,
+    TooManyRequests,
+    Unavailable,
+    UnsupportedMedia,
+)
 from shared.persistence.mongo import DuplicateKey, StoreFault
+from shared.web.bodies import FORM, media_type
 from shared.web.nurse import NEVER, NURSE
 from shared.web.paths import Methods
 
@@ -113,9 +122,11 @@ def install(app: FastAPI, methods: Methods) -> None:
     async def store(request: Request, _: Exception) -> Response:
         return await ours(request, Unavailable())
 
-    async def invalid(_: Request, error: Exception) -> Response:
+    async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
-        return problem_response(_invalid(error))
+        faults = {fault["loc"][0] for fault in error.errors() if fault["loc"]}
+        unread = "body" in faults and media_type(request.headers.get("content-type", "").encode()) == FORM
+        return problem_response(UnsupportedMedia() if unread else _invalid(error))
 
     async def plain(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class

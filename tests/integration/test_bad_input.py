@@ -128,6 +128,9 @@ def test_a_huge_body_in_chunks_is_cut(http: httpx.Client) -> None:
     [
         ({"Content-Type": "text/xml"}, 415),
         ({"Content-Type": "application/jsonp"}, 415),
+        ({"Content-Type": "text/plain"}, 415),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
+        ({"Content-Type": "Application/X-WWW-Form-Urlencoded; charset=utf-8"}, 415),
         ({"Content-Type": "multipart/form-data; boundary=x"}, 415),
         (JSON | {"Content-Encoding": "gzip"}, 415),
         (JSON | {"Idempotency-Key": MARKER * 40}, 400),

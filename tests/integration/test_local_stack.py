@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from aiokafka import AIOKafkaProducer
 from pymongo import MongoClient
@@ -85,6 +86,24 @@ def test_up_keeps_what_is_right_and_starts_the_rest_anew(bare: Stack) -> None:
     roles = {f"{name}-{role}" for name in SERVICES for role in ("api", "worker")}
     assert set(third) == {"mongod", "kafka", "companions", *roles}
     assert (third["mongod"], third["kafka"]) == (first["mongod"], first["kafka"])
+
+
+def test_stores_that_the_environment_names_are_used_as_they_are(
+    bare: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare.start_stores()
+    there = pids(bare)
+    guest = Stack(tmp_path / "guest", random_ports=True)
+    with monkeypatch.context() as context:
+        context.setenv("MONGODB_URI", bare.mongodb_uri)
+        context.setenv("KAFKA_BOOTSTRAP_SERVERS", bare.kafka)
+        try:
+            guest.up()
+            assert set(pids(guest)) == {"companions", *SERVICES}
+            assert all(json.loads(httpx.get(f"{guest.health_url(name)}/readyz").text) for name in SERVICES)
+        finally:
+            guest.down()
+    assert pids(bare) == there
 
 
 @pytest.mark.parametrize("fault", ["settings", "port", "interrupt"])

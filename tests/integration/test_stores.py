@@ -9,7 +9,6 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
-from pymongo.monitoring import CommandListener
 
 from deploy.local.stack import Stack
 from shared.clock import SystemClock
@@ -20,34 +19,10 @@ from shared.persistence.indexes import PLUMBING_INDEXES
 from shared.persistence.mongo import Mongo, UnitOfWork
 from shared.persistence.scope import system_scope
 from shared.persistence.vault import Erased, KeyRing, Vault
+from tests.support.concerns import Concerns
 
 ONE, TWO = system_scope("clinic-1", "test"), system_scope("clinic-2", "test")
 RING = KeyRing("k1:" + "A" * 43 + "=")
-
-
-class Concerns(CommandListener):
-    """Collects every write and commit that does not state w:majority, j:true."""
-
-    def __init__(self) -> None:
-        self.bad: list[str] = []
-        self.seen = 0
-
-    def started(self, event: Any) -> None:
-        if event.command_name == "commitTransaction":
-            self.seen += 1
-            if event.command.get("writeConcern") != {"w": "majority", "j": True}:
-                self.bad.append(event.command_name)
-        elif event.command_name in {"insert", "update", "delete", "findAndModify"}:
-            self.seen += 1
-            first = event.command.get("startTransaction")
-            if first and event.command.get("readConcern", {}).get("level") != "snapshot":
-                self.bad.append(event.command_name)
-            if "autocommit" not in event.command and event.command.get("writeConcern") != {"w": "majority", "j": True}:
-                self.bad.append(event.command_name)
-
-    def succeeded(self, event: Any) -> None: ...
-
-    def failed(self, event: Any) -> None: ...
 
 
 async def test_every_write_states_its_concern(stack: Stack) -> None:

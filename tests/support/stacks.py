@@ -8,14 +8,27 @@ from typing import TypeVar
 
 from deploy.local import processes
 from deploy.local.stack import Stack
+from tests.support.concerns import found_in, inside
 
 S = TypeVar("S", bound=Stack)
 
 
 @contextmanager
 def fresh_stack(replicas: int = 0) -> Iterator[Stack]:
-    with temporary(lambda home: Stack(home, random_ports=True), replicas) as stack:
-        yield stack
+    """Whatever its services write states its concern; looked at when they have ended."""
+    with tempfile.TemporaryDirectory(prefix="stillwater-concerns-") as folder:
+        heard = Path(folder)
+
+        def make(home: Path) -> Stack:
+            stack = Stack(home, random_ports=True)
+            stack.overrides |= inside(heard)
+            return stack
+
+        with temporary(make, replicas) as stack:
+            yield stack
+        seen, bad = found_in(heard)
+        assert not bad, f"writes of the services that may be lost: {bad}"
+        assert seen > 0, "nothing was heard of the services: this proves nothing"
 
 
 @contextmanager

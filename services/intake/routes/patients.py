@@ -5,7 +5,7 @@ from fastapi import APIRouter, Response
 from services.intake import schemas
 from services.intake.routes.edge import PATIENT, Director, Staff, StaffOrSelf, change, itself, read_of_patient, shown
 from services.intake.store import PATIENTS
-from services.intake.usecases import erasing, patients
+from services.intake.usecases import erasing, holding, patients
 from shared.persistence.audit import audit
 from shared.persistence.mongo import Document, UnitOfWork
 from shared.web.call import Listed, Listing, Reply
@@ -17,7 +17,8 @@ LISTED = Listed(schemas.Patient, "inquiry_id", "time_zone")
 
 
 def show_patient(row: Document, contact: Document | None = None) -> schemas.Patient:
-    return shown(schemas.Patient, row, id=row["_id"], contact=contact)
+    held = row.get("legal_hold") is not None
+    return shown(schemas.Patient, row, id=row["_id"], contact=contact, legal_hold=held)
 
 
 @router.post("/v1/patients", status_code=201, response_model=schemas.Patient, responses=problems())
@@ -75,5 +76,16 @@ async def change_contact(patient_id: Id, body: schemas.Contact, call: StaffOrSel
 
 @router.post(f"{PATIENT}/erase", response_model=schemas.Patient, responses=problems(404, 409))
 async def erase_patient(patient_id: Id, body: schemas.PatientErasure, call: Director) -> Response:
-    """Contact data at once; clinical records only when their retention has passed (409 with `earliest_at`)."""
+    """Contact data at once; clinical records only when their retention has passed (409 with `earliest_at`) and no hold runs."""
     return await change(call, lambda unit: erasing.erase_patient(unit, call.deps, patient_id, body), show_patient)
+
+
+@router.post(f"{PATIENT}/legal-hold", response_model=schemas.Patient, responses=problems(404))
+async def hold_patient(patient_id: Id, body: schemas.Reason, call: Director) -> Response:
+    """Clinical records stay, whatever their retention says, until the hold is lifted."""
+    return await change(call, lambda unit: holding.hold(unit, patient_id, body.reason_code), show_patient)
+
+
+@router.post(f"{PATIENT}/legal-hold/lift", response_model=schemas.Patient, responses=problems(404, 409))
+async def lift_hold(patient_id: Id, body: schemas.Reason, call: Director) -> Response:
+    return await change(call, lambda unit: holding.lift(unit, patient_id, body.reason_code), show_patient)

@@ -20,8 +20,13 @@ class Deps:
     publishable_keys: dict[str, str]
 
 
-def publish_contact(unit: UnitOfWork, deps: Deps, subject_id: str, version: int, contact: Document) -> None:
-    """On the restricted topic, encrypted with the transport key; the highest version of a subject wins."""
+def publish_contact(
+    unit: UnitOfWork, deps: Deps, subject_id: str, version: int, contact: Document, *, ordinal: int | None = None
+) -> None:
+    """On the restricted topic, encrypted with the transport key; the highest version of a subject wins.
+
+    The subject's document says in `transport_kid` which key that was.
+    """
     sealed = b64encode(deps.transport.encrypt(subject_id, contact)).decode()
     record = ContactRecord(subject_id=subject_id, version=version, sealed=sealed, at=unit.clock.system_now())
-    emit(unit, record, aggregate=f"contact/{subject_id}", version=version, key=subject_id)
+    emit(unit, record, aggregate=f"contact/{subject_id}", version=version, key=subject_id, ordinal=ordinal)

@@ -31,13 +31,13 @@ async def erase_inquiry(unit: UnitOfWork, deps: Deps, inquiry_id: str, reason_co
 
 
 async def erase_patient(unit: UnitOfWork, deps: Deps, patient_id: str, body: schemas.PatientErasure) -> Document:
-    """Contact data can always go; clinical records only when their retention has passed.
+    """Contact data can always go; clinical records only when their retention has passed and no legal hold runs.
 
     Raises NotFound, Conflict with `earliest_at`.
     """
     patient = await unit.collection(PATIENTS).get(patient_id)
     if body.scope == "all":
-        await _need_retention_over(unit, patient)
+        await _need_nothing_keeps(unit, patient)
     after = model.changed(patient, unit.clock.clinical_now(), contact=None)
     await unit.collection(PATIENTS).replace_versioned(after)
     await _forget(unit, deps, patient_id, after["version"])
@@ -49,17 +49,30 @@ async def erase_patient(unit: UnitOfWork, deps: Deps, patient_id: str, body: sch
     return after
 
 
-async def _need_retention_over(unit: UnitOfWork, patient: Document) -> None:
+async def _need_nothing_keeps(unit: UnitOfWork, patient: Document) -> None:
+    """Raises Conflict with every reason; a hold has no end that is known."""
+    reasons = [found for found in (_hold(patient), await _retention(unit, patient)) if found]
+    if reasons:
+        raise Conflict("Clinical records may not be erased yet.", reasons=reasons)
+
+
+def _hold(patient: Document) -> dict[str, str] | None:
+    if not model.held(patient):
+        return None
+    detail = "A legal hold runs: clinical records are kept until it is lifted; contact data can be erased now."
+    return {"code": "legal_hold", "detail": detail}
+
+
+async def _retention(unit: UnitOfWork, patient: Document) -> dict[str, str] | None:
     plans = await unit.collection(PLANS).find({"patient_id": patient["_id"]})
     last: datetime | None = max((plan["updated_at"] for plan in plans if plan["state"] != "draft"), default=None)
     if last is None or unit.clock.clinical_now() >= last + RETENTION:
-        return
-    reason = {
+        return None
+    return {
         "code": "retention",
         "detail": "Clinical records are kept until their retention has passed; contact data can be erased now.",
         "earliest_at": rfc3339(last + RETENTION),
     }
-    raise Conflict("Clinical records may not be erased yet.", reasons=[reason])
 
 
 async def _forget(unit: UnitOfWork, deps: Deps, subject_id: str, version: int) -> None:

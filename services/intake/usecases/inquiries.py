@@ -15,7 +15,8 @@ async def receive_inquiry(unit: UnitOfWork, deps: Deps, body: schemas.NewInquiry
     now, identifier = unit.clock.clinical_now(), new_id()
     contact = body.contact.model_dump()
     sealed = await deps.vault.encrypt_first(unit, identifier, contact)
-    inquiry = as_document(identifier, now, channel=body.channel, state="open", patient_id=None, contact=sealed)
+    fields = {"channel": body.channel, "state": "open", "patient_id": None}
+    inquiry = as_document(identifier, now, **fields, contact=sealed, transport_kid=deps.transport.current)
     await unit.collection(INQUIRIES).insert(inquiry)
     publish_contact(unit, deps, identifier, 1, contact)
     event = InquiryReceived(inquiry_id=identifier, channel=body.channel, self_referred=body.self_referred)

@@ -23,6 +23,7 @@ async def add_patient(
 ) -> Document:
     sealed = await deps.vault.encrypt(unit, patient_id, contact)
     fields = {"inquiry_id": inquiry_id, "birth_year": birth_year, "time_zone": time_zone, "contact": sealed}
+    fields |= {"transport_kid": deps.transport.current}
     patient = as_document(patient_id, unit.clock.clinical_now(), **fields)
     await unit.collection(PATIENTS).insert(patient)
     publish_contact(unit, deps, patient_id, 1, contact)
@@ -63,7 +64,8 @@ async def change_contact(
     patient = model.at_version(await unit.collection(PATIENTS).get(patient_id), expected)
     contact = body.model_dump()
     sealed = await deps.vault.encrypt(unit, patient_id, contact)
-    after = model.changed(patient, unit.clock.clinical_now(), contact=sealed)
+    now, kid = unit.clock.clinical_now(), deps.transport.current
+    after = model.changed(patient, now, contact=sealed, transport_kid=kid)
     await unit.collection(PATIENTS).replace_versioned(after)
     publish_contact(unit, deps, patient_id, after["version"], contact)
     audit(unit, "patient.contact", f"patient/{patient_id}", patient_id=patient_id)

@@ -190,6 +190,26 @@ def test_clinical_records_are_kept_while_their_retention_runs_and_contact_data_c
     assert (erased.status_code, "contact" in erased.json()) == (200, False)
 
 
+def test_a_legal_hold_keeps_clinical_records_until_the_director_lifts_it(clinic: Clinic) -> None:
+    body = {"contact": {"name": "Wim", "email": "w@example.org"}, "birth_year": 1980}
+    path = f"/v1/patients/{clinic.post('/v1/patients', body, 'front_desk').json()['id']}"
+    erase = {"reason_code": "asked_by_the_person", "scope": "all"}
+    subpoena, settled = {"reason_code": "subpoena"}, {"reason_code": "case_settled"}
+    assert clinic.post(f"{path}/legal-hold/lift", settled).json()["reasons"][0]["code"] == "not_held"
+    for role in ("front_desk", "prescriber", "operator"):
+        assert clinic.post(f"{path}/legal-hold", subpoena, role).status_code == 403
+    held = [clinic.post(f"{path}/legal-hold", subpoena).json() for _ in range(2)]
+    assert [(row["legal_hold"], row["version"]) for row in held] == [(True, 2)] * 2
+    refused = clinic.post(f"{path}/erase", erase)
+    assert (refused.status_code, [row["code"] for row in refused.json()["reasons"]]) == (409, ["legal_hold"])
+    assert clinic.post(f"{path}/erase", {**erase, "scope": "contact"}).status_code == 200
+    assert clinic.post(f"{path}/legal-hold/lift", settled).json()["legal_hold"] is False
+    assert clinic.post(f"{path}/erase", erase).status_code == 200
+    rows = clinic.client.intake.audit.find({"subject": f"patient/{path.rpartition('/')[2]}"}).sort("at")
+    told = [row["action"] for row in rows if "hold" in row["action"]]
+    assert told == ["patient.hold.subpoena", "patient.hold.subpoena", "patient.lift_hold.case_settled"]
+
+
 async def test_what_comes_late_about_an_erased_patient_is_skipped(clinic: Clinic) -> None:
     inquiry_id = clinic.inquiry(f"Xia{uuid4().hex}")
     patient = clinic.post(f"/v1/inquiries/{inquiry_id}/convert", {"birth_year": 1980}, "front_desk").json()

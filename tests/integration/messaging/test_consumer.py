@@ -149,7 +149,8 @@ async def publish(stack: Stack, topic: str, partition: int, record: Record | Non
         if record is None:
             await producer.send_and_wait(topic, b"\x00poison", partition=partition)
         else:
-            await producer.send_and_wait(topic, record.value, partition=partition, headers=list(record.headers))
+            sent = {"key": record.key, "partition": partition, "headers": list(record.headers)}
+            await producer.send_and_wait(topic, record.value, **sent)
 
 
 async def test_the_partition_goes_on_after_poison(mongo: Mongo, stack: Stack, stop: asyncio.Event) -> None:
@@ -229,6 +230,39 @@ async def test_a_partition_in_trouble_waits_alone(mongo: Mongo, stack: Stack, st
 
     await eventually(both, 20)
     assert consumer.waiting_seconds() == 0
+    stop.set()
+    await running
+
+
+class NeverDone(set[int]):
+    """Nodes at which a fetch is under way, for ever."""
+
+    def discard(self, _: object) -> None: ...
+
+
+async def test_a_connection_that_has_lost_its_fetches_without_a_word_is_replaced(
+    mongo: Mongo, stack: Stack, stop: asyncio.Event
+) -> None:
+    topic = await new_topic(stack, 1)
+    first, second = await some_records(mongo, "first", "second")
+    await publish(stack, topic, 0, first)
+    consumer = consumer_of(stack, Effects().pipeline(mongo), topic)
+    running = asyncio.create_task(consumer.run(stop))
+
+    async def seen(*names: str) -> bool:
+        return await effects(mongo) == list(names)
+
+    await eventually(lambda: seen("first"), 20)
+    assert consumer.connection is not None
+    fetcher = consumer.connection._fetcher
+    fetcher._in_flight = NeverDone()
+
+    async def silent() -> bool:
+        return not fetcher._pending_tasks
+
+    await eventually(silent, 20)
+    await publish(stack, topic, 0, second)
+    await eventually(lambda: seen("first", "second"), 30)
     stop.set()
     await running
 

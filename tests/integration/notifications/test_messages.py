@@ -115,6 +115,18 @@ async def test_the_highest_version_of_a_contact_wins_and_a_foreign_key_is_reject
     assert world.mail.addressees == ["new@example.org"]
 
 
+async def test_an_event_of_the_wrong_clinic_changes_nothing_of_the_right_one(world: World) -> None:
+    alarm = world.alarm()
+    await world.handle(alarm)
+    (before,) = await world.rows("escalations")
+    told = {"patient_id": PATIENT, "alarm_id": alarm.alarm_id, "at": world.clock.clinical_now()}
+    for event in (monitoring.AlarmAcknowledged(**told, by_role="nurse"), monitoring.AlarmCleared(**told, value=1)):
+        await world.handle(event, clinic="another")
+    assert await world.rows("escalations", clinic_id=CLINIC) == [before]
+    await world.send()
+    assert world.pager.addressees == ["pager-fallback"]
+
+
 async def test_erasure_destroys_what_is_known_and_keeps_later_records_out(world: World) -> None:
     await world.handle(world.contact(PATIENT))
     await world.handle(booked(world))

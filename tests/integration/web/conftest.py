@@ -14,9 +14,12 @@ from tests.integration.web.world import INDEXES, World
 
 @pytest.fixture(scope="session")
 def store_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    home = tmp_path_factory.mktemp("mongod")
+    """It can be told to fail."""
+    home, port, password = tmp_path_factory.mktemp("mongod"), processes.free_port(), secrets.token_hex(8)
     try:
-        yield mongodb.start(home, processes.free_port(), secrets.token_hex(8))
+        mongodb.launch(home, "mongod", port, "enableTestCommands=1")
+        mongodb.initiate([port], [f"127.0.0.1:{port}"], password)
+        yield f"mongodb://admin:{password}@127.0.0.1:{port}/?replicaSet=rs0&authSource=admin"
     finally:
         processes.stop(home, ["mongod"])
 

@@ -1,0 +1,123 @@
+"""A new transport key: the live contact records are published again, and the old key is needed no more."""
+
+import asyncio
+import os
+from base64 import b64encode
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+
+from deploy.local.stack import Stack
+from services.intake import schemas
+from services.intake.model import ConsentProtocol, PlanProtocol, RiskProtocol
+from services.intake.usecases import erasing, inquiries, patients, rekeying
+from services.intake.usecases.deps import Deps
+from services.intake.wiring import PROTOCOLS
+from services.notifications.store import CONTACTS, INDEXES
+from shared.clock import ManualClock
+from shared.events.envelope import read_record
+from shared.events.intake import ContactRecord
+from shared.messaging.outcomes import Done, Reject
+from shared.messaging.republish import Rekeyed, rekey_after
+from shared.operate.rotate_keys import rekey
+from shared.persistence.indexes import PLUMBING_INDEXES
+from shared.persistence.mongo import Document, Mongo, UnitOfWork
+from shared.persistence.scope import system_scope
+from shared.persistence.vault import KeyRing, TransportCipher, Vault
+from shared.protocols import load
+from tests.integration.notifications.world import CLINIC, World
+
+SCOPE = system_scope(CLINIC, "test")
+KEYS, OLD, NEW = (f"{kid}:{b64encode(os.urandom(32)).decode()}" for kid in ("k1", "t1", "t2"))
+CONTACT = schemas.Contact(name="Grace Example", email="grace@example.org")
+
+
+def intake(transport: str) -> Deps:
+    return Deps(
+        vault=Vault(KeyRing(KEYS)),
+        transport=TransportCipher(KeyRing(transport)),
+        plans=load(PROTOCOLS / "plans.yaml", PlanProtocol),
+        consents=load(PROTOCOLS / "consents.yaml", ConsentProtocol),
+        risk=load(PROTOCOLS / "risk.yaml", RiskProtocol),
+        publishable_keys={},
+    )
+
+
+@pytest.fixture
+async def reader(stack: Stack, mongo: Mongo) -> AsyncIterator[World]:
+    """Notifications, with the new transport key alone."""
+    store = Mongo(stack.mongodb_uri, f"test_{uuid4().hex[:12]}", mongo.clock)
+    await store.build_indexes({**PLUMBING_INDEXES, **INDEXES})
+    world = World(store, ManualClock(mongo.clock.system_now()))
+    world.deps = replace(world.deps, transport=TransportCipher(KeyRing(NEW)))
+    yield world
+    await store.client.drop_database(store.database.name)
+    store.close()
+
+
+async def contact_events(mongo: Mongo, **query: object) -> list[ContactRecord | None]:
+    """Those in the outbox, in their order; None for a tombstone."""
+    rows = await mongo.plumbing("outbox").find({"subject_id": {"$exists": True}, **query})
+    read = [read_record([(name, bytes(item)) for name, item in row["headers"]], row["value"]) for row in rows]
+    return [None if value is None else ContactRecord.read(value) for _, value in read]
+
+
+async def known(mongo: Mongo) -> tuple[str, str]:
+    """An inquiry and a patient, both told under the old key."""
+    deps = intake(OLD)
+
+    async def work(unit: UnitOfWork) -> tuple[str, str]:
+        inquiry = await inquiries.receive_inquiry(unit, deps, schemas.NewInquiry(channel="phone", contact=CONTACT))
+        patient = await patients.register(unit, deps, schemas.NewPatient(contact=CONTACT, birth_year=1980))
+        return inquiry["_id"], patient["_id"]
+
+    return await mongo.run(SCOPE, work)
+
+
+async def test_after_the_rotation_a_reader_with_the_new_key_alone_knows_everybody(mongo: Mongo, reader: World) -> None:
+    subjects = await known(mongo)
+    before = await contact_events(mongo)
+    kinds = rekeying.kinds(intake(f"{NEW},{OLD}"))
+    await rekey(mongo, kinds)
+    after = (await contact_events(mongo))[len(before) :]
+    assert {record.subject_id for record in after if record} == set(subjects)
+    for record in before:
+        assert record
+        assert await reader.handle(record) == Reject("contact_undecryptable")
+    for record in after:
+        assert record
+        assert await reader.handle(record) == Done()
+    for row in await reader.rows(CONTACTS):
+        read = await reader.deps.vault.decrypt(reader.mongo.reader(SCOPE), row["_id"], row["sealed"])
+        assert read["email"] == CONTACT.email
+    await rekey(mongo, kinds)
+    assert len(await contact_events(mongo)) == len(before) + len(after)
+
+
+class Held:
+    """Waits, after the document was read, until the test lets it go on; the first time only."""
+
+    def __init__(self, kind: Rekeyed) -> None:
+        self.reached, self.go_on = asyncio.Event(), asyncio.Event()
+        self._again = kind.again
+        self.kind = replace(kind, again=self)
+
+    async def __call__(self, unit: UnitOfWork, row: Document) -> None:
+        self.reached.set()
+        await self.go_on.wait()
+        await self._again(unit, row)
+
+
+async def test_no_record_is_published_behind_the_tombstone_of_an_erasure_at_the_same_moment(mongo: Mongo) -> None:
+    inquiry_id, _ = await known(mongo)
+    deps = intake(f"{NEW},{OLD}")
+    kinds: Mapping[str, Rekeyed] = rekeying.kinds(deps)
+    held = Held(kinds["contacts of inquiries"])
+    rotation = asyncio.create_task(rekey_after(mongo, held.kind, ""))
+    await held.reached.wait()
+    await mongo.run(SCOPE, lambda unit: erasing.erase_inquiry(unit, deps, inquiry_id, "asked"))
+    held.go_on.set()
+    assert await rotation == []
+    assert await contact_events(mongo, subject_id=inquiry_id) == [None]

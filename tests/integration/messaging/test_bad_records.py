@@ -1,0 +1,60 @@
+"""What somebody may write to a topic by mistake: each is kept with its bytes, and the partition goes on behind it."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from deploy.local.stack import Stack
+from shared.messaging.record import Record
+from shared.messaging.topics import MAX_BATCH_BYTES
+from shared.persistence.mongo import Mongo
+from tests.integration.messaging.test_consumer import consumer_of, new_topic, of_the_future, publish, some_records
+from tests.integration.messaging.world import Effects, effects
+from tests.support.eventually import eventually
+
+LARGEST = 4 * MAX_BATCH_BYTES - 2048  # what the topic takes with its headers, above what our producers may send
+
+
+def changed(record: Record, **fields: object) -> Record:
+    named = {"key": record.key, "value": record.value, "headers": record.headers} | fields
+    return Record(record.topic, record.partition, record.offset, **named)  # type: ignore[arg-type]
+
+
+def without(record: Record, name: str) -> Record:
+    return changed(record, headers=[(header, item) for header, item in record.headers if header != name])
+
+
+SPOILED: list[tuple[str, Callable[[Record], Record], str]] = [
+    ("bytes that are no JSON", lambda good: changed(good, value=b"\x00\xff"), "payload_invalid"),
+    ("an unknown type", lambda good: changed(good, headers=of_the_future(good)), "type_unknown"),
+    ("no clinic", lambda good: without(good, "ce_clinicid"), "attribute_missing"),
+    ("no headers at all", lambda good: changed(good, headers=[]), "attribute_missing"),
+    ("another schema", lambda good: changed(good, value=b'{"inquiry": {"id": 1}}'), "payload_invalid"),
+    ("an oversize record", lambda good: changed(good, value=b"x" * LARGEST), "payload_invalid"),
+    ("a tombstone where none belongs", lambda good: changed(good, value=None), "data_missing"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "code"), [row[1:] for row in SPOILED], ids=[row[0] for row in SPOILED])
+@pytest.mark.parametrize("lane", ["bulk", "alarm"])
+async def test_a_bad_record_is_kept_and_the_one_behind_it_is_handled(
+    mongo: Mongo, stack: Stack, stop: asyncio.Event, spoil: Callable[[Record], Record], code: str, lane: str
+) -> None:
+    good = (await some_records(mongo, "good"))[0]
+    bad, topic = spoil(good), await new_topic(stack, 1)
+    for record in (bad, good):
+        await publish(stack, topic, 0, record)
+    consumer = consumer_of(stack, Effects().pipeline(mongo), topic, fuse=lane == "bulk")
+    running = asyncio.create_task(consumer.run(stop))
+
+    async def handled() -> bool:
+        return await effects(mongo) == ["good"]
+
+    await eventually(handled, 20)
+    stop.set()
+    await running
+    (letter,) = await mongo.plumbing("dead_letters").find({})
+    kept = None if letter["value"] is None else bytes(letter["value"])
+    assert (letter["code"], letter["offset"], kept) == (code, 0, bad.value)
+    assert [(name, bytes(item)) for name, item in letter["headers"]] == list(bad.headers)

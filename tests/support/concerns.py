@@ -1,0 +1,69 @@
+"""Listens to the driver: every write and commit states `w:majority, j:true`, every transaction reads a snapshot."""
+
+import atexit
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pymongo import monitoring
+from pymongo.monitoring import CommandListener
+
+from deploy.local.stack import ROOT
+
+DURABLE = {"w": "majority", "j": True}
+WRITES = frozenset({"insert", "update", "delete", "findAndModify"})
+FOLDER = "TEST_CONCERNS_FOLDER"
+
+
+class Concerns(CommandListener):
+    """Collects what does not state its concern, and counts what it looked at."""
+
+    def __init__(self) -> None:
+        self.bad: list[str] = []
+        self.seen = 0
+
+    def started(self, event: Any) -> None:
+        name, command = event.command_name, event.command
+        if name == "commitTransaction":
+            self._judge(f"{name} without its concern", sound=command.get("writeConcern") == DURABLE)
+        elif name in WRITES and "autocommit" not in command:
+            self._judge(f"{name} of {command[name]} without its concern", sound=command.get("writeConcern") == DURABLE)
+        elif name in WRITES:
+            level = command.get("readConcern", {}).get("level")
+            first = command.get("startTransaction", False)
+            self._judge(f"{name} of {command[name]} without a snapshot", sound=not first or level == "snapshot")
+
+    def _judge(self, what: str, *, sound: bool) -> None:
+        self.seen += 1
+        if not sound:
+            self.bad.append(what)
+
+    def succeeded(self, event: Any) -> None: ...
+
+    def failed(self, event: Any) -> None: ...
+
+
+def inside(folder: Path) -> Mapping[str, str]:
+    """The environment by which a process of a service writes down what `Concerns` finds in it; see `listen`."""
+    folder.mkdir(exist_ok=True)
+    return {FOLDER: str(folder), "PYTHONPATH": f"{ROOT / 'tests' / 'support' / 'inside'}:{ROOT}"}
+
+
+def listen() -> None:
+    """In a process of a service, before it has a client: one file per process, written when it ends."""
+    concerns, folder = Concerns(), Path(os.environ[FOLDER])
+    monitoring.register(concerns)
+
+    def write_down() -> None:
+        name = f"{'-'.join(sys.orig_argv[2:4])}-{os.getpid()}".replace("/", "_")
+        (folder / name).write_text("\n".join([str(concerns.seen), *sorted(set(concerns.bad))]))
+
+    atexit.register(write_down)
+
+
+def found_in(folder: Path) -> tuple[int, list[str]]:
+    """How many writes the processes of the services made, and those that stated too little."""
+    files = [path.read_text().splitlines() for path in sorted(folder.iterdir())]
+    return sum(int(lines[0]) for lines in files), sorted({line for lines in files for line in lines[1:]})

@@ -1,0 +1,59 @@
+"""The figures that promises rest on, held against each other: sizes, times and terms of architecture 3.1 and 3.2."""
+
+from datetime import timedelta
+
+import pytest
+from pymongo import IndexModel
+
+from shared import service
+from shared.messaging.consumer import REVOKE_SECONDS
+from shared.messaging.kafka import REBALANCE_MS
+from shared.messaging.relay import LEASE_SECONDS, SWEEP_SECONDS
+from shared.messaging.topics import CONTACTS, MAX_BATCH_BYTES, MAX_REQUEST_BYTES, TOPICS, Topic
+from shared.persistence.indexes import PLUMBING_INDEXES
+
+
+def kept(collection: str, name: str) -> timedelta:
+    """How long rows stay, by the index of this name."""
+    documents = [index.document for index in PLUMBING_INDEXES[collection] if isinstance(index, IndexModel)]
+    (found,) = [row for row in documents if row["name"] == name]
+    return timedelta(seconds=found["expireAfterSeconds"])
+
+
+@pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)
+def test_whatever_a_producer_may_send_every_topic_takes(topic: Topic) -> None:
+    taken = int(topic.config(1)["max.message.bytes"])
+    assert taken > MAX_REQUEST_BYTES
+    assert taken >= 4 * MAX_BATCH_BYTES
+
+
+@pytest.mark.parametrize("topic", [topic for topic in TOPICS if not topic.compacted], ids=lambda topic: topic.name)
+def test_an_inbox_mark_outlives_the_record(topic: Topic) -> None:
+    assert kept("inbox", "ttl") == timedelta(days=45) > timedelta(milliseconds=topic.retention_ms)
+
+
+def test_what_was_closed_stays_as_long_as_inbox_marks() -> None:
+    assert kept("dead_letters", "closed_ttl") == kept("outbox", "dropped_ttl") == kept("inbox", "ttl")
+
+
+def test_an_answer_is_repeated_for_a_day() -> None:
+    assert kept("idempotency", "ttl") == timedelta(hours=24)
+
+
+def test_what_an_erased_person_left_on_a_restricted_topic_is_cleaned_within_a_day() -> None:
+    config = CONTACTS.config(1)
+    assert config["cleanup.policy"] == "compact"
+    rolled, cleaned = int(config["segment.ms"]), int(config["max.compaction.lag.ms"])
+    assert timedelta(milliseconds=rolled + cleaned) < timedelta(hours=24)
+
+
+def test_a_dead_alarm_consumer_is_missed_in_six_seconds_and_any_other_in_fifteen() -> None:
+    assert (service.ALARM_SESSION_MS, service.BULK_SESSION_MS) == (6_000, 15_000)
+
+
+def test_a_member_that_gives_a_partition_away_finishes_and_commits_before_the_group_goes_on() -> None:
+    assert 2 * REVOKE_SECONDS * 1000 < REBALANCE_MS
+
+
+def test_the_rows_of_a_killed_relay_move_again_within_three_seconds() -> None:
+    assert LEASE_SECONDS + SWEEP_SECONDS < 3
