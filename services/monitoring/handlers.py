@@ -70,10 +70,10 @@ async def on_no_show(context: EventContext, event: AppointmentNoShow) -> Outcome
 
 
 async def on_appointment_state(context: EventContext, event: AppointmentState) -> Outcome:
-    """Republished: the session, unless the visit was called off, and its readiness."""
+    """Republished: the readiness, and the session of a visit that is still to come."""
     if event.ready is not None:
         await _ready(context, event)
-    if event.state in ("cancelled", "no_show"):
+    if event.state not in ("booked", "confirmed"):
         return Skip("no_session")
     return await on_booked(context, event)
 

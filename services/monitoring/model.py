@@ -7,9 +7,8 @@ from services.monitoring.limits import Phase
 from services.monitoring.protocol import Kind
 from services.monitoring.protocol import SessionProtocol as SessionProtocol  # noqa: PLC0414 - its name here
 from shared.errors import Conflict
+from shared.events.monitoring import WITHOUT_DOSE
 from shared.persistence.mongo import Document
-
-DOSED: tuple[Kind, ...] = ("dosing", "group")
 
 # step: {state: the state after it}. A dose judges the gate itself, so it may come right after the baseline.
 TRANSITIONS: dict[str, dict[str, str]] = {
@@ -22,7 +21,7 @@ TRANSITIONS: dict[str, dict[str, str]] = {
     "void": {"scheduled": "voided", "checked_in": "voided", "baseline": "voided", "gate_open": "voided"},
 }
 # Where nobody was dosed nobody recovers: preparation, integration and wellness end when they are over, a group too.
-WITHOUT_DOSE = {"checked_in": "completed", "baseline": "completed"}
+UNDOSED_ENDS = {"checked_in": "completed", "baseline": "completed"}
 MISSING: dict[str, tuple[str, ...]] = {
     "scheduled": ("check-in", "baseline", "dose", "discharge or leave"),
     "checked_in": ("baseline", "dose", "discharge or leave"),
@@ -70,7 +69,7 @@ def move(session: Document, step: str, now: datetime, **fields: object) -> Docum
 
 def _allowed(session: Document, step: str) -> dict[str, str]:
     without = step == "complete" and (kind_of(session) != "dosing")
-    return TRANSITIONS[step] | (WITHOUT_DOSE if without else {})
+    return TRANSITIONS[step] | (UNDOSED_ENDS if without else {})
 
 
 def _needed(step: str, state: str, allowed: dict[str, str]) -> str:
@@ -82,7 +81,7 @@ def _needed(step: str, state: str, allowed: dict[str, str]) -> str:
 
 
 def _may_be_dosed(session: Document) -> None:
-    if kind_of(session) not in DOSED:
+    if kind_of(session) in WITHOUT_DOSE:
         text = f"A session of the kind {kind_of(session)} has no dose."
         raise Conflict(text, reasons=[{"code": "kind", "detail": text}])
     if session["aborted"]:

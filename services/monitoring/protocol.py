@@ -11,10 +11,10 @@ from services.monitoring.discharge import DischargeRules
 from services.monitoring.gate_found import Ceiling, Devices, GateRules
 from services.monitoring.limits import PHASES, Phase, Rule
 from services.monitoring.signals import SignalRules
-from shared.events.monitoring import Priority
+from shared.events.monitoring import Priority, SessionKind
 from shared.protocols import Protocol, Sourced, Steps
 
-Kind = Literal["dosing", "preparation", "integration", "group", "wellness"]
+Kind = SessionKind
 DOSING = "dosing"
 Times = Sequence[float]
 

@@ -95,13 +95,17 @@ async def on_dose(context: EventContext, event: monitoring.DoseAdministered) -> 
 
 
 async def on_completed(context: EventContext, event: monitoring.SessionCompleted) -> Outcome:
-    """After an abort it comes too, when the patient has left."""
+    """After an abort it comes too, when the patient has left. Of a session without a dose only the visit ends."""
     verb = "abort" if event.outcome_code == "aborted" else "complete"
+    if event.kind in monitoring.WITHOUT_DOSE:
+        return _done(await visits.note(context.unit, event.appointment_id, verb), "unscheduled_or_older")
     await visits.ended(context.unit, context.deps, _session(event), verb)
     return Done()
 
 
 async def on_aborted(context: EventContext, event: monitoring.SessionAborted) -> Outcome:
+    if event.kind in monitoring.WITHOUT_DOSE:
+        return _done(await visits.note(context.unit, event.appointment_id, "abort"), "unscheduled_or_older")
     await visits.aborted(context.unit, context.deps, _session(event))
     return Done()
 

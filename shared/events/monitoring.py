@@ -9,6 +9,8 @@ from shared.events import common
 from shared.events.envelope import Event, Lane, Part
 
 Priority = Literal["high", "medium", "low"]
+SessionKind = Literal["dosing", "preparation", "integration", "group", "wellness"]
+WITHOUT_DOSE: tuple[SessionKind, ...] = ("preparation", "integration", "wellness")
 
 
 class _MonitoringEvent(Event):
@@ -45,7 +47,7 @@ class SessionCheckedIn(_MonitoringEvent):
     room: str
     chair: str
     responsible_staff: list[StaffRef]
-    kind: str | None = None
+    kind: SessionKind | None = None
     protocol_version: str | None = None
 
 
@@ -127,6 +129,7 @@ class SessionCompleted(_MonitoringEvent):
     alarm_count: int
     adverse_event_count: int = 0
     outcome_code: Literal["completed", "aborted"]
+    kind: SessionKind | None = None
 
 
 class SessionReassigned(SessionCheckedIn):
@@ -237,6 +240,7 @@ class SessionAborted(_SessionEvent):
     plan_id: str | None = None
     reason_code: str
     phase: Literal["baseline", "dosing", "recovery"]
+    kind: SessionKind | None = None
 
 
 class SessionState(_SessionEvent):

@@ -35,9 +35,9 @@ async def add_waste(session_id: Id, body: bodies.Waste, call: Clinical) -> Respo
     responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}, **problems(404)},
 )
 async def get_log(
-    day: Annotated[date, Query(ge=FIRST, le=LAST)], call: Clinical, clinic: ShortText | None = None
+    call: Clinical, day: Annotated[date | None, Query(ge=FIRST, le=LAST)] = None, clinic: ShortText | None = None
 ) -> Response:
-    """Doses and waste of a day in the clinic's time zone."""
+    """Doses and waste of a day in the clinic's time zone; of today, if none is named."""
     if clinic not in (None, call.scope.clinic_id):
         raise NotFound
     text = await call.runtime.mongo.run(call.scope, lambda unit: substances.log_of(unit, day))

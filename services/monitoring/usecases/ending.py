@@ -105,6 +105,7 @@ async def abort(unit: UnitOfWork, session_id: str, body: schemas.Abort) -> Docum
         appointment_id=session["appointment_id"],
         plan_id=session["plan_id"],
         reason_code=body.reason_code,
+        kind=model.kind_of(session),
         phase=PHASE.get(session["state"], "recovery"),
     )
     emit(unit, event, aggregate=f"session/{session_id}", version=after["version"])
@@ -133,6 +134,7 @@ async def complete(unit: UnitOfWork, session_id: str) -> Document:
         dose_total_mg=sum(dose["amount_mg"] for dose in session["doses"]),
         alarm_count=await unit.collection(ALARMS).count(of_session),
         adverse_event_count=await unit.collection(ENTRIES).count({**of_session, "kind": "adverse_event"}),
+        kind=model.kind_of(session),
         outcome_code="aborted" if session["aborted"] else "completed",
         **{name: session[name] for name in ("patient_id", "appointment_id", "plan_id", "sequence_no")},
     )

@@ -1,6 +1,7 @@
 """Controlled substances: waste with a witness, and the log of a day."""
 
 from datetime import date
+from zoneinfo import ZoneInfo
 
 from services.monitoring import schemas_session as bodies
 from services.monitoring import substances
@@ -34,13 +35,20 @@ def _invalid(text: str, code: str) -> Invalid:
     return Invalid(errors=[FieldError("/witness", text, code)])
 
 
-async def log_of(unit: UnitOfWork, day: date) -> str:
+async def log_of(unit: UnitOfWork, day: date | None) -> str:
     """The clinic's doses and waste of a day in its own time zone, as CSV; audited."""
     clinic = await projections.clinic(unit)
-    since, until = substances.day_of(day, clinic["time_zone"] if clinic else UNKNOWN_ZONE)
-    query = {"kind": {"$in": list(substances.KINDS)}, "occurred_at": {"$gte": since, "$lt": until}}
-    entries = await unit.collection(ENTRIES).find(query)
+    zone = clinic["time_zone"] if clinic else UNKNOWN_ZONE
+    day = day or unit.clock.clinical_now().astimezone(ZoneInfo(zone)).date()
+    since, until = substances.day_of(day, zone)
+    kinds = list(substances.KINDS)
+    query = {"kind": {"$in": [*kinds, substances.CORRECTION]}, "occurred_at": {"$gte": since, "$lt": until}}
+    rows = await unit.collection(ENTRIES).find(query)
+    entries = [row for row in rows if row["facts"].get("corrected_kind", row["kind"]) in kinds]
     ids = sorted({entry["session_id"] for entry in entries})
     sessions = await unit.collection(SESSIONS).find({"_id": {"$in": ids}})
     audit(unit, "controlled_substances.read", "controlled-substances")
-    return substances.as_csv(entries, {row["_id"]: row["patient_id"] for row in sessions})
+    roots = [substances.root_of(entry) for entry in entries]
+    named = {"$or": [{"facts.corrects": {"$in": roots}}, {"facts.moves": {"$in": roots}}]}
+    later = await unit.collection(ENTRIES).find({"session_id": {"$in": ids}, **named})
+    return substances.as_csv(entries, later, {row["_id"]: row["patient_id"] for row in sessions})

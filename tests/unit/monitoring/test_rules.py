@@ -240,12 +240,36 @@ def test_the_log_has_dose_and_waste_with_witness_in_order_and_computes_nothing()
         "waste", NOW + timedelta(minutes=5), medication="ketamine", amount_mg=15, lot="=1+1", witness="nurse-2"
     )
     given = entry("dose", NOW, medication="ketamine", amount_mg=35, lot="L1", expiry="2028-01")
-    rows = list(csv.DictReader(io.StringIO(as_csv([wasted, given], {"s1": "p1"}))))
+    rows = list(csv.DictReader(io.StringIO(as_csv([wasted, given], [], {"s1": "p1"}))))
     assert [(row["kind"], row["amount_mg"], row["lot"], row["witness"]) for row in rows] == [
         ("dose", "35", "L1", ""),
         ("waste", "15", "'=1+1", "nurse-2"),
     ]
     assert {row["patient_id"] for row in rows} == {"p1"}
+
+
+@pytest.mark.parametrize(
+    ("later", "statuses"),
+    [
+        ([], ["counts"]),
+        ([entry("moved_away", NOW, moves="e-dose")], ["moved"]),
+        (
+            [entry("correction", NOW, corrects="e-dose", corrected_kind="dose", now={"amount_mg": 30})],
+            ["corrected", "counts"],
+        ),
+        (
+            [entry("correction", NOW, corrects="e-dose", corrected_kind="dose", entered_in_error=True, now={})],
+            ["corrected", "error"],
+        ),
+    ],
+)
+def test_the_log_leaves_nothing_out_and_says_what_counts(later: list[dict[str, Any]], statuses: list[str]) -> None:
+    given = entry("dose", NOW, medication="ketamine", amount_mg=35)
+    rest = [{**row, "recorded_at": NOW + timedelta(minutes=1)} for row in later]
+    shown = [given, *(row for row in rest if row["kind"] == "correction")]
+    rows = list(csv.DictReader(io.StringIO(as_csv(shown, rest, {"s1": "p1"}))))
+    assert sorted(row["status"] for row in rows) == sorted(statuses)
+    assert {row["kind"] for row in rows} == {"dose"}
 
 
 @pytest.mark.parametrize(("minutes", "met"), [(119, False), (120, True)])
