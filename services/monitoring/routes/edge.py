@@ -9,6 +9,7 @@ from fastapi import Depends, Response
 from services.monitoring import schemas
 from services.monitoring.ingest import Ingest
 from services.monitoring.memory import Memory
+from services.monitoring.usecases import entries
 from services.monitoring.usecases.deps import Deps
 from shared.persistence.mongo import Document, UnitOfWork
 from shared.web.auth import CLINICAL, STAFF, Role
@@ -63,3 +64,16 @@ async def change_session(call: Call, change: Callable[[UnitOfWork], Awaitable[Do
         return Reply(show_session(row), version=row["version"])
 
     return await call.write(work)
+
+
+async def write_entry(call: Call, work: Callable[[UnitOfWork], Awaitable[Document]]) -> Response:
+    """One use case that makes an entry, and the entry."""
+
+    async def whole(unit: UnitOfWork) -> Reply:
+        return Reply(show_entry(await work(unit)), 201)
+
+    return await call.write(whole)
+
+
+async def add_entry(call: Call, session_id: str, kind: str, body: schemas.Entry) -> Response:
+    return await write_entry(call, lambda unit: entries.add(unit, deps(call), session_id, kind, body))
