@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from services.monitoring.routes import alarms, emergency, ending, entries, sessions, timeline, vitals
+from services.monitoring.routes import alarms, corrections, emergency, ending, entries, sessions, timeline, vitals
 
 router = APIRouter()
-for part in (sessions, ending, entries, emergency, timeline, vitals, alarms):
+for part in (sessions, ending, entries, corrections, emergency, timeline, vitals, alarms):
     router.include_router(part.router)

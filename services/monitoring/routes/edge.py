@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Response
 
 from services.monitoring import schemas
+from services.monitoring import schemas_entries as bodies
 from services.monitoring.ingest import Ingest
 from services.monitoring.memory import Memory
 from services.monitoring.usecases import entries
@@ -43,17 +44,17 @@ def deps(call: Call) -> Deps:
 def show_session(row: Document) -> schemas.Session:
     names = set(schemas.Session.model_fields) - {"id", "doses"}
     doses = [{name: dose[name] for name in ("medication", "amount_mg", "mg_per_kg", "at")} for dose in row["doses"]]
-    return schemas.Session(id=row["_id"], doses=doses, **{name: row[name] for name in names})
+    return schemas.Session(id=row["_id"], doses=doses, **{name: row.get(name) for name in names})
 
 
 def show_alarm(row: Document) -> schemas.Alarm:
     return schemas.Alarm(id=row["_id"], **{name: row.get(name) for name in set(schemas.Alarm.model_fields) - {"id"}})
 
 
-def show_entry(row: Document, note: str | None = None) -> schemas.EntryShown:
-    names = set(schemas.EntryShown.model_fields) - {"id", "facts", "note"}
+def show_entry(row: Document, note: str | None = None) -> bodies.EntryShown:
+    names = set(bodies.EntryShown.model_fields) - {"id", "facts", "note", "corrected_by"}
     facts = {name: value for name, value in row["facts"].items() if name != "note_sealed"}
-    return schemas.EntryShown(id=row["_id"], facts=facts, note=note, **{name: row[name] for name in names})
+    return bodies.EntryShown(id=row["_id"], facts=facts, note=note, **{name: row[name] for name in names})
 
 
 async def change_session(call: Call, change: Callable[[UnitOfWork], Awaitable[Document]]) -> Response:
@@ -75,5 +76,5 @@ async def write_entry(call: Call, work: Callable[[UnitOfWork], Awaitable[Documen
     return await call.write(whole)
 
 
-async def add_entry(call: Call, session_id: str, kind: str, body: schemas.Entry) -> Response:
+async def add_entry(call: Call, session_id: str, kind: str, body: bodies.Entry) -> Response:
     return await write_entry(call, lambda unit: entries.add(unit, deps(call), session_id, kind, body))

@@ -3,8 +3,9 @@
 from fastapi import APIRouter, Response
 
 from services.monitoring import schemas
+from services.monitoring import schemas_entries as bodies
 from services.monitoring.routes.edge import SESSION, Clinical, change_session, deps
-from services.monitoring.usecases import ending
+from services.monitoring.usecases import discharging, ending
 from shared.web.nurse import nurse_route
 from shared.web.problems import problems
 from shared.web.schemas import Id
@@ -12,17 +13,17 @@ from shared.web.schemas import Id
 router = APIRouter(tags=["sessions"])
 
 
-@router.post(f"{SESSION}/discharge", response_model=schemas.Session, responses=problems(404, 409))
-async def discharge(session_id: Id, body: schemas.Discharge, call: Clinical) -> Response:
+@router.post(f"{SESSION}/discharge", response_model=schemas.Session, responses=problems(403, 404, 409))
+async def discharge(session_id: Id, body: bodies.Discharge, call: Clinical) -> Response:
     """Discharge with an escort; refused with every criterion that is not met."""
-    return await change_session(call, lambda unit: ending.discharge(unit, deps(call), session_id, body))
+    return await change_session(call, lambda unit: discharging.discharge(unit, deps(call), session_id, body))
 
 
 @router.post(f"{SESSION}/leave", response_model=schemas.Session, responses=problems(404))
 @nurse_route
-async def leave(session_id: Id, body: schemas.Leave, call: Clinical) -> Response:
+async def leave(session_id: Id, body: bodies.Leave, call: Clinical) -> Response:
     """Every other way out; always open."""
-    return await change_session(call, lambda unit: ending.leave(unit, session_id, body))
+    return await change_session(call, lambda unit: ending.leave(unit, deps(call), session_id, body))
 
 
 @router.post(f"{SESSION}/abort", response_model=schemas.Session, responses=problems(404))

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 
-from services.monitoring import schemas
+from services.monitoring import schemas_entries as bodies
 from services.monitoring.routes.edge import SESSION, Clinical, add_entry
 from shared.web.nurse import nurse_route
 from shared.web.problems import problems
@@ -11,28 +11,28 @@ from shared.web.schemas import Id
 router = APIRouter(tags=["entries"])
 
 
-@router.post(f"{SESSION}/observations", status_code=201, response_model=schemas.EntryShown, responses=problems(404))
+@router.post(f"{SESSION}/observations", status_code=201, response_model=bodies.EntryShown, responses=problems(404))
 @nurse_route
-async def add_observation(session_id: Id, body: schemas.Observation, call: Clinical) -> Response:
+async def add_observation(session_id: Id, body: bodies.Observation, call: Clinical) -> Response:
     """A scale or a finding."""
     return await add_entry(call, session_id, "observation", body)
 
 
-@router.post(f"{SESSION}/interventions", status_code=201, response_model=schemas.EntryShown, responses=problems(404))
+@router.post(f"{SESSION}/interventions", status_code=201, response_model=bodies.EntryShown, responses=problems(404))
 @nurse_route
-async def add_intervention(session_id: Id, body: schemas.Intervention, call: Clinical) -> Response:
+async def add_intervention(session_id: Id, body: bodies.Intervention, call: Clinical) -> Response:
     """Something that was done for the patient."""
     return await add_entry(call, session_id, "intervention", body)
 
 
-@router.post(f"{SESSION}/adverse-events", status_code=201, response_model=schemas.EntryShown, responses=problems(404))
+@router.post(f"{SESSION}/adverse-events", status_code=201, response_model=bodies.EntryShown, responses=problems(404))
 @nurse_route
-async def add_adverse_event(session_id: Id, body: schemas.AdverseEvent, call: Clinical) -> Response:
+async def add_adverse_event(session_id: Id, body: bodies.AdverseEvent, call: Clinical) -> Response:
     """Something untoward that happened."""
     return await add_entry(call, session_id, "adverse_event", body)
 
 
-@router.post(f"{SESSION}/support", status_code=201, response_model=schemas.EntryShown, responses=problems(404))
-async def add_support(session_id: Id, body: schemas.Support, call: Clinical) -> Response:
+@router.post(f"{SESSION}/support", status_code=201, response_model=bodies.EntryShown, responses=problems(404))
+async def add_support(session_id: Id, body: bodies.Support, call: Clinical) -> Response:
     """Support given."""
     return await add_entry(call, session_id, "support", body)

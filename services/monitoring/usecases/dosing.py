@@ -69,7 +69,8 @@ async def give(unit: UnitOfWork, deps: Deps, session_id: str, body: schemas.Dose
     await unit.collection(SESSIONS).replace_versioned(after)
     _tell_dose(unit, deps, after, body, mg_per_kg, first=first)
     codes = [reason.code for reason in found if reason.kind != "note"] or None
-    facts = {"amount_mg": body.amount_mg, "mg_per_kg": mg_per_kg, "lot": body.lot, "overridden": codes}
+    facts = {"amount_mg": body.amount_mg, "mg_per_kg": mg_per_kg, "lot": body.lot, "expiry": body.expiry}
+    facts |= {"medication": body.medication, "overridden": codes}
     await record(unit, after, "dose", at, **facts)
     return after
 
