@@ -10,7 +10,7 @@ from services.monitoring.timeline import emergency_since, newest_score, present
 from shared.errors import Conflict
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
-DOSE = {"amount_mg": 35.0, "lot": "L", "expiry": "2028-01", "medication": "ketamine", "mg_per_kg": 0.5}
+DOSE: dict[str, Any] = {"amount_mg": 35.0, "lot": "L", "expiry": "2028-01", "medication": "ketamine", "mg_per_kg": 0.5}
 
 
 def at(minute: float) -> datetime:
