@@ -99,12 +99,12 @@ async def complete(unit: UnitOfWork, session_id: str) -> Document:
     """Raises NotFound, Conflict."""
     session, now = await load(unit, session_id, "complete"), unit.clock.clinical_now()
     after = model.move(session, "complete", now)
-    await unit.collection(SESSIONS).replace_versioned(after)
+    await save_end(unit, session, after)
     written = present(await of_session(unit, session_id))
-    started = session["started_at"] or session["ended_at"]
+    started = session["started_at"] or after["ended_at"]
     event = SessionCompleted(
         session_id=session_id,
-        duration_min=max(int((session["ended_at"] - started).total_seconds() // 60), 0),
+        duration_min=max(int((after["ended_at"] - started).total_seconds() // 60), 0),
         dose_total_mg=sum(dose["amount_mg"] for dose in session["doses"]),
         alarm_count=await unit.collection(ALARMS).count({"session_id": session_id}),
         adverse_event_count=sum(entry["kind"] == "adverse_event" for entry in written),

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -34,17 +35,34 @@ class Recovery(Nurse):
         super().__init__(stack, role)
         self.stack = stack
 
-    def recovering(self, route: str = "iv", minutes: float = 200) -> str:
-        opened = self.post("/v1/sessions", {"patient_id": "01920000-0000-7000-8000-00000000a111", "route": route})
+    def arrived(self, route: str = "iv") -> str:
+        """A session with its baseline taken."""
+        opened = self.post("/v1/sessions", {"patient_id": str(uuid4()), "route": route})
         path = f"/v1/sessions/{opened.json()['id']}"
         self.post(f"{path}/check-in", ARRIVAL).raise_for_status()
         self.post(f"{path}/baseline", BASE).raise_for_status()
-        doctor = Nurse(self.stack, "prescriber")
-        dose = DOSE | {"override_reason": "clinical_judgement", "occurred_at": ago(minutes)}
-        doctor.post(f"{path}/dose", dose).raise_for_status()
-        doctor.client.close()
+        return path
+
+    def dosed(self, path: str, **changed: Any) -> httpx.Response:
+        """By a prescriber: nobody has told monitoring of this patient."""
+        doctor = {"Authorization": f"Bearer {self.stack.token('prescriber', 'doctor-1')}"}
+        return self.client.post(f"{path}/dose", json=DOSE | {"override_reason": "alone"} | changed, headers=doctor)
+
+    def recovering(self, route: str = "iv", minutes: float = 200) -> str:
+        """In recovery since so long; esketamine's own gate is no matter here, so its dose comes by a move."""
+        path = self.arrived("iv" if route == "esketamine_nasal" else route)
+        self.dosed(path, occurred_at=ago(minutes)).raise_for_status()
+        if route == "esketamine_nasal":
+            given, path = self.entry(path, "dose"), self.arrived(route)
+            to = {"to_session_id": path.rpartition("/")[2], "reason_code": "wrong_patient"}
+            self.post(f"/v1/sessions/{given['session']}/entries/{given['id']}/move", to).raise_for_status()
         self.post(f"{path}/dose/stop", {"occurred_at": ago(minutes)}).raise_for_status()
         return path
+
+    def entry(self, path: str, kind: str) -> dict[str, Any]:
+        """The newest entry of a kind, with the session that it is of."""
+        newest: dict[str, Any] = self.client.get(f"{path}/timeline?kind={kind}").json()["items"][0]
+        return newest | {"session": path.rpartition("/")[2]}
 
     def recovered(self, path: str, **changed: Any) -> None:
         """All that the gate asks for is written down."""
@@ -156,7 +174,7 @@ def test_only_a_prescriber_overrides_and_it_leaves_a_trail(nurse: Recovery, doct
     assert reasons(nurse.post(f"{path}/discharge", FIT)) == {"moaas"}
     assert nurse.post(f"{path}/discharge", wanted).status_code == 403
     assert doctor.post(f"{path}/discharge", wanted).status_code == 200
-    entry = doctor.client.get(f"{path}/timeline?kind=discharged").json()["items"][0]
+    entry = doctor.entry(path, "discharged")
     assert (entry["facts"]["overridden"], entry["facts"]["override_code"]) == (["moaas"], "sleepy_by_nature")
     assert (entry["by_role"], entry["facts"]["aftercare"]) == ("prescriber", FIT["aftercare"])
     (event,) = doctor.told(path, PatientDischarged)
@@ -207,7 +225,7 @@ def test_every_other_way_out_is_a_record_of_its_own(nurse: Recovery, disposition
         "by_role": "nurse",
         **details,
     }
-    entry = nurse.client.get(f"{path}/timeline?kind=left").json()["items"][0]
+    entry = nurse.entry(path, "left")
     assert (entry["id"], entry["note"]) == (record["entry_id"], "as witnessed")
     (event,) = nurse.told(path, PatientDischarged)
     assert (event.disposition, event.escort_confirmed, event.criteria) == (disposition, False, [])

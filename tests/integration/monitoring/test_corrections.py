@@ -20,11 +20,6 @@ def nurse(stack: Stack) -> Iterator[Recovery]:
     made.client.close()
 
 
-def entry_of(nurse: Recovery, path: str, kind: str) -> dict[str, Any]:
-    found: dict[str, Any] = nurse.client.get(f"{path}/timeline?kind={kind}").json()["items"][0]
-    return found
-
-
 def moved(nurse: Recovery, path: str, entry: dict[str, Any], to: str) -> Any:
     return nurse.post(f"{path}/entries/{entry['id']}/move", {"to_session_id": to.rpartition("/")[2], **WRONG})
 
@@ -50,9 +45,9 @@ def test_a_correction_is_a_new_entry_that_names_what_it_corrects(nurse: Recovery
     right = {"reason_code": "typing_error", "intervention_code": "antiemetic", "note": "was ondansetron"}
     made = nurse.post(f"{path}/entries/{wrong['id']}/correct", right).json()
     assert (made["kind"], made["facts"]["corrects"]) == ("correction", wrong["id"])
-    shown = entry_of(nurse, path, "intervention")
+    shown = nurse.entry(path, "intervention")
     assert (shown["facts"], shown["note"], shown["corrected_by"]) == (wrong["facts"], "two litres", made["id"])
-    assert entry_of(nurse, path, "correction")["note"] == "was ondansetron"
+    assert nurse.entry(path, "correction")["note"] == "was ondansetron"
     codes = [event.intervention_code for event in nurse.told(path, InterventionRecorded)]
     assert codes == ["oxygen", "antiemetic"]
 
@@ -63,7 +58,7 @@ def test_a_correction_is_corrected_by_one_more_of_the_same_entry(nurse: Recovery
     first = nurse.post(f"{path}/entries/{wrong['id']}/correct", {"reason_code": "x", "support_code": "guidance"}).json()
     second = nurse.post(f"{path}/entries/{first['id']}/correct", {"reason_code": "x", "support_code": "blanket"}).json()
     assert second["facts"]["corrects"] == wrong["id"]
-    assert entry_of(nurse, path, "support")["corrected_by"] == second["id"]
+    assert nurse.entry(path, "support")["corrected_by"] == second["id"]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +81,7 @@ def test_a_correction_that_does_not_fit_changes_nothing(nurse: Recovery, body: d
 
 def test_what_only_happened_cannot_be_corrected_and_strangers_are_not_found(nurse: Recovery) -> None:
     path, other = nurse.session("dosing"), nurse.session("dosing")
-    checked_in, made = entry_of(nurse, path, "checked_in"), entry_of(nurse, path, "dose")
+    checked_in, made = nurse.entry(path, "checked_in"), nurse.entry(path, "dose")
     body = {"reason_code": "x", "entered_in_error": True}
     assert nurse.post(f"{path}/entries/{checked_in['id']}/correct", body).status_code == 409
     assert nurse.post(f"{other}/entries/{made['id']}/correct", body).status_code == 404
@@ -95,7 +90,7 @@ def test_what_only_happened_cannot_be_corrected_and_strangers_are_not_found(nurs
 
 def test_a_corrected_dose_is_known_to_the_session_and_told(nurse: Recovery) -> None:
     path = nurse.session("dosing")
-    made = entry_of(nurse, path, "dose")
+    made = nurse.entry(path, "dose")
     body = {"reason_code": "typing_error", "dose": {"amount_mg": 28}}
     assert nurse.post(f"{path}/entries/{made['id']}/correct", body).status_code == 201
     (dose,) = nurse.client.get(path).json()["doses"]
@@ -108,13 +103,13 @@ def test_a_corrected_dose_is_known_to_the_session_and_told(nurse: Recovery) -> N
 
 def test_a_dose_of_the_wrong_patient_moves_with_a_trail_and_both_are_watched_as_they_are(nurse: Recovery) -> None:
     path, other = nurse.session("dosing"), nurse.session("baseline")
-    made = entry_of(nurse, path, "dose")
+    made = nurse.entry(path, "dose")
     new = moved(nurse, path, made, other)
     assert (new.status_code, new.json()["facts"]["moved_entry"]) == (201, made["id"])
     here, there = nurse.client.get(path).json(), nurse.client.get(other).json()
     assert (here["state"], here["doses"]) == ("baseline", [])
     assert (there["state"], there["doses"][0]["amount_mg"]) == ("dosing", DOSE["amount_mg"])
-    assert entry_of(nurse, path, "moved_away")["facts"]["moves"] == made["id"]
+    assert nurse.entry(path, "moved_away")["facts"]["moves"] == made["id"]
     assert [event.given for event in nurse.told(path, DoseCorrected)] == [False]
     assert [event.given for event in nurse.told(other, DoseCorrected)] == [True]
     assert moved(nurse, path, made, other).json()["reasons"][0]["code"] == "gone"
@@ -125,13 +120,13 @@ def test_a_moved_note_is_read_in_its_new_place(nurse: Recovery) -> None:
     path, other = nurse.session("dosing"), nurse.session("dosing")
     made = nurse.post(f"{path}/observations", {"observation_code": "pain", "score": 3, "note": "left knee"}).json()
     assert moved(nurse, path, made, other).status_code == 201
-    assert entry_of(nurse, other, "observation")["note"] == "left knee"
+    assert nurse.entry(other, "observation")["note"] == "left knee"
 
 
 def test_a_dose_that_was_never_given_leaves_the_session_before_it(nurse: Recovery) -> None:
     path = nurse.session("dosing")
-    made = entry_of(nurse, path, "dose")
+    made = nurse.entry(path, "dose")
     body = {"reason_code": "not_given", "entered_in_error": True}
     assert nurse.post(f"{path}/entries/{made['id']}/correct", body).status_code == 201
     assert nurse.state(path) == "baseline"
-    assert nurse.post(f"{path}/dose", DOSE).status_code == 200
+    assert nurse.dosed(path).status_code == 200
