@@ -126,3 +126,9 @@ def test_dissociation_is_resolved_when_it_is_no_more_than_before_the_dose() -> N
 @pytest.mark.parametrize("route", ROUTES)
 def test_nobody_leaves_without_an_escort_or_a_signature(route: str) -> None:
     assert {"escort_confirmed", "signature"} <= absolute(rules(route), route)
+
+
+def test_nobody_is_discharged_while_the_dose_runs_whatever_the_minimum_is() -> None:
+    at_once = rules().model_copy(update={"min_minutes_after_dose": 0})
+    found = Findings(**(FIT | {"last_dose_at": None}))
+    assert [item.criterion for item in criteria(at_once, found) if not item.met] == ["minimum_time"]
