@@ -97,8 +97,9 @@ async def test_the_gap_counts_from_doses_that_were_really_given(world: World) ->
 @pytest.mark.parametrize(("given", "hours"), [(True, 48), (False, 1)])
 async def test_a_dose_that_was_another_patients_counts_for_who_had_it(world: World, *, given: bool, hours: int) -> None:
     chair, plan_id = await world.resource("chair"), await known(world)
-    fields = {"patient_id": PATIENT, "session_id": new_id(), "entry_id": new_id(), "medication": "ketamine"}
+    fields: dict[str, Any] = {"patient_id": PATIENT, "session_id": new_id(), "entry_id": new_id()}
     fields |= {"route": "iv", "amount": 35.0, "lot": "L1", "expiry": "2027-01", "at": world.clock.clinical_now()}
+    fields |= {"medication": "ketamine"}
     corrected = monitoring.DoseCorrected.model_validate({**fields, "given": given, "reason_code": "wrong_patient"})
     await world.handle(corrected, "entry/e1")
     if given:
