@@ -13,7 +13,7 @@ from deploy.local.clinic_day import RECOVERED
 from deploy.local.stack import Stack
 from services.monitoring.scales import SCALES
 from shared.events.envelope import rfc3339
-from shared.events.monitoring import AdverseEventReported, PatientDischarged
+from shared.events.monitoring import AdverseEventReported, PatientDischarged, SessionAborted, SessionCompleted
 from shared.events.registry import REGISTRY
 from tests.integration.monitoring.test_nurse import AE, ARRIVAL, BASE, DOSE, Nurse
 
@@ -266,3 +266,26 @@ def test_a_scale_is_recorded_item_by_item_and_its_total_is_computed(nurse: Recov
     assert made["facts"]["scale_version"] == scale.version
     total = nurse.post(f"{path}/observations", {"observation_code": name, "score": 10})
     assert (total.status_code, total.json()["errors"][0]["pointer"]) == (422, "/score")
+
+
+@pytest.mark.parametrize("phase", ["checked_in", "baseline", "dosing", "recovery"])
+def test_an_abort_in_each_phase_ends_what_it_should(nurse: Recovery, phase: str) -> None:
+    path = nurse.session(phase)
+    aborted = nurse.post(f"{path}/abort", {"reason_code": "unwell"}).json()
+    dosed = phase in ("dosing", "recovery")
+    assert (aborted["state"], aborted["aborted"]) == ("recovery" if dosed else "aborted", True)
+    (event,) = nurse.told(path, SessionAborted)
+    assert event.phase == ("baseline" if phase == "checked_in" else phase)
+    low = {"sign": "59408-5", "value": 30, "unit": "%", "taken_at": ago(0), "device": "manual"}
+    nurse.post(f"{path}/vitals", {"readings": [low]}).raise_for_status()
+    alarms = nurse.client.get(f"/v1/alarms?session_id={path.rpartition('/')[2]}").json()["items"]
+    assert [alarm["rule"] for alarm in alarms if alarm["open"]] == (["spo2_collapse"] if dosed else [])
+
+
+def test_a_patient_is_discharged_after_an_abort_and_the_record_says_aborted(nurse: Recovery) -> None:
+    path = nurse.recovering()
+    nurse.post(f"{path}/abort", {"reason_code": "unwell"}).raise_for_status()
+    nurse.recovered(path)
+    assert nurse.post(f"{path}/discharge", FIT).json()["state"] == "discharged"
+    nurse.post(f"{path}/complete").raise_for_status()
+    assert [event.outcome_code for event in nurse.told(path, SessionCompleted)] == ["aborted"]
