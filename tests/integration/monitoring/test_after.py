@@ -184,7 +184,7 @@ def test_only_a_prescriber_overrides_and_it_leaves_a_trail(nurse: Recovery, doct
 
 def test_a_corrected_finding_counts_as_corrected(nurse: Recovery) -> None:
     path = nurse.recovering()
-    nurse.recovered(path, moaas=2)
+    nurse.recovered(path, moaas=4)
     wrong = next(
         item
         for item in nurse.client.get(f"{path}/timeline?kind=observation").json()["items"]
