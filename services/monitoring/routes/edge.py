@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import Depends, Response
 
 from services.monitoring import schemas
-from services.monitoring import schemas_entries as bodies
 from services.monitoring.ingest import Ingest
 from services.monitoring.memory import Memory
+from services.monitoring.schemas_entries import Entry, EntryShown
 from services.monitoring.usecases import entries
 from services.monitoring.usecases.deps import Deps
 from shared.persistence.mongo import Document, UnitOfWork
@@ -51,10 +51,10 @@ def show_alarm(row: Document) -> schemas.Alarm:
     return schemas.Alarm(id=row["_id"], **{name: row.get(name) for name in set(schemas.Alarm.model_fields) - {"id"}})
 
 
-def show_entry(row: Document, note: str | None = None) -> bodies.EntryShown:
-    names = set(bodies.EntryShown.model_fields) - {"id", "facts", "note", "corrected_by"}
+def show_entry(row: Document, note: str | None = None) -> EntryShown:
+    names = set(EntryShown.model_fields) - {"id", "facts", "note", "corrected_by"}
     facts = {name: value for name, value in row["facts"].items() if name != "note_sealed"}
-    return bodies.EntryShown(id=row["_id"], facts=facts, note=note, **{name: row[name] for name in names})
+    return EntryShown(id=row["_id"], facts=facts, note=note, **{name: row[name] for name in names})
 
 
 async def change_session(call: Call, change: Callable[[UnitOfWork], Awaitable[Document]]) -> Response:
@@ -76,5 +76,5 @@ async def write_entry(call: Call, work: Callable[[UnitOfWork], Awaitable[Documen
     return await call.write(whole)
 
 
-async def add_entry(call: Call, session_id: str, kind: str, body: bodies.Entry) -> Response:
+async def add_entry(call: Call, session_id: str, kind: str, body: Entry) -> Response:
     return await write_entry(call, lambda unit: entries.add(unit, deps(call), session_id, kind, body))
