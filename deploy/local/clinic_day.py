@@ -23,6 +23,10 @@ T = TypeVar("T")
 FAST = 60.0
 NAME, PHONE = "Ada Example", "+12025550123"  # with LABEL and NOTE: what must be found nowhere in the clear
 LABEL, NOTE = "ÄDÄ7", "hears her late grandmother singing"
+RECOVERED = {
+    "aldrete": dict.fromkeys(("activity", "breathing", "circulation", "consciousness", "saturation"), 2),
+    "padss": dict.fromkeys(("vitals", "gait_and_orientation", "pain_nausea_vomiting", "intake_and_voiding"), 2),
+}
 READING_SPAN = "POST /v1/sessions/{session_id}/vitals"
 PATIENCE_SECONDS = 60.0
 
@@ -302,25 +306,29 @@ class Day:
         self.say("monitor", "values fall to 132; the alarms clear", monitoring.AlarmCleared)
 
     def _leave(self, session: str) -> None:
-        found = {"aldrete": 10, "moaas": 5, "dissociation_resolved": True, "escort_confirmed": False}
+        aftercare = ["no_driving", "written_instructions", "emergency_contact"]
+        found = {"dissociation_resolved": True, "escort_confirmed": False, "aftercare": aftercare}
         path = f"/v1/sessions/{session}/discharge"
         refused = self.call("nurse", "POST", "monitoring", path, found, 409)
         self.facts["discharge_reasons"] = [row["code"] for row in refused["reasons"]]
         self.say("monitoring", f"refuses the discharge: {', '.join(self.facts['discharge_reasons'])}")
         found["escort_confirmed"] = True
-
-        def try_again() -> bool:
-            self._vitals(session, 126)
-            token = self.stack.token("nurse", self.nurse)
-            answer = self.client.post(
-                self.stack.url("monitoring") + path, json=found, headers={"Authorization": f"Bearer {token}"}
-            )
-            return answer.status_code == 200
-
-        self.until("the observation time to pass", try_again, 120)
+        self.until("the observation time to pass", lambda: self._time_passed(session, path, found), 120)
+        for scale, items in RECOVERED.items():
+            seen = {"observation_code": scale, "items": items}
+            self.call("nurse", "POST", "monitoring", f"/v1/sessions/{session}/observations", seen, 201)
+        awake = {"observation_code": "moaas", "score": 5}
+        self.call("nurse", "POST", "monitoring", f"/v1/sessions/{session}/observations", awake, 201)
+        self.call("nurse", "POST", "monitoring", path, found)
         self.say("nurse", "discharges the patient with the escort", monitoring.PatientDischarged)
         self.call("nurse", "POST", "monitoring", f"/v1/sessions/{session}/complete")
         self.say("nurse", "completes the session", monitoring.SessionCompleted)
+
+    def _time_passed(self, session: str, path: str, found: dict[str, Any]) -> bool:
+        """What is missing then is only what the nurse has yet to write down."""
+        self._vitals(session, 126)
+        answer = self.call("nurse", "POST", "monitoring", path, found, 409)
+        return {row["code"] for row in answer["reasons"]} <= {"aldrete", "padss", "moaas"}
 
     def _what_follows(self, plan: str, appointment: str) -> None:
         path = f"/v1/appointments?plan_id={plan}&kind=integration"

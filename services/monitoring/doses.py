@@ -10,7 +10,8 @@ PLAN_TOLERANCE = 1.1
 
 
 def given_so_far(doses: list[dict[str, Any]]) -> Given:
-    return Given(sum(dose["amount_mg"] for dose in doses), len(doses), doses[-1]["at"] if doses else None)
+    last = max((dose["at"] for dose in doses), default=None)
+    return Given(sum(dose["amount_mg"] for dose in doses), len(doses), last)
 
 
 def reasons(rules: GateRules, found: Found) -> list[Reason]:

@@ -9,7 +9,6 @@ from services.monitoring.protocol import Kind
 from services.monitoring.vitals import SIGNS
 from shared.web.schemas import Body, Id, Instant, ShortText
 
-Score = Annotated[int, Field(ge=0, le=10)]
 Pressure = Annotated[float, Field(ge=0, le=400)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Milligrams = Annotated[float, Field(gt=0, le=1000)]
@@ -22,7 +21,6 @@ Note = Annotated[str, Field(min_length=1, max_length=4000)]
 DeviceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Loinc = Literal["8480-6", "8462-4", "8867-4", "59408-5", "9279-1", "8310-5", "19891-1", "72514-3"]
 assert set(Loinc.__args__) == set(SIGNS)  # type: ignore[attr-defined]  # noqa: S101 - one list, two uses
-Disposition = Literal["against_advice", "left_unseen", "transferred", "died", "escort"]
 EventCode = Literal[
     "hypertension",
     "hypotension",
@@ -154,69 +152,6 @@ class Abort(Moment):
     reason_code: Code
 
 
-class Leave(Moment):
-    disposition: Literal["against_advice", "left_unseen", "transferred", "died"]
-
-
-class Emergency(Moment):
-    code: Literal["airway", "breathing", "circulation", "seizure", "anaphylaxis", "behaviour", "fire", "other"] = (
-        "other"
-    )
-
-
-class EmergencyCall(Body):
-    """What to do now beside the page to everybody: the code clock has started."""
-
-    entry_id: Id
-    code_clock_started_at: Instant
-    prompt: Literal["Call the ambulance now."] = "Call the ambulance now."
-
-
-class Entry(Moment):
-    """An entry of the timeline; `note` is free text, kept encrypted."""
-
-    note: Note | None = None
-
-    def facts(self) -> dict[str, Any]:
-        """Codes and numbers of the entry."""
-        return self.model_dump(mode="json", exclude={"occurred_at", "note"}, exclude_none=True)
-
-
-class Observation(Entry):
-    """A scale or a finding: comfort, CADSS, MOAA/S, pain, nausea (clinical.md 2)."""
-
-    observation_code: Literal["comfort", "cadss6", "cadss", "moaas", "pain", "nausea", "aldrete", "padss", "other"]
-    score: Annotated[int, Field(ge=0, le=92)] | None = None
-
-
-class Intervention(Entry):
-    intervention_code: Literal["antiemetic", "antihypertensive", "oxygen", "reassurance", "stop", "other"]
-
-
-class AdverseEvent(Entry):
-    """Codes of clinical.md 10; `serious` in the sense of its section 6."""
-
-    event_code: EventCode
-    severity: Literal["mild", "moderate", "severe"]
-    serious: bool
-    resolved_at: Instant | None = None
-
-
-class Support(Entry):
-    support_code: Literal["eye_mask", "music", "guidance", "blanket", "other"]
-
-
-class EntryShown(Body):
-    id: Id
-    kind: str
-    occurred_at: Instant
-    recorded_at: Instant
-    by: str
-    by_role: str
-    facts: dict[str, Any]
-    note: str | None = None
-
-
 class Reading(Body):
     sign: Loinc
     value: Annotated[float, Field(ge=-1000, le=100000)]
@@ -304,13 +239,6 @@ class GateShown(Body):
     expires_at: Instant | None = None
 
 
-class Discharge(Body):
-    aldrete: Score
-    moaas: Annotated[int, Field(ge=0, le=5)]
-    dissociation_resolved: bool
-    escort_confirmed: bool
-
-
 class Session(Body):
     id: Id
     patient_id: Id
@@ -326,4 +254,5 @@ class Session(Body):
     chair: str | None = None
     protocol_version: str
     doses: list[dict[str, Any]]
+    disposition: dict[str, Any] | None = None
     version: int

@@ -7,6 +7,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from services.monitoring.timeline import root_of
 from shared.events.envelope import rfc3339
 from shared.persistence.mongo import Document
 
@@ -15,7 +16,6 @@ COLUMNS = (
     *("patient_id", "session_id", "by", "checked_by", "witness", "status", "corrects"),
 )
 KINDS = ("dose", "waste")
-CORRECTION = "correction"
 Status = Literal["counts", "corrected", "moved", "error"]
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -47,12 +47,6 @@ def as_csv(entries: Iterable[Document], later: Iterable[Document], patients: dic
         row["patient_id"] = patients[entry["session_id"]]
         writer.writerow({name: _safe(value) for name, value in row.items()})
     return out.getvalue()
-
-
-def root_of(entry: Document) -> str:
-    """The entry that is meant where a correction names it."""
-    root: str = entry["facts"].get("corrects", entry["_id"])
-    return root
 
 
 def status(entry: Document, later: Iterable[Document]) -> Status:

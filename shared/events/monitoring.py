@@ -116,6 +116,8 @@ class PatientDischarged(_MonitoringEvent):
     minutes_from_last_dose: int
     criteria: list[Criterion]
     escort_confirmed: bool
+    signed_by_role: str | None = None
+    override_code: str | None = None
 
 
 class SessionCompleted(_MonitoringEvent):
@@ -216,6 +218,22 @@ class DoseResumed(_SessionEvent):
 
 class DoseStopped(_SessionEvent):
     at: datetime
+
+
+class DoseCorrected(_SessionEvent):
+    """How a dose is known now; not `given` means that this patient never had it."""
+
+    entry_id: str
+    medication: str
+    route: str
+    amount: float
+    unit: Literal["mg"] = "mg"
+    mg_per_kg: float | None = None
+    lot: str
+    expiry: str
+    at: datetime
+    given: bool
+    reason_code: str
 
 
 class AdverseEventReported(_SessionEvent):

@@ -59,6 +59,7 @@ async def test_every_operation_finds_nothing_of_another_clinic(desk: Desk, stack
     ids, wrong, asked = await a_life(desk), [], 0
     ids |= {"resource_id": await a_resource(desk), "alarm_id": await desk.alarm(ids["session_id"])}
     ids |= {"protocol_id": a_protocol(desk)}
+    ids["entry_id"] = ids["inquiry_id"]
     ids |= {"hold_id": ids["inquiry_id"], "closure_id": ids["inquiry_id"]}
     with MongoClient[Any](stack.mongodb_uri) as client:
         before = documents(client, ids)

@@ -2,11 +2,23 @@
 
 from fastapi import APIRouter
 
-from services.monitoring.routes import alarms, entries, participants, protocols, sessions, substances, vitals
+from services.monitoring.routes import (
+    alarms,
+    corrections,
+    emergency,
+    ending,
+    entries,
+    participants,
+    protocols,
+    sessions,
+    substances,
+    timeline,
+    vitals,
+)
 
 router = APIRouter()
 router.include_router(protocols.router)
-for part in (sessions, entries, substances, vitals, alarms):
+for part in (sessions, ending, entries, corrections, emergency, timeline, substances, vitals, alarms):
     router.include_router(part.router)
     router.include_router(participants.below_the_group(part.router.routes))
 router.include_router(participants.router)

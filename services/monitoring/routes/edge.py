@@ -10,6 +10,8 @@ from services.monitoring import model, schemas
 from services.monitoring import schemas_session as bodies
 from services.monitoring.ingest import Ingest
 from services.monitoring.memory import Memory
+from services.monitoring.schemas_entries import Entry, EntryShown
+from services.monitoring.usecases import entries
 from services.monitoring.usecases.deps import Deps
 from shared.persistence.mongo import Document, UnitOfWork
 from shared.web.auth import CLINICAL, STAFF, Role
@@ -59,10 +61,10 @@ def show_alarm(row: Document) -> schemas.Alarm:
     return schemas.Alarm(id=row["_id"], **{name: row.get(name) for name in set(schemas.Alarm.model_fields) - {"id"}})
 
 
-def show_entry(row: Document, note: str | None = None) -> schemas.EntryShown:
-    names = set(schemas.EntryShown.model_fields) - {"id", "facts", "note"}
+def show_entry(row: Document, note: str | None = None) -> EntryShown:
+    names = set(EntryShown.model_fields) - {"id", "facts", "note", "corrected_by"}
     facts = {name: value for name, value in row["facts"].items() if name != "note_sealed"}
-    return schemas.EntryShown(id=row["_id"], facts=facts, note=note, **{name: row[name] for name in names})
+    return EntryShown(id=row["_id"], facts=facts, note=note, **{name: row[name] for name in names})
 
 
 async def change_session(call: Call, change: Callable[[UnitOfWork], Awaitable[Document]]) -> Response:
@@ -73,3 +75,16 @@ async def change_session(call: Call, change: Callable[[UnitOfWork], Awaitable[Do
         return Reply(show_session(row), version=row["version"])
 
     return await call.write(work)
+
+
+async def write_entry(call: Call, work: Callable[[UnitOfWork], Awaitable[Document]]) -> Response:
+    """One use case that makes an entry, and the entry."""
+
+    async def whole(unit: UnitOfWork) -> Reply:
+        return Reply(show_entry(await work(unit)), 201)
+
+    return await call.write(whole)
+
+
+async def add_entry(call: Call, session_id: str, kind: str, body: Entry) -> Response:
+    return await write_entry(call, lambda unit: entries.add(unit, deps(call), session_id, kind, body))

@@ -1,4 +1,4 @@
-"""The session's states: from opening to every way out."""
+"""The session's states: from opening to the dose."""
 
 from fastapi import APIRouter, Response
 
@@ -16,7 +16,7 @@ from services.monitoring.routes.edge import (
     show_session,
 )
 from services.monitoring.store import SESSIONS
-from services.monitoring.usecases import dosing, ending, gating, participants, sessions
+from services.monitoring.usecases import dosing, gating, participants, sessions
 from shared.errors import Conflict
 from shared.persistence.mongo import Document, UnitOfWork
 from shared.web.call import Listed, Listing, Reply
@@ -143,35 +143,3 @@ async def resume_dose(session_id: Id, body: schemas.Infusion, call: Clinical) ->
 async def stop_dose(session_id: Id, body: schemas.Infusion, call: Clinical) -> Response:
     """Stop the dose; always accepted. Recovery begins."""
     return await change_session(call, lambda unit: dosing.change_infusion(unit, session_id, "stop", body))
-
-
-@router.post(f"{SESSION}/discharge", response_model=schemas.Session, responses=problems(404, 409))
-async def discharge(session_id: Id, body: schemas.Discharge, call: Clinical) -> Response:
-    """Discharge with an escort; refused with every criterion that is not met."""
-    return await change_session(call, lambda unit: ending.discharge(unit, deps(call), session_id, body))
-
-
-@router.post(f"{SESSION}/leave", response_model=schemas.Session, responses=problems(404))
-@nurse_route
-async def leave(session_id: Id, body: schemas.Leave, call: Clinical) -> Response:
-    """Every other way out; always open."""
-    return await change_session(call, lambda unit: ending.leave(unit, session_id, body))
-
-
-@router.post(f"{SESSION}/abort", response_model=schemas.Session, responses=problems(404))
-@nurse_route
-async def abort(session_id: Id, body: schemas.Abort, call: Clinical) -> Response:
-    """Abort; after a dose the watching goes on."""
-    return await change_session(call, lambda unit: ending.abort(unit, session_id, body))
-
-
-@router.post(f"{SESSION}/void", response_model=schemas.Session, responses=problems(404, 409))
-async def void(session_id: Id, body: schemas.Abort, call: Clinical) -> Response:
-    """Opened by mistake; only before a dose."""
-    return await change_session(call, lambda unit: ending.void(unit, session_id, body))
-
-
-@router.post(f"{SESSION}/complete", response_model=schemas.Session, responses=problems(404, 409))
-async def complete(session_id: Id, call: Clinical) -> Response:
-    """The record is finished."""
-    return await change_session(call, lambda unit: ending.complete(unit, session_id))

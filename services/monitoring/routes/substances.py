@@ -5,9 +5,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from services.monitoring import schemas
 from services.monitoring import schemas_session as bodies
 from services.monitoring.routes.edge import SESSION, Clinical, show_entry
+from services.monitoring.schemas_entries import EntryShown
 from services.monitoring.usecases import substances
 from shared.errors import NotFound
 from shared.persistence.mongo import UnitOfWork
@@ -19,7 +19,7 @@ router = APIRouter(tags=["substances"])
 FIRST, LAST = date(YEARS.start, 1, 1), date(YEARS.stop - 1, 12, 31)
 
 
-@router.post(f"{SESSION}/waste", status_code=201, response_model=schemas.EntryShown, responses=problems(404, 409))
+@router.post(f"{SESSION}/waste", status_code=201, response_model=EntryShown, responses=problems(404, 409))
 async def add_waste(session_id: Id, body: bodies.Waste, call: Clinical) -> Response:
     """What was drawn up and not given, seen by a witness."""
 

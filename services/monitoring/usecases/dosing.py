@@ -35,7 +35,8 @@ async def give(unit: UnitOfWork, deps: Deps, session_id: str, body: schemas.Dose
     await unit.collection(SESSIONS).replace_versioned(after)
     _tell(unit, deps, after, first=not session["doses"])
     codes = [reason.code for reason in judged.reasons if reason.kind == "overridable"] or None
-    await record(unit, after, "dose", body.occurred_at, **_facts(after["doses"][-1]), overridden=codes)
+    given = after["doses"][-1]
+    await record(unit, after, "dose", given["at"], **_facts(given), overridden=codes)
     return after
 
 

@@ -8,10 +8,11 @@ from services.monitoring import schemas_session as bodies
 from services.monitoring.doses import given_so_far
 from services.monitoring.gate_found import Found, Known, Proposed, Reason
 from services.monitoring.signals import MANUAL
-from services.monitoring.store import ENTRIES, SESSIONS, VITALS, projections_as_of
+from services.monitoring.store import SESSIONS, VITALS, projections_as_of
+from services.monitoring.timeline import present
 from services.monitoring.usecases import projections
 from services.monitoring.usecases.deps import Deps
-from services.monitoring.usecases.entries import record
+from services.monitoring.usecases.entries import of_session, record
 from services.monitoring.usecases.sessions import load
 from services.monitoring.vitals import BY_NAME
 from shared.errors import Conflict, Forbidden
@@ -104,13 +105,13 @@ def _location(clinic: Document | None, location_id: str | None) -> Document | No
 async def _last_dose_elsewhere(unit: UnitOfWork, session: Document) -> datetime | None:
     query = {"patient_id": session["patient_id"], "_id": {"$ne": session["_id"]}, "doses.0": {"$exists": True}}
     rows = await unit.collection(SESSIONS).find(query, sort=[("_id", -1)], limit=5)
-    return max((row["doses"][-1]["at"] for row in rows), default=None)
+    return max((dose["at"] for row in rows for dose in row["doses"]), default=None)
 
 
 async def _antihypertensive_at(unit: UnitOfWork, session: Document) -> datetime | None:
-    query = {"session_id": session["_id"], "kind": "intervention", "facts.intervention_code": "antihypertensive"}
-    rows = await unit.collection(ENTRIES).find(query)
-    return max((row["occurred_at"] for row in rows), default=None)
+    given = [entry for entry in present(await of_session(unit, session["_id"])) if entry["kind"] == "intervention"]
+    codes = [(entry["facts"]["intervention_code"], entry["occurred_at"]) for entry in given]
+    return max((at for code, at in codes if code == "antihypertensive"), default=None)
 
 
 async def _oximeter_at(unit: UnitOfWork, session: Document) -> datetime | None:

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 from services.monitoring import schemas_session as bodies
 from services.monitoring import substances
 from services.monitoring.store import ENTRIES, SESSIONS
+from services.monitoring.timeline import CORRECTION, root_of
 from services.monitoring.usecases import projections
 from services.monitoring.usecases.entries import record
 from services.monitoring.usecases.sessions import load
@@ -42,13 +43,13 @@ async def log_of(unit: UnitOfWork, day: date | None) -> str:
     day = day or unit.clock.clinical_now().astimezone(ZoneInfo(zone)).date()
     since, until = substances.day_of(day, zone)
     kinds = list(substances.KINDS)
-    query = {"kind": {"$in": [*kinds, substances.CORRECTION]}, "occurred_at": {"$gte": since, "$lt": until}}
+    query = {"kind": {"$in": [*kinds, CORRECTION]}, "occurred_at": {"$gte": since, "$lt": until}}
     rows = await unit.collection(ENTRIES).find(query)
     entries = [row for row in rows if row["facts"].get("corrected_kind", row["kind"]) in kinds]
     ids = sorted({entry["session_id"] for entry in entries})
     sessions = await unit.collection(SESSIONS).find({"_id": {"$in": ids}})
     audit(unit, "controlled_substances.read", "controlled-substances")
-    roots = [substances.root_of(entry) for entry in entries]
+    roots = [root_of(entry) for entry in entries]
     named = {"$or": [{"facts.corrects": {"$in": roots}}, {"facts.moves": {"$in": roots}}]}
     later = await unit.collection(ENTRIES).find({"session_id": {"$in": ids}, **named})
     return substances.as_csv(entries, later, {row["_id"]: row["patient_id"] for row in sessions})

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.monitoring import schemas
+from services.monitoring import schemas, schemas_entries
 from services.monitoring import schemas_session as bodies
 from services.monitoring.usecases import dosing, entries, gating, sessions
 from shared.errors import Conflict, Forbidden
@@ -231,7 +231,7 @@ async def test_a_baseline_counts_for_fifteen_minutes(chair: Chair) -> None:
 
 async def test_after_an_antihypertensive_the_baseline_is_taken_again(chair: Chair) -> None:
     visit_ = await Visit(chair).arrives()
-    given = schemas.Intervention(intervention_code="antihypertensive")
+    given = schemas_entries.Intervention(intervention_code="antihypertensive")
     await chair._run(lambda unit: entries.add(unit, chair.deps, chair.session_id, "intervention", given))
     assert await visit_.refused() == {"remeasurement_due": "overridable"}
     chair.clock.advance(60)

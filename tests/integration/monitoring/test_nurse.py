@@ -17,6 +17,7 @@ ACTS: dict[str, dict[str, Any]] = {
     "interventions": {"intervention_code": "reassurance"},
     "adverse-events": AE,
     "emergency": {"code": "airway"},
+    "emergency/log": {"log_code": "airway_opened"},
     "emergency/end": {},
     "abort": {"reason_code": "unwell"},
     "leave": {"disposition": "left_unseen"},

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from services.monitoring import schemas
+from services.monitoring import schemas_entries as bodies
 from services.monitoring.evaluator import Evaluator
 from services.monitoring.handlers import ALARM_HANDLERS, EVENT_HANDLERS
 from services.monitoring.ingest import Ingest
@@ -145,8 +146,9 @@ class Chair:
         now = self.clock.clinical_now()
         await self._run(lambda unit: answering.accept(unit, self.deps, alarm_id, "nurse", now))
 
-    async def leaves(self) -> None:
-        await self._run(lambda unit: ending.leave(unit, self.session_id, schemas.Leave(disposition="left_unseen")))
+    async def leaves(self, disposition: str = "left_unseen", **details: Any) -> None:
+        left = {"disposition": disposition, **details}
+        await self._run(lambda unit: ending.leave(unit, self.deps, self.session_id, bodies.Leave.model_validate(left)))
 
     async def aborts(self) -> None:
         await self._run(lambda unit: ending.abort(unit, self.session_id, schemas.Abort(reason_code="unwell")))

@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 
 from services.monitoring.alarms import evaluate, tick
-from services.monitoring.discharge import Findings, criteria
-from services.monitoring.doses import given_so_far
 from services.monitoring.limits import limits
 from services.monitoring.model import ENDED, OPEN, TRANSITIONS, aborted, infusion, left, move, stopped
 from services.monitoring.protocol import DosingProtocol
@@ -270,16 +268,3 @@ def test_the_log_leaves_nothing_out_and_says_what_counts(later: list[dict[str, A
     rows = list(csv.DictReader(io.StringIO(as_csv(shown, rest, {"s1": "p1"}))))
     assert sorted(row["status"] for row in rows) == sorted(statuses)
     assert {row["kind"] for row in rows} == {"dose"}
-
-
-@pytest.mark.parametrize(("minutes", "met"), [(119, False), (120, True)])
-def test_two_hour_rule_of_rems_counts_from_the_last_device_clinical_md_6(minutes: int, met: bool) -> None:
-    protocol = make_deps(KeyRing("k1:" + b64encode(b"k" * 32).decode())).dosing(
-        {"protocol_version": "esketamine-2026-11"}
-    )
-    devices = [{"amount_mg": 28, "at": NOW}, {"amount_mg": 28, "at": NOW + timedelta(minutes=5)}]
-    last = given_so_far(devices).last_at
-    assert last == NOW + timedelta(minutes=5)
-    found = Findings(last, last + timedelta(minutes=minutes), 10, 5, True, True, 120, 120, 0)
-    checked = {item.criterion: item.met for item in criteria(protocol.discharge, found)}
-    assert checked["minimum_time"] is met
