@@ -15,10 +15,11 @@ DeviceKey = tuple[str, str]
 
 @dataclass
 class Recent:
-    """`seen` by session, sign and device; `timings` by clinic and device."""
+    """`seen` by session, sign and device; `timings` by clinic and device; `sessions` that a batch evaluated."""
 
     seen: dict[SignKey, Seen] = field(default_factory=dict)
     timings: dict[DeviceKey, Timing] = field(default_factory=dict)
+    sessions: set[str] = field(default_factory=set)
 
     def learn(self, batch: "Recent") -> None:
         """The batch is committed."""

@@ -76,13 +76,19 @@ class CheckIn(Body):
     display_label: Annotated[str, Field(min_length=1, max_length=4)]
     room: ShortText
     chair: ShortText
+    monitor: DeviceName | None = None
+    pump: DeviceName | None = None
     responsible_staff: Annotated[list[Staff], Field(min_length=1, max_length=10)]
     readiness: Readiness
 
 
 class Assignment(Body):
+    """`monitor` and `pump` name devices; one that another open session has moves here, with a trail in both."""
+
     room: ShortText | None = None
     chair: ShortText | None = None
+    monitor: DeviceName | None = None
+    pump: DeviceName | None = None
     responsible_staff: Annotated[list[Staff], Field(min_length=1, max_length=10)] | None = None
 
 
@@ -192,7 +198,9 @@ class Readings(Body):
 
 
 class DeviceReading(Reading):
-    session_id: Id
+    """Without a session it belongs to the open session that the device is assigned to."""
+
+    session_id: Id | None = None
 
 
 class DeviceReadings(Body):
@@ -203,9 +211,13 @@ class DeviceReadings(Body):
 
 
 class ReadingResult(Body):
+    """`wanted`: measure again, or say that the value is right. `line` of a bulk upload, counted from 1."""
+
     id: str
     result: Literal["stored", "duplicate", "quarantined", "refused"]
     reason: str | None = None
+    wanted: Literal["remeasure", "confirm"] | None = None
+    line: int | None = None
 
 
 class ReadingResults(Body):
@@ -223,6 +235,24 @@ class ReadingShown(Body):
     quarantined: str | None = None
     conflict: bool | None = None
     after_end: bool | None = None
+    late: bool | None = None
+    clock_off_s: float | None = None
+    flags: list[Literal["confirm", "swapped", "jump", "flat"]] | None = None
+    decision: Literal["confirmed", "artefact"] | None = None
+    moved_from: Id | None = None
+
+
+class Decision(Moment):
+    """What a human says of a reading; the reason is a code."""
+
+    reason_code: Code | None = None
+
+
+class ReadingMove(Moment):
+    """The session of the patient from whom the reading was taken."""
+
+    to_session_id: Id
+    reason_code: Code
 
 
 class Mute(Body):
@@ -245,6 +275,8 @@ class Alarm(Body):
     silenced_until: Instant | None = None
     cleared_at: Instant | None = None
     escalation_step: int | None = None
+    category: Literal["physiological", "technical"] | None = None
+    offset_s: float | None = None
 
 
 class GateReason(Body):

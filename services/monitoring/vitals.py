@@ -50,19 +50,24 @@ JUMP_SECONDS = 10.0
 def judge(loinc: str, value: float, unit: str, systolic: float | None = None) -> tuple[Verdict, str | None]:
     """Whether a value is believed, and if not, why. `systolic`: the one measured with this diastolic value, if any."""
     sign = SIGNS[loinc]
-    if unit != sign.unit:
-        return "quarantined", "wrong_unit"
-    if value > sign.highest:
-        return "quarantined", "above_bound"
-    if value < sign.lowest:
-        return "quarantined", "below_bound"
-    if sign.whole and value != int(value):
-        return "quarantined", "not_whole"
-    if loinc == DIASTOLIC and systolic is not None and value >= systolic:
-        return "quarantined", "diastolic_not_below_systolic"
+    reason = _fault(sign, value, unit)
+    if reason is None and loinc == DIASTOLIC and systolic is not None and value >= systolic:
+        reason = "diastolic_not_below_systolic"
+    if reason is not None:
+        return "quarantined", reason
     if sign.collapse is not None and value < sign.collapse:
         return "collapse", None
     return "plausible", None
+
+
+def _fault(sign: Sign, value: float, unit: str) -> str | None:
+    if unit != sign.unit:
+        return "wrong_unit"
+    if value > sign.highest:
+        return "above_bound"
+    if value < sign.lowest:
+        return "below_bound"
+    return "not_whole" if sign.whole and value != int(value) else None
 
 
 def doubtful(loinc: str, value: float) -> bool:
@@ -78,14 +83,14 @@ class Seen(NamedTuple):
     value: float
     at: datetime
     since: datetime
-    count: int = 1
+    times: int = 1
 
     def then(self, value: float, at: datetime) -> "Seen":
         """The reading that follows; one from before it changes nothing."""
         if at < self.at:
             return self
         if value == self.value:
-            return Seen(value, at, self.since, self.count + 1)
+            return Seen(value, at, self.since, self.times + 1)
         return Seen(value, at, at)
 
 
@@ -99,6 +104,6 @@ def jumped(loinc: str, value: float, at: datetime, before: Seen) -> bool:
 def flat(loinc: str, value: float, at: datetime, before: Seen) -> bool:
     """A line without life: flagged, and judged like any other."""
     flat_s = SIGNS[loinc].flat_s
-    if flat_s is None or value != before.value or before.count < FLAT_READINGS:
+    if flat_s is None or value != before.value or before.times < FLAT_READINGS:
         return False
     return (at - before.since).total_seconds() >= flat_s

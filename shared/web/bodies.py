@@ -19,6 +19,7 @@ STRING_CHARS = 20_000
 LIST_ITEMS = 10_000
 NUMBER_BOUND = 2**53  # beyond it a number is not the same everywhere (RFC 7493)
 _JSON = frozenset({b"application/json", b"application/merge-patch+json"})
+LINES = b"application/x-ndjson"
 _FORM = b"application/x-www-form-urlencoded"
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _NAMES = re.compile(rb'"\s*:')
@@ -45,8 +46,11 @@ def single_headers(given: Iterable[tuple[bytes, bytes]]) -> Headers:
     return headers
 
 
-async def read_body(headers: Headers, receive: Receive) -> bytes:
-    """The whole body, checked. Raises TooLarge, UnsupportedMedia, BadRequest, RequestTimeout when it comes too slowly."""
+async def read_body(headers: Headers, receive: Receive, *, lines: bool = False) -> bytes:
+    """The whole body, checked; where `lines` may come, each of them is checked by whoever reads it.
+
+    Raises TooLarge, UnsupportedMedia, BadRequest, RequestTimeout when it comes too slowly.
+    """
     length = headers.get(b"content-length", b"0")
     if not length.isdigit():
         raise BadRequest("Content-Length is not a number.")
@@ -58,7 +62,7 @@ async def read_body(headers: Headers, receive: Receive) -> bytes:
     except TimeoutError:
         raise RequestTimeout(headers=_CLOSE) from None
     if body:
-        _check_media(headers, body)
+        _check_media(headers, body, lines=lines)
     return body
 
 
@@ -77,13 +81,13 @@ async def _chunks(receive: Receive) -> bytes:
     return b"".join(chunks)
 
 
-def _check_media(headers: Headers, body: bytes) -> None:
+def _check_media(headers: Headers, body: bytes, *, lines: bool) -> None:
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise UnsupportedMedia
     media = headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
     if media in _JSON:
         check_json(body)
-    elif media != _FORM:
+    elif media != _FORM and not (lines and media == LINES):
         raise UnsupportedMedia
 
 

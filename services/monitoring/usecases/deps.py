@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from services.monitoring.limits import Limit, Rule, limits
+from services.monitoring.limits import PHASES, Limit, Rule, limits
 from services.monitoring.model import PHASE, SessionProtocol
-from services.monitoring.vitals import BY_NAME
+from services.monitoring.vitals import BY_NAME, doubtful, judge
 from shared.persistence.mongo import Document
 from shared.persistence.vault import Vault
 
@@ -37,6 +37,22 @@ class Deps:
                 self.resolved.clear()
             found = self.resolved[key] = limits(self.rules[version], phase, baseline, own)
         return found
+
+    def abnormal(self, session: Document | None, sign: str, value: float, unit: str) -> bool:
+        """Whether a value is one that nobody may drop: not believed, to be confirmed, a collapse, or beyond a limit.
+
+        For a session that is not known every limit of every protocol counts.
+        """
+        if judge(sign, value, unit)[0] != "plausible" or doubtful(sign, value):
+            return True
+        if session is not None:
+            return any(limit.rule.sign == sign and limit.breached(value) for limit in self.limits(session))
+        return any(
+            limit.rule.sign == sign and limit.breached(value)
+            for rules in self.rules.values()
+            for phase in PHASES
+            for limit in limits(rules, phase, {})
+        )
 
     def protocol_of_route(self, route: str | None) -> SessionProtocol:
         """The newest of a route; of the default route where none is planned yet."""

@@ -177,7 +177,9 @@ class Judged:
             await raising.restore_signal(unit, self.row, self.signals.pop(device), now)
         if self.states != self.before or back:
             await unit.collection(ENGINES).put(raising.engine_of(self.id, self.states, self.signals))
-        if self.late is not None:
+        if self.late == {}:
+            await unit.collection(BACKLOGS).discard({"_id": self.id})
+        elif self.late is not None:
             rules = {name: vars(state) for name, state in self.late.items()}
             await unit.collection(BACKLOGS).put({"_id": self.id, "schema_version": 1, "rules": rules})
         if self.changes:

@@ -1,0 +1,103 @@
+"""A request's bytes as readings: validated once; what one of them lacks does not hold up the others."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import orjson
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+
+from services.monitoring import schemas
+from shared.errors import BadRequest, TooLarge
+from shared.web.bodies import check_json
+
+M = TypeVar("M", bound=BaseModel)
+R = TypeVar("R", bound=schemas.Reading)
+LINES_MAX = 10_000
+AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class Arrived(Generic[R]):
+    """`faults` by place: what is no reading. `readings` are the others, in order."""
+
+    readings: Sequence[R]
+    faults: Mapping[int, schemas.ReadingResult]
+    interval_s: float | None = None
+
+    def results(self, taken: Sequence[schemas.ReadingResult]) -> list[schemas.ReadingResult]:
+        """With those that were refused before, in the order of the request."""
+        if not self.faults:
+            return list(taken)
+        rest = iter(taken)
+        return [self.faults.get(place) or next(rest) for place in range(len(taken) + len(self.faults))]
+
+
+def malformed(line: int | None = None) -> schemas.ReadingResult:
+    return schemas.ReadingResult(id="-", result="refused", reason="malformed", line=line)
+
+
+def whole(model: type[M], body: bytes) -> tuple[M, Mapping[int, schemas.ReadingResult]]:
+    """The request, and by place the readings that are malformed: they are refused, the others are not.
+
+    Raises RequestValidationError where the request itself is not valid, or none of its readings is.
+    """
+    try:
+        return model.model_validate_json(body), {}
+    except ValidationError as error:
+        faults = error.errors(include_url=False)
+    places = {_place(fault["loc"]) for fault in faults}
+    given = orjson.loads(body) if body and None not in places else {}
+    rows = given.get("readings", ()) if isinstance(given, dict) else ()
+    if not set(range(len(rows))) - places:
+        raise RequestValidationError([{**fault, "loc": ("body", *fault["loc"])} for fault in faults])
+    kept = [row for place, row in enumerate(rows) if place not in places]
+    return model.model_validate_json(orjson.dumps({**given, "readings": kept})), {
+        place: malformed() for place in places if place is not None
+    }
+
+
+def _place(where: tuple[int | str, ...]) -> int | None:
+    match where:
+        case ("readings", int(place), *_):
+            return place
+    return None
+
+
+async def by_line(kind: type[R], body: bytes) -> Arrived[R]:
+    """One reading per line; empty lines are passed over. Raises TooLarge, BadRequest when there is none."""
+    lines = [(number, line) for number, line in enumerate(body.split(b"\n"), 1) if line.strip()]
+    if len(lines) > LINES_MAX:
+        raise TooLarge(f"More than {LINES_MAX} lines.")
+    if not lines:
+        raise BadRequest("There is no line in the body.")
+    readings, faults = list[R](), dict[int, schemas.ReadingResult]()
+    for place, (number, line) in enumerate(lines):
+        if place % AT_ONCE == 0:
+            await asyncio.sleep(0)  # the alarm path lives on the same loop
+        reading = _line(kind, line)
+        if reading is None:
+            faults[place] = malformed(number)
+        else:
+            readings.append(reading)
+    return Arrived(readings, faults)
+
+
+def _line(kind: type[R], line: bytes) -> R | None:
+    try:
+        check_json(line)
+        return kind.model_validate_json(line)
+    except (BadRequest, ValidationError):
+        return None
+
+
+def numbered(body: bytes, results: Sequence[schemas.ReadingResult]) -> bytes:
+    """The answer to lines: a line each, with the number of the one it answers."""
+    numbers = [number for number, line in enumerate(body.split(b"\n"), 1) if line.strip()]
+    told: list[dict[str, Any]] = [
+        {"line": number, **result.model_dump(exclude_none=True, exclude={"line"})}
+        for number, result in zip(numbers, results, strict=True)
+    ]
+    return b"".join(orjson.dumps(row) + b"\n" for row in told)
