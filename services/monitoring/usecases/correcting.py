@@ -134,7 +134,8 @@ async def judge_again(unit: UnitOfWork, deps: Deps, session: Document, sign: str
     if session["state"] not in OPEN:
         return
     engine = await unit.collection(ENGINES).find_one({"_id": session["_id"]})
-    judged = Judged.of(session, deps.limits(session), engine)
+    limits = deps.limits(session)
+    judged = Judged.of(session, limits, engine, deps.calm(limits))
     mine = [limit for limit in judged.limits if limit.rule.sign == sign]
     now = unit.clock.clinical_now()
     since = min(

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from services.monitoring.alarms import RuleState, Transition, evaluate
-from services.monitoring.limits import Limit
+from services.monitoring.limits import EVERYTHING, Bounds, Limit
+from services.monitoring.model import OPEN
 from services.monitoring.store import ALARMS, BACKLOGS, ENGINES, SESSIONS, readings_within
 from services.monitoring.timing import TRUSTED
 from services.monitoring.usecases import raising
@@ -25,15 +26,6 @@ class Given:
     at: datetime
 
 
-def calm_bounds(limits: Sequence[Limit]) -> dict[str, tuple[float, float]]:
-    """By sign the values between which, ends excluded, none of these limits is broken."""
-    found: dict[str, tuple[float, float]] = {}
-    for limit in limits:
-        low, high = found.get(limit.rule.sign, (float("-inf"), float("inf")))
-        found[limit.rule.sign] = (low, min(high, limit.bound)) if limit.high else (max(low, limit.bound), high)
-    return found
-
-
 def breaches(limits: Sequence[Limit], sign: str, value: float) -> int:
     """How many of the limits it breaks: of two values for one moment the one that breaks more is the worse."""
     return sum(limit.rule.sign == sign and limit.breached(value) for limit in limits)
@@ -49,18 +41,18 @@ class Judged:
     signals: dict[str, Document]
     states: dict[str, RuleState]
     technical: dict[str, str]
-    calm: dict[str, tuple[float, float]] = field(default_factory=dict)
+    bounds: Bounds
     late: dict[str, RuleState] | None = None
-    previous: dict[str, Given] = field(default_factory=dict)
+    previous: dict[str, tuple[float, datetime]] = field(default_factory=dict)
     changes: dict[str, str | None] = field(default_factory=dict)
     heard: set[str] = field(default_factory=set)
 
     @classmethod
-    def of(cls, row: Document, limits: tuple[Limit, ...], engine: Document | None) -> "Judged":
+    def of(cls, row: Document, limits: tuple[Limit, ...], engine: Document | None, bounds: Bounds) -> "Judged":
         states = raising.states_of(engine)
         signals = dict(engine["signals"]) if engine else {}
         technical = dict(row.get("technical") or {})
-        return cls(row, limits, states, signals, dict(states), technical, calm_bounds(limits))
+        return cls(row, limits, states, signals, dict(states), technical, bounds)
 
     @property
     def id(self) -> str:
@@ -68,10 +60,14 @@ class Judged:
 
     def at_rest(self, sign: str, value: float) -> bool:
         """No rule of the sign is stirred, and the value stirs none."""
-        low, high = self.calm.get(sign, (float("-inf"), float("inf")))
+        low, high = self.bounds.get(sign, EVERYTHING)
         if not low < value < high:
             return False
         return not self.states or not any(item.name in self.states for item in self.limits if item.rule.sign == sign)
+
+    def calm(self, sign: str, value: float) -> bool:
+        """Watched, and nothing about it or its measuring is stirred: most readings of most sessions."""
+        return not self.technical and self.row["state"] in OPEN and self.at_rest(sign, value)
 
     async def now(self, unit: UnitOfWork, given: Given) -> None:
         """Judge a reading of now."""
@@ -94,7 +90,7 @@ class Judged:
             return None
         known = self.previous.get(given.sign)
         if known is not None:
-            return known.value if given.at - known.at <= JUMP_WINDOW else None
+            return known[0] if given.at - known[1] <= JUMP_WINDOW else None
         until = given.at - timedelta(milliseconds=1)
         rows = await readings_within(unit, self.id, given.sign, given.at - JUMP_WINDOW, until)
         believed = [row["value"] for row in rows if "quarantined" not in row and "artefact" not in row]

@@ -1,8 +1,8 @@
 """Readings in, alarms out: one transaction holds a batch's readings, the engines' states, the alarms and their events."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from services.monitoring import schemas
 from services.monitoring.folding import bucket_id, conflict_id, reading_id, span_of, unfold
@@ -13,22 +13,22 @@ from services.monitoring.store import (
     BUCKETS,
     SESSIONS,
     VITALS,
-    holders_of,
     readings_by_id,
     sessions_with_engines,
 )
-from services.monitoring.timing import SLACK, TRUSTED, Tells, Timing, told
+from services.monitoring.timing import Tells
 from services.monitoring.usecases import folding
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.judging import Given, Judged, breaches
+from services.monitoring.usecases.placing import Placing
 from services.monitoring.vitals import DIASTOLIC, SIGNS, SYSTOLIC, Seen, doubtful, flat, judge, jumped
 from shared.errors import NotFound, StillwaterError
 from shared.persistence.audit import audit
 from shared.persistence.mongo import Document, UnitOfWork
 from shared.persistence.scope import Scope
 
-TRANSPORT_SECONDS = 2.0
 PRESSURES = (SYSTOLIC, DIASTOLIC)
+NO_PAIR = (None, None)
 Results = list[schemas.ReadingResult]
 Answers = list[Results | StillwaterError]
 UNKNOWN = schemas.ReadingResult(id="-", result="refused", reason="session_unknown")
@@ -58,7 +58,10 @@ async def take(
     and only then, `repeated`, is looked for what is known.
     """
     batch = _Batch(unit, deps, recent)
-    targets = [await batch.targets(delivery) for delivery in deliveries]
+    targets = [
+        await batch.placing.targets(delivery.scope.clinic_id, delivery.session_id, delivery.readings)
+        for delivery in deliveries
+    ]
     await batch.load(targets)
     if repeated:
         await batch.find_known(deliveries, targets)
@@ -90,51 +93,12 @@ def _pressures(readings: Sequence[schemas.Reading]) -> Pressures:
 class _Batch:
     def __init__(self, unit: UnitOfWork, deps: Deps, recent: Recent) -> None:
         self._unit, self._deps, self._recent = unit, deps, recent
-        self._now = unit.clock.clinical_now()
-        self._trusted = max(TRUSTED, unit.clock.clinical_span(TRANSPORT_SECONDS))
-        self._slack = max(SLACK, unit.clock.clinical_span(TRANSPORT_SECONDS))
+        self.learnt = Recent()
+        self.placing = Placing(unit, recent, self.learnt)
+        self._now = self.placing.now
         self._sessions: dict[str, Judged] = {}
         self._known: dict[str, float] = {}
         self._rows: list[Document] = []
-        self.learnt = Recent()
-
-    async def targets(self, delivery: Delivery) -> list[str | None]:
-        """The session of each reading; None where its device is assigned to none."""
-        clinic_id = delivery.scope.clinic_id
-        self._time_devices(clinic_id, delivery.readings)
-        if delivery.session_id is not None:
-            return [delivery.session_id] * len(delivery.readings)
-        named = [getattr(reading, "session_id", None) for reading in delivery.readings]
-        lost = {(clinic_id, reading.device) for reading, name in zip(delivery.readings, named, strict=True) if not name}
-        holders = await holders_of(self._unit, lost) if lost else {}
-        return [
-            name or self._holder(clinic_id, reading, holders.get((clinic_id, reading.device), ()))
-            for reading, name in zip(delivery.readings, named, strict=True)
-        ]
-
-    def _time_devices(self, clinic_id: str, readings: Sequence[schemas.Reading]) -> None:
-        newest: dict[str, datetime] = {}
-        for reading in readings:
-            if reading.device not in newest or reading.taken_at > newest[reading.device]:
-                newest[reading.device] = reading.taken_at
-        for device, taken_at in newest.items():
-            key = (clinic_id, device)
-            before = self.learnt.timings.get(key) or self._recent.timings.get(key)
-            self.learnt.timings[key] = told(before, self._now - taken_at, self._now, self._trusted, self._slack)
-
-    def _timing(self, clinic_id: str, device: str) -> Timing:
-        return self.learnt.timings[(clinic_id, device)]
-
-    def _holder(self, clinic_id: str, reading: schemas.Reading, held: Iterable[Document]) -> str | None:
-        """Who had the device when the reading was taken; by a wrong clock, or before the first of them, who has it now."""
-        at = self._now if self._timing(clinic_id, reading.device).tells == "clock" else reading.taken_at
-        present: str | None = None
-        for row in held:
-            if row["since"] - self._trusted <= at and (row["open"] or at <= row["until"] + self._trusted):
-                return str(row["session_id"])
-            if row["open"]:
-                present = str(row["session_id"])
-        return present
 
     async def load(self, targets: Sequence[Sequence[str | None]]) -> None:
         """Every session with its engine, in one visit."""
@@ -142,19 +106,20 @@ class _Batch:
         found = await sessions_with_engines(self._unit, ids) if ids else {}
         self.learnt.sessions = set(found)
         for identifier, (row, engine) in found.items():
-            self._sessions[identifier] = Judged.of(row, self._deps.limits(row), engine)
+            limits = self._deps.limits(row)
+            self._sessions[identifier] = Judged.of(row, limits, engine, self._deps.calm(limits))
 
     def knows(self, scope: Scope, session_id: str | None) -> bool:
         session = self._sessions.get(session_id or "")
         return session is not None and session.row["clinic_id"] == scope.clinic_id
 
     async def find_known(self, deliveries: Sequence[Delivery], targets: Sequence[Sequence[str | None]]) -> None:
-        ids = [
-            reading_id(target, reading.sign, reading.taken_at, reading.device)
-            for delivery, names in zip(deliveries, targets, strict=True)
-            for reading, target in zip(delivery.readings, names, strict=True)
-            if target is not None
-        ]
+        ids = list[str]()
+        for delivery, names in zip(deliveries, targets, strict=True):
+            for reading, target in zip(delivery.readings, names, strict=True):
+                if target is not None:
+                    key = reading_id(target, reading.sign, reading.taken_at, reading.device)
+                    ids += [key, conflict_id(key, reading.value)]
         self._known |= {name: row["value"] for name, row in (await readings_by_id(self._unit, ids)).items()}
 
     async def add(self, delivery: Delivery, targets: Sequence[str | None]) -> Results:
@@ -220,7 +185,7 @@ class _Batch:
     async def _judge_clock(self, unit: UnitOfWork, session: Judged, device: str) -> None:
         if session.row["state"] not in OPEN:
             return
-        timing = self._timing(session.row["clinic_id"], device)
+        timing = self.placing.timing(session.row["clinic_id"], device)
         if timing.tells == "clock":
             await session.clock_wrong(unit, device, timing.offset)
         elif timing.tells == "now":
@@ -238,28 +203,54 @@ class _Batch:
         if identifier in self._known:
             return schemas.ReadingResult(id=identifier, result="duplicate")
         self._known[identifier] = value
-        systolic, diastolic = pressures.get((reading.device, reading.taken_at), (None, None))
-        verdict, reason = judge(reading.sign, value, reading.unit, systolic)
-        swapped = systolic is not None and diastolic is not None and diastolic >= systolic and reading.sign in PRESSURES
-        tells = self._tells(session, reading)
         row = self._row(session, identifier, reading)
-        if reason is not None:
-            row["quarantined"] = reason
-        if stored is not None:
-            row["conflict"] = True
-        if flags := self._flags(session, reading, swapped=swapped):
-            row["flags"] = flags
-        if tells != "now":
-            row |= self._told_late(reading, tells)
         self._rows.append(row)
-        await self._judge(
-            unit, session, reading, tells, believed=verdict != "quarantined", stored=stored, reason=reason
-        )
+        systolic, diastolic = pressures.get((reading.device, reading.taken_at), NO_PAIR)
+        verdict, reason = judge(reading.sign, value, reading.unit, systolic)
+        tells, asks = self.placing.tells(session.row["clinic_id"], reading), doubtful(reading.sign, value)
+        flags = self._flags(session, reading)
+        if (
+            verdict == "plausible"
+            and tells == "now"
+            and stored is None
+            and not asks
+            and session.calm(reading.sign, value)
+        ):
+            if flags:
+                row["flags"] = flags
+            session.previous[reading.sign] = (value, reading.taken_at)
+            return schemas.ReadingResult(id=identifier, result="stored")
+        if asks:
+            flags.append("confirm")
+        if systolic is not None and diastolic is not None and diastolic >= systolic and reading.sign in PRESSURES:
+            flags.append("swapped")
+        self._mark(row, reading, tells, flags, reason=reason, conflict=stored is not None)
+        await self._judge(unit, session, reading, tells, stored=stored, reason=reason)
         if reason is not None:
             return schemas.ReadingResult(id=identifier, result="quarantined", reason=reason, wanted="remeasure")
-        if flags and "confirm" in flags:
-            return schemas.ReadingResult(id=identifier, result="stored", wanted="confirm")
-        return schemas.ReadingResult(id=identifier, result="stored")
+        return schemas.ReadingResult(id=identifier, result="stored", wanted="confirm" if asks else None)
+
+    def _mark(
+        self,
+        row: Document,
+        reading: schemas.Reading,
+        tells: Tells,
+        flags: list[str],
+        *,
+        reason: str | None,
+        conflict: bool,
+    ) -> None:
+        """What is not ordinary about it; `late` is never shown as now, by a wrong clock it is of now and the row says how wrong."""
+        if reason is not None:
+            row["quarantined"] = reason
+        if conflict:
+            row["conflict"] = True
+        if flags:
+            row["flags"] = flags
+        if tells in ("late", "unsure"):
+            row["late"] = True
+        elif tells == "clock":
+            row["clock_off_s"] = round((self._now - reading.taken_at).total_seconds(), 3)
 
     def _row(self, session: Judged, identifier: str, reading: schemas.Reading) -> Document:
         row: Document = {
@@ -278,41 +269,18 @@ class _Batch:
             row["after_end"] = True
         return row
 
-    def _tells(self, session: Judged, reading: schemas.Reading) -> Tells:
-        """Whether this reading tells of now; what is entered by hand has no clock of its own and is only late."""
-        offset = self._now - reading.taken_at
-        if abs(offset) <= self._trusted:
-            return "now"
-        if reading.device == MANUAL:
-            return "late" if offset > timedelta(0) else "clock"
-        tells = self._timing(session.row["clinic_id"], reading.device).tells
-        if tells != "now":
-            return tells
-        return "late" if offset > timedelta(0) else "clock"
-
-    def _told_late(self, reading: schemas.Reading, tells: Tells) -> Document:
-        """`late` is never shown as now; by a wrong clock it is of now, and the row says how wrong."""
-        if tells != "clock":
-            return {"late": True}
-        return {"clock_off_s": round((self._now - reading.taken_at).total_seconds(), 3)}
-
-    def _flags(self, session: Judged, reading: schemas.Reading, *, swapped: bool) -> list[str]:
-        """What a human should look at; each is stored and judged like any other."""
-        found, key = list[str](), (session.id, reading.sign, reading.device)
-        if doubtful(reading.sign, reading.value):
-            found.append("confirm")
-        if swapped:
-            found.append("swapped")
+    def _flags(self, session: Judged, reading: schemas.Reading) -> list[str]:
+        """What no body does; stored and judged like any other."""
+        key = (session.id, reading.sign, reading.device)
+        value, taken_at = reading.value, reading.taken_at
         before = self.learnt.seen.get(key) or self._recent.seen.get(key)
         if before is None:
-            self.learnt.seen[key] = Seen(reading.value, reading.taken_at, reading.taken_at)
-            return found
-        if jumped(reading.sign, reading.value, reading.taken_at, before):
-            found.append("jump")
-        if flat(reading.sign, reading.value, reading.taken_at, before):
-            found.append("flat")
-        self.learnt.seen[key] = before.then(reading.value, reading.taken_at)
-        return found
+            self.learnt.seen[key] = Seen(value, taken_at, taken_at)
+            return []
+        self.learnt.seen[key] = before.then(value, taken_at)
+        if before.value != value:
+            return ["jump"] if jumped(reading.sign, value, taken_at, before) else []
+        return ["flat"] if flat(reading.sign, value, taken_at, before) else []
 
     async def _judge(
         self,
@@ -321,12 +289,11 @@ class _Batch:
         reading: schemas.Reading,
         tells: Tells,
         *,
-        believed: bool,
         stored: float | None,
         reason: str | None,
     ) -> None:
         """A quarantined value changes nothing in the engine: an alarm stands until a valid value arrives."""
-        row, value = session.row, reading.value
+        row, value, believed = session.row, reading.value, reason is None
         if row["state"] not in OPEN:
             ended_at = row["ended_at"]
             if believed and row["state"] in ENDED and ended_at is not None and reading.taken_at < ended_at:
@@ -345,7 +312,7 @@ class _Batch:
             given = Given(reading.sign, value, reading.taken_at if tells == "now" else self._now)
             if not session.at_rest(reading.sign, value):
                 await session.now(unit, given)
-            session.previous[reading.sign] = given
+            session.previous[reading.sign] = (value, given.at)
 
     async def _doubt(self, unit: UnitOfWork, session: Judged, reading: schemas.Reading, reason: str | None) -> None:
         """The alarm of a value that is not believed stands until a valid one arrives, that of a doubtful one until a sure one."""
