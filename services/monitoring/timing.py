@@ -25,18 +25,21 @@ class Timing:
     tells: Tells
 
 
-def told(before: Timing | None, offset: timedelta, now: datetime, trusted: timedelta, slack: timedelta) -> Timing:
-    """What the newest reading of a delivery tells of its device.
+def told(
+    before: Timing | None, offset: timedelta, span: timedelta, now: datetime, trusted: timedelta, slack: timedelta
+) -> Timing:
+    """What the newest reading of a delivery tells of its device; `span` is how much older its oldest reading is.
 
-    `unsure` after one delivery that came late: nobody can know yet. `trusted` and `slack` are never shorter in real time
+    `unsure` after one delivery that came late: nobody can know yet, unless it is a stretch of time by itself. `trusted` and `slack` are never shorter in real time
     than transport may take, so the caller scales them.
     """
     if abs(offset) <= trusted:
         return Timing(offset, now, "now")
     if offset < timedelta(0) or offset > NO_GAP:
         return Timing(offset, now, "clock")
+    undecided: Tells = "late" if span > trusted else "unsure"
     if before is None or before.tells == "now" or now - before.at > FORGOTTEN:
-        return Timing(offset, now, "unsure")
+        return Timing(offset, now, undecided)
     if now - before.at < slack:
         # Too soon to tell: the signs of one moment come one by one. The earlier point stays the one to compare with.
         fell = before.offset - offset > slack
@@ -44,4 +47,4 @@ def told(before: Timing | None, offset: timedelta, now: datetime, trusted: timed
     change = before.offset - offset
     if abs(change) <= slack:
         return Timing(offset, now, "clock")
-    return Timing(offset, now, "late" if change > timedelta(0) else "unsure")
+    return Timing(offset, now, "late" if change > timedelta(0) else undecided)

@@ -40,16 +40,19 @@ class Placing:
         ]
 
     def _time_devices(self, clinic_id: str, readings: Sequence[Reading]) -> None:
-        newest: dict[str, datetime] = {}
+        spans: dict[str, tuple[datetime, datetime]] = {}
         for reading in readings:
             device, taken_at = reading.device, reading.taken_at
-            if device not in newest or taken_at > newest[device]:
-                newest[device] = taken_at
-        timings, before = self._learnt.timings, self._recent.timings
-        for device, taken_at in newest.items():
+            known = spans.get(device)
+            if known is None:
+                spans[device] = (taken_at, taken_at)
+            elif not known[0] <= taken_at <= known[1]:
+                spans[device] = (min(known[0], taken_at), max(known[1], taken_at))
+        for device, (oldest, newest) in spans.items():
             key = (clinic_id, device)
-            known = timings.get(key) or before.get(key)
-            timings[key] = told(known, self.now - taken_at, self.now, self.trusted, self._slack)
+            before = self._learnt.timings.get(key) or self._recent.timings.get(key)
+            offset, span = self.now - newest, newest - oldest
+            self._learnt.timings[key] = told(before, offset, span, self.now, self.trusted, self._slack)
 
     def timing(self, clinic_id: str, device: str) -> Timing:
         return self._learnt.timings[(clinic_id, device)]

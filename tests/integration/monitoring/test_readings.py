@@ -224,6 +224,14 @@ async def test_a_reading_of_another_patient_moves_with_its_alarm(chair: Chair) -
     assert again.result == "duplicate"
 
 
+async def test_a_conflict_that_is_sent_again_is_a_duplicate(chair: Chair) -> None:
+    now = chair.clock.clinical_now()
+    await chair.measures(96, SPO2, at=now)
+    results = [(await chair.measures(97, SPO2, at=now))[0].result for _ in range(2)]
+    assert results == ["stored", "duplicate"]
+    assert len(await rows(chair)) == 2
+
+
 async def test_a_reading_of_another_session_cannot_be_decided_about(chair: Chair) -> None:
     second = await another(chair)
     (reading,) = await second.measures(120)

@@ -103,12 +103,12 @@ def test_a_line_without_life_is_flagged_and_a_saturation_may_stand_still() -> No
     assert not flat(spo2, 70, NOW + seconds(300), seen)
 
 
-def deliveries(*offsets: float, every_s: float = 5) -> list[str]:
+def deliveries(*offsets: float, every_s: float = 5, span_s: float = 0) -> list[str]:
     """What a device tells whose newest readings came in with these offsets, one delivery after the other."""
     found: list[str] = []
     timing: Timing | None = None
     for number, offset in enumerate(offsets):
-        timing = told(timing, seconds(offset), NOW + seconds(number * every_s), TRUSTED, SLACK)
+        timing = told(timing, seconds(offset), seconds(span_s), NOW + seconds(number * every_s), TRUSTED, SLACK)
         found.append(timing.tells)
     return found
 
@@ -127,6 +127,11 @@ def test_a_backlog_falls_until_it_has_reached_the_present() -> None:
 
 def test_the_signs_of_one_moment_that_come_one_by_one_are_no_wrong_clock() -> None:
     assert deliveries(600, 600, 600, 600, every_s=0.1) == ["unsure"] * 4
+
+
+def test_a_delivery_that_is_a_stretch_of_time_is_a_backlog_until_the_next_contradicts() -> None:
+    assert deliveries(300, 200, span_s=30) == ["late", "late"]
+    assert deliveries(300, 300, span_s=30) == ["late", "clock"]
 
 
 def test_a_clock_that_is_ahead_is_wrong_at_once() -> None:
