@@ -30,8 +30,8 @@ def told(
 ) -> Timing:
     """What the newest reading of a delivery tells of its device; `span` is how much older its oldest reading is.
 
-    `unsure` after one delivery that came late: nobody can know yet, unless it is a stretch of time by itself. `trusted` and `slack` are never shorter in real time
-    than transport may take, so the caller scales them.
+    `unsure` after one delivery that came late: nobody can know yet, unless it is a stretch of time by itself. `trusted`
+    and `slack` are never shorter in real time than transport may take, so the caller scales them.
     """
     if abs(offset) <= trusted:
         return Timing(offset, now, "now")
