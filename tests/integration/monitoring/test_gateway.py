@@ -98,7 +98,7 @@ def test_a_request_of_faults_is_refused_with_each_of_them(nurse: Nurse, stack: S
 
 def test_ten_thousand_readings_in_one_request_are_refused_and_nothing_is_stored(nurse: Nurse, stack: Stack) -> None:
     path = nurse.session("dosing")
-    many = [reading(stack, 70, number / 1000) for number in range(10_000)]
+    many = [reading(stack, 70, number / 1000, device="m" * 64) for number in range(10_000)]
     assert nurse.post(f"{path}/vitals", {"readings": many}).status_code == 413
     short = [{"sign": "8867-4", "value": 70, "unit": "/min"}] * 10_000
     answer = nurse.post(f"{path}/vitals", {"readings": short})
