@@ -42,7 +42,7 @@ def malformed(line: int | None = None) -> schemas.ReadingResult:
 def whole(model: type[M], body: bytes) -> tuple[M, Mapping[int, schemas.ReadingResult]]:
     """The request, and by place the readings that are malformed: they are refused, the others are not.
 
-    Raises RequestValidationError where the request itself is not valid, or none of its readings is.
+    Raises RequestValidationError where the request itself is not valid, none of its readings is, or one is no object.
     """
     try:
         return model.model_validate_json(body), {}
@@ -51,7 +51,7 @@ def whole(model: type[M], body: bytes) -> tuple[M, Mapping[int, schemas.ReadingR
     places = {_place(fault["loc"]) for fault in faults}
     given = orjson.loads(body) if body and None not in places else {}
     rows = given.get("readings", ()) if isinstance(given, dict) else ()
-    if not set(range(len(rows))) - places:
+    if not set(range(len(rows))) - places or not all(isinstance(row, dict) for row in rows):
         raise RequestValidationError([{**fault, "loc": ("body", *fault["loc"])} for fault in faults])
     kept = [row for place, row in enumerate(rows) if place not in places]
     return model.model_validate_json(orjson.dumps({**given, "readings": kept})), {

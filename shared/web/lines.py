@@ -29,10 +29,17 @@ def lines_paths(routes: Iterable[BaseRoute]) -> re.Pattern[str]:
     return re.compile("|".join(pattern(route.path or "") for route in marked) or NO_PATH.pattern)
 
 
-def body_of(model: type[BaseModel], line: type[BaseModel]) -> Object:
-    """For `openapi_extra`: what such a route is sent, for the framework does not see it."""
+def body_of(model: type[BaseModel], line: type[BaseModel], alone: str) -> Object:
+    """For `openapi_extra`: what such a route is sent, for the framework does not see it.
+
+    `alone` names the list whose items are judged one by one: an object that is none of them is answered in its place.
+    """
+    schema = _whole(model)
+    items = schema["properties"][alone]["items"]
+    refused = {"type": "object", "description": "Anything else is refused alone; 422 where no item is valid."}
+    schema["properties"][alone]["items"] = {"anyOf": [items, refused]}
     content = {
-        "application/json": {"schema": _whole(model)},
+        "application/json": {"schema": schema},
         LINES.decode(): {"schema": {"type": "string", "description": f"One {line.__name__} per line, as JSON."}},
     }
     return {"requestBody": {"required": True, "content": content}}

@@ -32,7 +32,7 @@ ReadingId = Annotated[
     f"{SESSION}/vitals",
     response_model=schemas.ReadingResults,
     responses=problems(404),
-    openapi_extra=body_of(schemas.Readings, schemas.Reading),
+    openapi_extra=body_of(schemas.Readings, schemas.Reading, "readings"),
 )
 @nurse_route
 @takes_lines
@@ -49,7 +49,7 @@ async def take_vitals(session_id: Id, request: Request, call: Measuring) -> Resp
     "/v1/vitals",
     response_model=schemas.ReadingResults,
     responses=problems(),
-    openapi_extra=body_of(schemas.DeviceReadings, schemas.DeviceReading),
+    openapi_extra=body_of(schemas.DeviceReadings, schemas.DeviceReading, "readings"),
 )
 @nurse_route
 @takes_lines

@@ -49,7 +49,8 @@ async def discharge(unit: UnitOfWork, deps: Deps, session_id: str, body: schemas
 
 
 async def _findings(unit: UnitOfWork, session: Document, body: schemas.Discharge) -> Findings:
-    query = {"session_id": session["_id"], "sign": SYSTOLIC, "quarantined": None}
+    query = {"session_id": session["_id"], "sign": SYSTOLIC, "quarantined": None, "moved_to": None}
+    query["decision"] = {"$ne": "artefact"}
     latest = await unit.collection(VITALS).find(query, sort=[("taken_at", -1)], limit=1)
     return Findings(
         last_dose_at=session["doses"][-1]["at"],

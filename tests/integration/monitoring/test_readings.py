@@ -328,3 +328,27 @@ async def test_who_leaves_gives_the_device_back(chair: Chair) -> None:
     await assigns(chair, "m7")
     await chair.leaves()
     assert await chair.mongo.plumbing("assignments").find({"open": True}) == []
+
+
+async def test_with_the_store_gone_every_waiter_is_told_and_a_devices_readings_are_judged_on_the_copy(
+    chair: Chair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await assigns(chair, "m7")
+    await chair.memory.refresh()
+
+    async def away(*_: object) -> None:
+        raise Unavailable
+
+    monkeypatch.setattr(chair.mongo, "run", away)
+    for _ in range(7):
+        answers = await asyncio.gather(
+            by_device(chair, chair.reading(192, device="m7")),
+            chair.measures(97, SPO2),
+            chair.measures(70, "8867-4"),
+            return_exceptions=True,
+        )
+        assert [type(answer) for answer in answers] == [Unavailable] * 3
+        chair.clock.advance(1)
+    assert [alarm.rule for alarm in chair.memory.unrecorded("clinic-1")] == ["sbp_critical_high"]
+    monkeypatch.undo()
+    assert await rows(chair) == []
