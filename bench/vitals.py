@@ -15,6 +15,8 @@ from bench.bare import DURABLE, collections
 from bench.figures import Figure, median
 from bench.http import Pool
 from bench.world import World
+from deploy.local.stack import CLOCK_FILE
+from shared.clock import ScaledClock
 from shared.events.envelope import rfc3339
 
 BATCH = 100
@@ -30,26 +32,30 @@ class Monitors:
     """So many open sessions with a monitor each; every reading has a time of its own, as a monitor's has."""
 
     def __init__(self, world: World, sessions: list[str]) -> None:
-        self._world, self.sessions = world, sessions
+        self.sessions, self._clock = sessions, ScaledClock(world.stack.home / CLOCK_FILE)
         self._turn = itertools.cycle(range(len(sessions)))
         self._last: dict[int, datetime] = {}
 
     def readings(self, count: int) -> list[dict[str, Any]]:
         """Four signs of each of the sessions whose turn it is."""
+        now = self.now()
         found: list[dict[str, Any]] = []
         while len(found) < count:
             number = next(self._turn)
             about = {
                 "session_id": self.sessions[number],
-                "taken_at": self._moment(number),
+                "taken_at": self._moment(number, now),
                 "device": f"monitor-{number}",
             }
             found += [{**about, "sign": sign, "value": value, "unit": unit} for sign, unit, value in SIGNS]
         return found[:count]
 
-    def _moment(self, number: int) -> str:
+    def now(self) -> datetime:
+        return self._clock.clinical_now()
+
+    def _moment(self, number: int, now: datetime) -> str:
         """Now, and a millisecond that this monitor has not had."""
-        at = max(self._world.stack.now(), self._last.get(number, EPOCH) + MILLISECOND)
+        at = max(now, self._last.get(number, EPOCH) + MILLISECOND)
         self._last[number] = at
         return rfc3339(at)
 
@@ -74,7 +80,8 @@ async def ingest(world: World, seconds: float, monitors: int = MONITORS) -> list
             assert body.count(b'"stored"') == BATCH, body
 
         async def insert(_: int) -> None:
-            await insert_bare(client, [as_stored(reading, world.stack.now()) for reading in known.readings(BATCH)])
+            now = known.now()
+            await insert_bare(client, [as_stored(reading, now) for reading in known.readings(BATCH)])
 
         for _ in range(ROUNDS):
             ours.append(await _rate(post, seconds, BATCHES_IN_FLIGHT) * BATCH)

@@ -7,16 +7,18 @@ from typing import Any, Generic, TypeVar
 
 import orjson
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from services.monitoring import schemas
+from services.monitoring.vitals import Outcome
 from shared.errors import BadRequest, TooLarge
-from shared.web.bodies import check_json
+from shared.web.bodies import check_json, names_in
 
-M = TypeVar("M", bound=BaseModel)
+M = TypeVar("M", bound=schemas.Delivered)
 R = TypeVar("R", bound=schemas.Reading)
 LINES_MAX = 10_000
 AT_ONCE = 500
+MALFORMED = Outcome("-", "refused", "malformed")
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,10 @@ class Arrived(Generic[R]):
     """`faults` by place: what is no reading. `readings` are the others, in order."""
 
     readings: Sequence[R]
-    faults: Mapping[int, schemas.ReadingResult]
+    faults: Mapping[int, Outcome]
     interval_s: float | None = None
 
-    def results(self, taken: Sequence[schemas.ReadingResult]) -> list[schemas.ReadingResult]:
+    def results(self, taken: Sequence[Outcome]) -> list[Outcome]:
         """With those that were refused before, in the order of the request."""
         if not self.faults:
             return list(taken)
@@ -35,28 +37,36 @@ class Arrived(Generic[R]):
         return [self.faults.get(place) or next(rest) for place in range(len(taken) + len(self.faults))]
 
 
-def malformed(line: int | None = None) -> schemas.ReadingResult:
-    return schemas.ReadingResult(id="-", result="refused", reason="malformed", line=line)
-
-
-def whole(model: type[M], body: bytes) -> tuple[M, Mapping[int, schemas.ReadingResult]]:
+def whole(model: type[M], body: bytes) -> tuple[M, Mapping[int, Outcome]]:
     """The request, and by place the readings that are malformed: they are refused, the others are not.
 
-    Raises RequestValidationError where the request itself is not valid, none of its readings is, or one is no object.
+    Looked at once where all is well, for the model bounds every value; else as strictly as any other body. Raises
+    BadRequest, RequestValidationError where the request is not valid, none of its readings is, or one is no object.
     """
+    faults: list[Any]
     try:
-        return model.model_validate_json(body), {}
+        given = model.model_validate_json(body)
     except ValidationError as error:
-        faults = error.errors(include_url=False)
+        faults = [*error.errors(include_url=False)]
+    else:
+        if _names(given) != names_in(body):
+            check_json(body)
+        return given, {}
+    check_json(body)
     places = {_place(fault["loc"]) for fault in faults}
-    given = orjson.loads(body) if body and None not in places else {}
-    rows = given.get("readings", ()) if isinstance(given, dict) else ()
+    content = orjson.loads(body) if None not in places else {}
+    rows = content.get("readings", ()) if isinstance(content, dict) else ()
     if not set(range(len(rows))) - places or not all(isinstance(row, dict) for row in rows):
         raise RequestValidationError([{**fault, "loc": ("body", *fault["loc"])} for fault in faults])
     kept = [row for place, row in enumerate(rows) if place not in places]
-    return model.model_validate_json(orjson.dumps({**given, "readings": kept})), {
-        place: malformed() for place in places if place is not None
+    return model.model_validate_json(orjson.dumps({**content, "readings": kept})), {
+        place: MALFORMED for place in places if place is not None
     }
+
+
+def _names(given: schemas.Delivered) -> int:
+    """How many names it was said with, if each was said once."""
+    return len(given.model_fields_set) + sum(len(reading.model_fields_set) for reading in given.readings)
 
 
 def _place(where: tuple[int | str, ...]) -> int | None:
@@ -68,18 +78,18 @@ def _place(where: tuple[int | str, ...]) -> int | None:
 
 async def by_line(kind: type[R], body: bytes) -> Arrived[R]:
     """One reading per line; empty lines are passed over. Raises TooLarge, BadRequest when there is none."""
-    lines = [(number, line) for number, line in enumerate(body.split(b"\n"), 1) if line.strip()]
+    lines = [line for line in body.split(b"\n") if line.strip()]
     if len(lines) > LINES_MAX:
         raise TooLarge(f"More than {LINES_MAX} lines.")
     if not lines:
         raise BadRequest("There is no line in the body.")
-    readings, faults = list[R](), dict[int, schemas.ReadingResult]()
-    for place, (number, line) in enumerate(lines):
+    readings, faults = list[R](), dict[int, Outcome]()
+    for place, line in enumerate(lines):
         if place % AT_ONCE == 0:
             await asyncio.sleep(0)  # the alarm path lives on the same loop
         reading = _line(kind, line)
         if reading is None:
-            faults[place] = malformed(number)
+            faults[place] = MALFORMED
         else:
             readings.append(reading)
     return Arrived(readings, faults)
@@ -93,11 +103,8 @@ def _line(kind: type[R], line: bytes) -> R | None:
         return None
 
 
-def numbered(body: bytes, results: Sequence[schemas.ReadingResult]) -> bytes:
+def numbered(body: bytes, results: Sequence[Outcome]) -> bytes:
     """The answer to lines: a line each, with the number of the one it answers."""
     numbers = [number for number, line in enumerate(body.split(b"\n"), 1) if line.strip()]
-    told: list[dict[str, Any]] = [
-        {"line": number, **result.model_dump(exclude_none=True, exclude={"line"})}
-        for number, result in zip(numbers, results, strict=True)
-    ]
-    return b"".join(orjson.dumps(row) + b"\n" for row in told)
+    told = zip(numbers, results, strict=True)
+    return b"".join(orjson.dumps({"line": number, **result.told()}) + b"\n" for number, result in told)

@@ -5,7 +5,7 @@ Devices take turns, and what is long is committed in parts, so that none of them
 """
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -16,6 +16,7 @@ from services.monitoring.recent import Recent
 from services.monitoring.signals import MANUAL
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.readings import Answers, Delivery, Results, take
+from services.monitoring.vitals import Outcome
 from shared.errors import StillwaterError, Unavailable
 from shared.persistence.mongo import Mongo, UnitOfWork
 
@@ -23,7 +24,7 @@ BATCH_READINGS = 200
 AT_ONCE = 2
 WAITING = 4000
 WAITING_OF_ONE = 200
-FLOOD = schemas.ReadingResult(id="-", result="refused", reason="flood")
+FLOOD = Outcome(id="-", result="refused", reason="flood")
 Turn = tuple[str, str, str]
 
 
@@ -74,17 +75,19 @@ class Ingest:
 
     def _dropped(self, delivery: Delivery) -> set[int]:
         """The places of the readings that are too many; of each device for itself."""
-        places: dict[str, list[int]] = {}
-        for place, reading in enumerate(delivery.readings):
-            places.setdefault(reading.device, []).append(place)
+        counted = Counter([reading.device for reading in delivery.readings])
         found, clinic_id = set[int](), delivery.scope.clinic_id
-        for device, mine in places.items():
+        for device, count in counted.items():
             key = (clinic_id, device if device != MANUAL else f"{MANUAL}:{delivery.session_id}")
-            readings = [delivery.readings[place] for place in mine]
-            full = self._flood.full(key, len(mine))
-            abnormal = [full and self._abnormal(delivery, reading) for reading in readings]
-            found |= {mine[number] for number in self._flood.dropped(key, readings, abnormal)}
+            if not self._flood.take(key, count):
+                found |= self._too_many(delivery, key, device)
         return found
+
+    def _too_many(self, delivery: Delivery, key: tuple[str, str], device: str) -> set[int]:
+        places = [place for place, reading in enumerate(delivery.readings) if reading.device == device]
+        readings = [delivery.readings[place] for place in places]
+        abnormal = [self._abnormal(delivery, reading) for reading in readings]
+        return {places[number] for number in self._flood.dropped(key, readings, abnormal)}
 
     def _abnormal(self, delivery: Delivery, reading: schemas.Reading) -> bool:
         """By the limits of the session as this process knows it; by all limits where it does not."""

@@ -1,8 +1,12 @@
 """HTTP bodies of monitoring."""
 
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, WrapValidator
 
 from services.monitoring.vitals import SIGNS
 from shared.web.schemas import Body, Id, Instant, ShortText
@@ -182,19 +186,38 @@ class EntryShown(Body):
     note: str | None = None
 
 
+def _at_once(text: object, slowly: Callable[[object], datetime]) -> datetime:
+    """`2026-01-01T10:00:00.000Z`, as nearly every device says it, without the way that everything else takes."""
+    if isinstance(text, str) and _USUAL.fullmatch(text):
+        with suppress(ValueError):
+            return datetime.fromisoformat(text)
+    return slowly(text)
+
+
+_USUAL = re.compile(r"(?:19|20|21)\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d\d\dZ", re.ASCII)
+Taken = Annotated[Instant, WrapValidator(_at_once)]
+Unit = Annotated[str, Field(pattern=r"^[!-~µ°]{1,40}$")]
+
+
 class Reading(Body):
     sign: Loinc
     value: Annotated[float, Field(ge=-1000, le=100000)]
-    unit: ShortText
-    taken_at: Instant
+    unit: Unit
+    taken_at: Taken
     device: DeviceName = "manual"
 
 
-class Readings(Body):
+class Delivered(Body):
     """`interval_s`: how often the device measures; it is missed when it keeps silent for ten times as long."""
 
-    readings: Annotated[list[Reading], Field(min_length=1, max_length=1000)]
+    readings: Sequence[Reading]
     interval_s: Seconds | None = None
+
+
+class Readings(Delivered):
+    """Readings of one session."""
+
+    readings: Annotated[list[Reading], Field(min_length=1, max_length=1000)]
 
 
 class DeviceReading(Reading):
@@ -203,21 +226,19 @@ class DeviceReading(Reading):
     session_id: Id | None = None
 
 
-class DeviceReadings(Body):
+class DeviceReadings(Delivered):
     """Readings of several sessions in one request, for gateways."""
 
     readings: Annotated[list[DeviceReading], Field(min_length=1, max_length=1000)]
-    interval_s: Seconds | None = None
 
 
 class ReadingResult(Body):
-    """`wanted`: measure again, or say that the value is right. `line` of a bulk upload, counted from 1."""
+    """`wanted`: measure again, or say that the value is right. As an answer to lines it has its `line` too, from 1."""
 
     id: str
     result: Literal["stored", "duplicate", "quarantined", "refused"]
     reason: str | None = None
     wanted: Literal["remeasure", "confirm"] | None = None
-    line: int | None = None
 
 
 class ReadingResults(Body):

@@ -8,6 +8,19 @@ Verdict = Literal["plausible", "collapse", "quarantined"]
 FLAT_READINGS = 60
 
 
+class Outcome(NamedTuple):
+    """What became of one reading, and what is wanted of whoever measures."""
+
+    id: str
+    result: Literal["stored", "duplicate", "quarantined", "refused"]
+    reason: str | None = None
+    wanted: Literal["remeasure", "confirm"] | None = None
+
+    def told(self) -> dict[str, str]:
+        """As the API says it."""
+        return {name: text for name, text in zip(self._fields, self, strict=True) if text is not None}
+
+
 @dataclass(frozen=True)
 class Sign:
     """`lowest` to `highest` is believed, beyond is quarantined; below `collapse` it is a finding, zero included (section 10).

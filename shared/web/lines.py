@@ -18,7 +18,7 @@ _MARK = "__takes_lines__"
 
 
 def takes_lines(endpoint: F) -> F:
-    """Marks a route that NDJSON may be sent to; everywhere else it is 415."""
+    """Marks a route that checks its body itself, and that NDJSON may be sent to; everywhere else that is 415."""
     setattr(endpoint, _MARK, True)
     return endpoint
 

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
+import orjson
 from fastapi import APIRouter, Path, Request, Response
 
 from services.monitoring import schemas
@@ -11,6 +12,7 @@ from services.monitoring.routes.edge import SESSION, Clinical, Measuring, deps, 
 from services.monitoring.store import VITALS
 from services.monitoring.usecases import charting, correcting, sessions
 from services.monitoring.usecases.readings import Delivery
+from services.monitoring.vitals import Outcome
 from shared.persistence.mongo import Document, UnitOfWork
 from shared.web.bodies import LINES
 from shared.web.call import Call, Listed, Listing, Reply
@@ -21,6 +23,7 @@ from shared.web.schemas import Id
 
 router = APIRouter(tags=["vitals"])
 LISTED = Listed(schemas.ReadingShown, "sign", "device")
+NO_STORE = {"Cache-Control": "no-store"}
 TIMES = ("taken_at", "received_at")
 READING = f"{SESSION}/vitals/{{reading_id}}"
 ReadingId = Annotated[
@@ -67,19 +70,19 @@ def _lines(request: Request) -> bool:
     return media == LINES.decode()
 
 
-async def _taken(call: Call, session_id: str | None, arrived: Arrived[schemas.Reading]) -> list[schemas.ReadingResult]:
+async def _taken(call: Call, session_id: str | None, arrived: Arrived[schemas.Reading]) -> list[Outcome]:
     delivery = Delivery(call.scope, session_id, arrived.readings, arrived.interval_s)
     return arrived.results(await edge(call).ingest.deliver(delivery))
 
 
 async def _answer(call: Call, session_id: str | None, arrived: Arrived[schemas.Reading]) -> Response:
-    results = await _taken(call, session_id, arrived)
-    return Reply(schemas.ReadingResults(results=results)).render()
+    results = [outcome.told() for outcome in await _taken(call, session_id, arrived)]
+    return Response(orjson.dumps({"results": results}), headers=NO_STORE, media_type="application/json")
 
 
 async def _answer_lines(call: Call, body: bytes, session_id: str | None, arrived: Arrived[schemas.Reading]) -> Response:
     told = numbered(body, await _taken(call, session_id, arrived))
-    return Response(told, headers={"Cache-Control": "no-store"}, media_type=LINES.decode())
+    return Response(told, headers=NO_STORE, media_type=LINES.decode())
 
 
 def _show(row: Document) -> schemas.ReadingShown:

@@ -21,7 +21,7 @@ from services.monitoring.usecases import folding
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.judging import Given, Judged, breaches
 from services.monitoring.usecases.placing import Placing
-from services.monitoring.vitals import DIASTOLIC, SIGNS, SYSTOLIC, Seen, doubtful, flat, judge, jumped
+from services.monitoring.vitals import DIASTOLIC, SIGNS, SYSTOLIC, Outcome, Seen, doubtful, flat, judge, jumped
 from shared.errors import NotFound, StillwaterError
 from shared.persistence.audit import audit
 from shared.persistence.mongo import Document, UnitOfWork
@@ -29,10 +29,10 @@ from shared.persistence.scope import Scope
 
 PRESSURES = (SYSTOLIC, DIASTOLIC)
 NO_PAIR = (None, None)
-Results = list[schemas.ReadingResult]
+Results = list[Outcome]
 Answers = list[Results | StillwaterError]
-UNKNOWN = schemas.ReadingResult(id="-", result="refused", reason="session_unknown")
-UNASSIGNED = schemas.ReadingResult(id="-", result="refused", reason="device_unassigned")
+UNKNOWN = Outcome(id="-", result="refused", reason="session_unknown")
+UNASSIGNED = Outcome(id="-", result="refused", reason="device_unassigned")
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class _Batch:
     async def add(self, delivery: Delivery, targets: Sequence[str | None]) -> Results:
         """The results in the order of the request; judged in the order of measurement."""
         readings, unit = delivery.readings, self._unit.under(delivery.scope)
-        results: dict[int, schemas.ReadingResult] = {}
+        results: dict[int, Outcome] = {}
         places: dict[str, list[int]] = {}
         for place, target in enumerate(targets):
             if target is None:
@@ -146,7 +146,7 @@ class _Batch:
         delivery: Delivery,
         readings: Sequence[schemas.Reading],
         places: Sequence[int],
-        results: dict[int, schemas.ReadingResult],
+        results: dict[int, Outcome],
     ) -> None:
         devices = {reading.device for reading in readings}
         await self._note_devices(unit, session, delivery, devices)
@@ -193,15 +193,13 @@ class _Batch:
             if session.technical:
                 await session.doubt_over(unit, f"clock:{device}", timing.offset.total_seconds())
 
-    async def _one(
-        self, unit: UnitOfWork, session: Judged, reading: schemas.Reading, pressures: Pressures
-    ) -> schemas.ReadingResult:
+    async def _one(self, unit: UnitOfWork, session: Judged, reading: schemas.Reading, pressures: Pressures) -> Outcome:
         identifier = reading_id(session.id, reading.sign, reading.taken_at, reading.device)
         value, stored = reading.value, self._known.get(identifier)
         if stored is not None and stored != value:
             identifier = conflict_id(identifier, value)
         if identifier in self._known:
-            return schemas.ReadingResult(id=identifier, result="duplicate")
+            return Outcome(id=identifier, result="duplicate")
         self._known[identifier] = value
         row = self._row(session, identifier, reading)
         self._rows.append(row)
@@ -219,7 +217,7 @@ class _Batch:
             if flags:
                 row["flags"] = flags
             session.previous[reading.sign] = (value, reading.taken_at)
-            return schemas.ReadingResult(id=identifier, result="stored")
+            return Outcome(id=identifier, result="stored")
         if asks:
             flags.append("confirm")
         if systolic is not None and diastolic is not None and diastolic >= systolic and reading.sign in PRESSURES:
@@ -227,8 +225,8 @@ class _Batch:
         self._mark(row, reading, tells, flags, reason=reason, conflict=stored is not None)
         await self._judge(unit, session, reading, tells, stored=stored, reason=reason)
         if reason is not None:
-            return schemas.ReadingResult(id=identifier, result="quarantined", reason=reason, wanted="remeasure")
-        return schemas.ReadingResult(id=identifier, result="stored", wanted="confirm" if asks else None)
+            return Outcome(id=identifier, result="quarantined", reason=reason, wanted="remeasure")
+        return Outcome(id=identifier, result="stored", wanted="confirm" if asks else None)
 
     def _mark(
         self,

@@ -13,7 +13,7 @@ from services.monitoring import arrivals, schemas
 from services.monitoring.flood import Flood
 from services.monitoring.folding import SPAN, bucket_id, buckets_of, conflict_id, fold, reading_id, span_of, unfold
 from services.monitoring.timing import SLACK, TRUSTED, Timing, told
-from services.monitoring.vitals import BY_NAME, FLAT_READINGS, SIGNS, Seen, doubtful, flat, judge, jumped
+from services.monitoring.vitals import BY_NAME, FLAT_READINGS, SIGNS, Outcome, Seen, doubtful, flat, judge, jumped
 from shared.clock import ManualClock
 from shared.errors import BadRequest, TooLarge
 
@@ -159,7 +159,8 @@ def test_of_a_flood_the_newest_readings_win_and_no_abnormal_one_is_dropped() -> 
     assert flood.dropped(("c", "m1"), readings, abnormal) == {2, 3, 4, 5}
     assert flood.dropped(("c", "m1"), readings[:2], [True, True]) == set()
     assert flood.dropped(("c", "m1"), readings[2:3], [False]) == {0}
-    assert flood.dropped(("c", "m2"), readings[:4], [False] * 4) == set()
+    assert flood.take(("c", "m2"), 4)
+    assert not flood.take(("c", "m2"), 1)
     clock.advance(2)
     assert flood.dropped(("c", "m1"), readings[2:5], [False] * 3) == {0}
 
@@ -239,7 +240,7 @@ async def test_lines_are_readings_of_their_own() -> None:
     body = good + b"\n\n{broken\n" + good.replace(b"70", b"NaN") + b"\r\n" + good + b"\n"
     arrived = await arrivals.by_line(schemas.Reading, body)
     assert (len(arrived.readings), sorted(arrived.faults)) == (2, [1, 2])
-    stored = [schemas.ReadingResult(id=str(number), result="stored") for number in range(2)]
+    stored = [Outcome(str(number), "stored") for number in range(2)]
     told_back = [orjson.loads(line) for line in arrivals.numbered(body, arrived.results(stored)).splitlines()]
     assert [(item["line"], item["result"]) for item in told_back] == [
         (1, "stored"),
