@@ -1,7 +1,7 @@
 """Events that monitoring reacts to."""
 
 from services.monitoring.store import ALARMS
-from services.monitoring.usecases import answering, projections, sessions
+from services.monitoring.usecases import answering, folding, projections, sessions
 from shared.events.intake import (
     PatientErased,
     PlanState,
@@ -75,3 +75,5 @@ EVENT_HANDLERS: Handlers = {
     EscalationAcknowledged: on_acknowledged,
     EscalationStepTaken: on_step,
 }
+
+TIMER_HANDLERS = {folding.FOLD: folding.on_fold}

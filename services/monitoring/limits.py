@@ -10,6 +10,8 @@ from shared.events.monitoring import Priority
 from shared.protocols import Protocol
 
 Phase = Literal["baseline", "dosing", "recovery"]
+Bounds = dict[str, tuple[float, float]]
+EVERYTHING = (float("-inf"), float("inf"))
 PHASES: tuple[Phase, ...] = ("baseline", "dosing", "recovery")
 
 
@@ -92,3 +94,12 @@ def _bound(rule: Rule, baseline: Mapping[str, float]) -> float | None:
         return None
     change = rule.rise_percent if rule.rise_percent is not None else -(rule.fall_percent or 0.0)
     return round(before * (1 + change / 100), 3)
+
+
+def bounds_of(limits: Sequence[Limit]) -> Bounds:
+    """By sign the values between which, ends excluded, none of these limits is broken."""
+    found: Bounds = {}
+    for limit in limits:
+        low, high = found.get(limit.rule.sign, EVERYTHING)
+        found[limit.rule.sign] = (low, min(high, limit.bound)) if limit.high else (max(low, limit.bound), high)
+    return found

@@ -1,8 +1,12 @@
 """HTTP bodies of monitoring."""
 
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, WrapValidator
 
 from services.monitoring.vitals import SIGNS
 from shared.web.schemas import Body, Id, Instant, ShortText
@@ -76,13 +80,19 @@ class CheckIn(Body):
     display_label: Annotated[str, Field(min_length=1, max_length=4)]
     room: ShortText
     chair: ShortText
+    monitor: DeviceName | None = None
+    pump: DeviceName | None = None
     responsible_staff: Annotated[list[Staff], Field(min_length=1, max_length=10)]
     readiness: Readiness
 
 
 class Assignment(Body):
+    """`monitor` and `pump` name devices; one that another open session has moves here, with a trail in both."""
+
     room: ShortText | None = None
     chair: ShortText | None = None
+    monitor: DeviceName | None = None
+    pump: DeviceName | None = None
     responsible_staff: Annotated[list[Staff], Field(min_length=1, max_length=10)] | None = None
 
 
@@ -176,36 +186,59 @@ class EntryShown(Body):
     note: str | None = None
 
 
+def _at_once(text: object, slowly: Callable[[object], datetime]) -> datetime:
+    """`2026-01-01T10:00:00.000Z`, as nearly every device says it, without the way that everything else takes."""
+    if isinstance(text, str) and _USUAL.fullmatch(text):
+        with suppress(ValueError):
+            return datetime.fromisoformat(text)
+    return slowly(text)
+
+
+_USUAL = re.compile(r"(?:19|20|21)\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d\d\dZ", re.ASCII)
+Taken = Annotated[Instant, WrapValidator(_at_once)]
+Unit = Annotated[str, Field(pattern=r"^[!-~µ°]{1,40}$")]
+
+
 class Reading(Body):
     sign: Loinc
     value: Annotated[float, Field(ge=-1000, le=100000)]
-    unit: ShortText
-    taken_at: Instant
+    unit: Unit
+    taken_at: Taken
     device: DeviceName = "manual"
 
 
-class Readings(Body):
+class Delivered(Body):
     """`interval_s`: how often the device measures; it is missed when it keeps silent for ten times as long."""
 
-    readings: Annotated[list[Reading], Field(min_length=1, max_length=1000)]
+    readings: Sequence[Reading]
     interval_s: Seconds | None = None
+
+
+class Readings(Delivered):
+    """Readings of one session."""
+
+    readings: Annotated[list[Reading], Field(min_length=1, max_length=1000)]
 
 
 class DeviceReading(Reading):
-    session_id: Id
+    """Without a session it belongs to the open session that the device is assigned to."""
+
+    session_id: Id | None = None
 
 
-class DeviceReadings(Body):
+class DeviceReadings(Delivered):
     """Readings of several sessions in one request, for gateways."""
 
     readings: Annotated[list[DeviceReading], Field(min_length=1, max_length=1000)]
-    interval_s: Seconds | None = None
 
 
 class ReadingResult(Body):
+    """`wanted`: measure again, or say that the value is right. As an answer to lines it has its `line` too, from 1."""
+
     id: str
     result: Literal["stored", "duplicate", "quarantined", "refused"]
     reason: str | None = None
+    wanted: Literal["remeasure", "confirm"] | None = None
 
 
 class ReadingResults(Body):
@@ -223,6 +256,24 @@ class ReadingShown(Body):
     quarantined: str | None = None
     conflict: bool | None = None
     after_end: bool | None = None
+    late: bool | None = None
+    clock_off_s: float | None = None
+    flags: list[Literal["confirm", "swapped", "jump", "flat"]] | None = None
+    decision: Literal["confirmed", "artefact"] | None = None
+    moved_from: Id | None = None
+
+
+class Decision(Moment):
+    """What a human says of a reading; the reason is a code."""
+
+    reason_code: Code | None = None
+
+
+class ReadingMove(Moment):
+    """The session of the patient from whom the reading was taken."""
+
+    to_session_id: Id
+    reason_code: Code
 
 
 class Mute(Body):
@@ -245,6 +296,8 @@ class Alarm(Body):
     silenced_until: Instant | None = None
     cleared_at: Instant | None = None
     escalation_step: int | None = None
+    category: Literal["physiological", "technical"] | None = None
+    offset_s: float | None = None
 
 
 class GateReason(Body):

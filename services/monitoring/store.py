@@ -1,14 +1,16 @@
 """Monitoring's collections, their indexes, and the few queries that look across clinics."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
+from services.monitoring.folding import reading_id
 from shared.persistence.indexes import LISTED
 from shared.persistence.mongo import Document, Mongo, Reader
 
 SESSIONS, ENTRIES, ENGINES, VITALS, ALARMS, PLANS = "sessions", "entries", "engines", "vitals", "alarms", "plans"
+ASSIGNMENTS, BACKLOGS, BUCKETS = "assignments", "backlogs", "buckets"
 
 INDEXES: dict[str, list[IndexModel]] = {
     SESSIONS: [
@@ -38,6 +40,18 @@ INDEXES: dict[str, list[IndexModel]] = {
         *LISTED,
     ],
     PLANS: [],
+    ASSIGNMENTS: [
+        IndexModel(
+            [("clinic_id", ASCENDING), ("device", ASCENDING)],
+            unique=True,
+            partialFilterExpression={"open": True},
+            name="one_session_per_device",
+        ),
+        IndexModel([("clinic_id", ASCENDING), ("device", ASCENDING), ("since", DESCENDING)], name="held"),
+        IndexModel([("clinic_id", ASCENDING), ("session_id", ASCENDING), ("_id", ASCENDING)], name="of_session"),
+    ],
+    BACKLOGS: [],
+    BUCKETS: [IndexModel([("clinic_id", ASCENDING), ("session_id", ASCENDING), ("start", DESCENDING)], name="chart")],
 }
 
 
@@ -55,6 +69,24 @@ async def sessions_with_engines(reader: Reader, ids: Sequence[str]) -> dict[str,
 async def readings_by_id(reader: Reader, ids: Sequence[str]) -> dict[str, Document]:
     rows = await reader.plumbing(VITALS).find({"_id": {"$in": list(ids)}})
     return {row["_id"]: row for row in rows}
+
+
+async def holders_of(reader: Reader, devices: Collection[tuple[str, str]]) -> dict[tuple[str, str], list[Document]]:
+    """By clinic and device the sessions that it was assigned to, newest first; the present one is `open`."""
+    clinics, names = {clinic for clinic, _ in devices}, {name for _, name in devices}
+    query = {"clinic_id": {"$in": sorted(clinics)}, "device": {"$in": sorted(names)}}
+    found: dict[tuple[str, str], list[Document]] = {}
+    for row in await reader.plumbing(ASSIGNMENTS).find(query, sort=[("since", -1)]):
+        found.setdefault((row["clinic_id"], row["device"]), []).append(row)
+    return found
+
+
+async def readings_within(
+    reader: Reader, session_id: str, sign: str, since: datetime, until: datetime
+) -> list[Document]:
+    """Of one sign, in the order in which they were taken; ends included. Not those that were folded."""
+    bounds = {"$gte": reading_id(session_id, sign, since, ""), "$lt": f"{reading_id(session_id, sign, until, '')}\x7f"}
+    return await reader.plumbing(VITALS).find({"_id": bounds})
 
 
 async def watched_sessions(mongo: Mongo, slots: Sequence[int] | None = None) -> list[Document]:

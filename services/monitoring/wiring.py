@@ -7,7 +7,7 @@ from pathlib import Path
 
 from services.monitoring.beats import Beats
 from services.monitoring.evaluator import Evaluator
-from services.monitoring.handlers import EVENT_HANDLERS
+from services.monitoring.handlers import EVENT_HANDLERS, TIMER_HANDLERS
 from services.monitoring.ingest import Ingest
 from services.monitoring.limits import LimitSet, Rule
 from services.monitoring.memory import Memory
@@ -63,6 +63,7 @@ def wire(settings: MonitoringSettings, mongo: Mongo, ring: KeyRing) -> Wiring:
         routers=[router],
         indexes=INDEXES,
         event_handlers=EVENT_HANDLERS,
+        timer_handlers=TIMER_HANDLERS,
         background={"ticks": Loop.of(evaluator)},
         everywhere={"memory": Loop.of(memory), "beats": Loop.of(beats)},
         serves_without_store=True,

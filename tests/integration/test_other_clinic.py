@@ -56,6 +56,7 @@ def documents(client: MongoClient[Any], ids: dict[str, str]) -> dict[str, Any]:
 async def test_every_operation_finds_nothing_of_another_clinic(desk: Desk, stack: Stack) -> None:
     ids, wrong, asked = await a_life(desk), [], 0
     ids |= {"resource_id": await a_resource(desk), "alarm_id": await desk.alarm(ids["session_id"])}
+    ids["reading_id"] = f"{ids['session_id']}.8867-4.1767225600000.m1"
     ids |= {"hold_id": ids["inquiry_id"], "closure_id": ids["inquiry_id"]}
     with MongoClient[Any](stack.mongodb_uri) as client:
         before = documents(client, ids)

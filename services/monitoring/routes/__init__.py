@@ -5,5 +5,5 @@ from fastapi import APIRouter
 from services.monitoring.routes import alarms, entries, sessions, vitals
 
 router = APIRouter()
-for part in (sessions, entries, vitals, alarms):
+for part in (vitals, sessions, entries, alarms):  # the first is found first: readings come by the thousand
     router.include_router(part.router)

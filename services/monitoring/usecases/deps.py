@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from services.monitoring.limits import Limit, Rule, limits
+from services.monitoring.limits import PHASES, Bounds, Limit, Rule, bounds_of, limits
 from services.monitoring.model import PHASE, SessionProtocol
-from services.monitoring.vitals import BY_NAME
+from services.monitoring.vitals import BY_NAME, doubtful, judge
 from shared.persistence.mongo import Document
 from shared.persistence.vault import Vault
 
@@ -21,6 +21,7 @@ class Deps:
     protocols: Mapping[str, SessionProtocol]
     rules: Mapping[str, Sequence[Rule]]
     resolved: dict[object, tuple[Limit, ...]] = field(default_factory=dict, compare=False)
+    bounds: dict[int, tuple[tuple[Limit, ...], Bounds]] = field(default_factory=dict, compare=False)
 
     def protocol(self, session: Document) -> SessionProtocol:
         """The version that the session began with."""
@@ -37,6 +38,31 @@ class Deps:
                 self.resolved.clear()
             found = self.resolved[key] = limits(self.rules[version], phase, baseline, own)
         return found
+
+    def calm(self, found: tuple[Limit, ...]) -> Bounds:
+        """Within these bounds none of the limits is broken; kept for the very limits that `limits` gave."""
+        known = self.bounds.get(id(found))
+        if known is None or known[0] is not found:
+            if len(self.bounds) >= RESOLVED_KEPT:
+                self.bounds.clear()
+            known = self.bounds[id(found)] = (found, bounds_of(found))
+        return known[1]
+
+    def abnormal(self, session: Document | None, sign: str, value: float, unit: str) -> bool:
+        """Whether a value is one that nobody may drop: not believed, to be confirmed, a collapse, or beyond a limit.
+
+        For a session that is not known every limit of every protocol counts.
+        """
+        if judge(sign, value, unit)[0] != "plausible" or doubtful(sign, value):
+            return True
+        if session is not None:
+            return any(limit.rule.sign == sign and limit.breached(value) for limit in self.limits(session))
+        return any(
+            limit.rule.sign == sign and limit.breached(value)
+            for rules in self.rules.values()
+            for phase in PHASES
+            for limit in limits(rules, phase, {})
+        )
 
     def protocol_of_route(self, route: str | None) -> SessionProtocol:
         """The newest of a route; of the default route where none is planned yet."""

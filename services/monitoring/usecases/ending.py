@@ -4,7 +4,7 @@ from services.monitoring import model, schemas
 from services.monitoring.discharge import Findings, criteria
 from services.monitoring.model import ENDED, PHASE
 from services.monitoring.store import ALARMS, ENGINES, ENTRIES, SESSIONS, VITALS
-from services.monitoring.usecases import raising
+from services.monitoring.usecases import devices, folding, raising
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import record
 from services.monitoring.usecases.sessions import load
@@ -28,6 +28,8 @@ async def _save(unit: UnitOfWork, session: Document, after: Document) -> None:
     if session["watched"] and not after["watched"]:
         await raising.end_all(unit, after)
         await unit.collection(ENGINES).delete({"_id": after["_id"]})
+        await devices.release_all(unit, after, after["ended_at"])
+        await folding.later(unit, after, after["ended_at"])
 
 
 async def discharge(unit: UnitOfWork, deps: Deps, session_id: str, body: schemas.Discharge) -> Document:
@@ -47,7 +49,8 @@ async def discharge(unit: UnitOfWork, deps: Deps, session_id: str, body: schemas
 
 
 async def _findings(unit: UnitOfWork, session: Document, body: schemas.Discharge) -> Findings:
-    query = {"session_id": session["_id"], "sign": SYSTOLIC, "quarantined": None}
+    query = {"session_id": session["_id"], "sign": SYSTOLIC, "quarantined": None, "moved_to": None}
+    query["decision"] = {"$ne": "artefact"}
     latest = await unit.collection(VITALS).find(query, sort=[("taken_at", -1)], limit=1)
     return Findings(
         last_dose_at=session["doses"][-1]["at"],

@@ -1,6 +1,6 @@
 """Alarms: what the engine decided becomes a document and an event, in the transaction of the readings that caused it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 
@@ -12,6 +12,7 @@ from services.monitoring.vitals import SIGNS
 from shared.events.monitoring import (
     AlarmCleared,
     AlarmRenewed,
+    Priority,
     SignalLost,
     SignalRestored,
     SignRef,
@@ -53,10 +54,15 @@ async def apply(
     return after
 
 
+def alarm_id_of(session: Document, transition: Transition) -> str:
+    """From session, rule and the breach's start, so the same for whoever evaluates."""
+    return derived_id(session["_id"], transition.limit.name, transition.state.breach_since.isoformat())
+
+
 async def _raise(unit: UnitOfWork, session: Document, transition: Transition) -> str:
     """The id comes from session, rule and the breach's start: two evaluators raise one alarm."""
     rule, state = transition.limit.rule, transition.state
-    alarm_id = derived_id(session["_id"], rule.name, state.breach_since.isoformat())
+    alarm_id = alarm_id_of(session, transition)
     sign = SignRef(sign=rule.sign, value=state.value, unit=SIGNS[rule.sign].unit, limit=transition.limit.bound)
     alarm = {"sign": rule.sign, "value": state.value, "limit": transition.limit.bound, "pages": rule.pages}
     await _insert(unit, session, alarm_id, rule.name, rule.priority, transition.at, **alarm)
@@ -165,6 +171,44 @@ async def restore_signal(unit: UnitOfWork, session: Document, lost: Document, at
 def _signal(session: Document, alarm_id: str, priority: str, at: datetime) -> Document:
     about = {"patient_id": session["patient_id"], "session_id": session["_id"], "alarm_id": alarm_id}
     return {**about, "priority": priority, "source": "device", "last_seen_at": at}
+
+
+async def technical(
+    unit: UnitOfWork,
+    session: Document,
+    rule: str,
+    *,
+    value: float,
+    priority: Priority = "medium",
+    pages: bool = True,
+    signs: Sequence[SignRef] = (),
+    **facts: object,
+) -> str:
+    """An alarm about the measuring itself, e.g. `clock:m1`; returns its id. One may be open per session and rule."""
+    now = unit.clock.clinical_now()
+    alarm_id = derived_id(session["_id"], rule, now.isoformat())
+    facts |= {"category": "technical", "pages": pages, "value": value, "limit": None}
+    facts["sign"] = signs[0].sign if signs else None
+    await _insert(unit, session, alarm_id, rule, priority, now, **facts)
+    if pages:
+        event = VitalsAbnormal(
+            **_place(session, alarm_id),
+            signs=list(signs),
+            rule=rule,
+            category="technical",
+            priority=priority,
+            taken_at=now,
+            raised_at=now,
+        )
+        _emit_raised(unit, event, alarm_id)
+    return alarm_id
+
+
+async def end_technical(unit: UnitOfWork, session: Document, alarm_id: str, value: float) -> None:
+    """What it was about is over."""
+    alarm = await unit.collection(ALARMS).get(alarm_id)
+    if alarm["open"]:
+        await clear(unit, session, alarm_id, unit.clock.clinical_now(), value)
 
 
 async def end_all(unit: UnitOfWork, session: Document) -> None:

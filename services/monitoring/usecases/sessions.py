@@ -4,6 +4,7 @@ import zlib
 
 from services.monitoring import model, schemas
 from services.monitoring.store import SESSIONS
+from services.monitoring.usecases import devices
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import record
 from shared.events.monitoring import SessionCheckedIn, SessionReassigned, StaffRef
@@ -24,6 +25,8 @@ def _new(unit: UnitOfWork, deps: Deps, identifier: str, route: str | None, **fie
         "slot": zlib.crc32(identifier.encode()) % SLOTS,
         "room": None,
         "chair": None,
+        "monitor": None,
+        "pump": None,
         "responsible_staff": [],
         "label_sealed": None,
         "readiness": None,
@@ -83,8 +86,10 @@ async def check_in(unit: UnitOfWork, deps: Deps, session_id: str, body: schemas.
     session, now = await load(unit, session_id, "check_in"), unit.clock.clinical_now()
     sealed = await deps.vault.encrypt(unit, session["patient_id"], body.display_label)
     staff = [person.model_dump() for person in body.responsible_staff]
-    fields = {"room": body.room, "chair": body.chair, "responsible_staff": staff, "label_sealed": sealed}
+    fields: Document = {"room": body.room, "chair": body.chair, "responsible_staff": staff, "label_sealed": sealed}
+    fields |= {"monitor": body.monitor, "pump": body.pump}
     after = model.move(session, "check_in", now, readiness=body.readiness.model_dump(), **fields)
+    await devices.assign(unit, after, fields)
     await unit.collection(SESSIONS).replace_versioned(after)
     emit(unit, SessionCheckedIn(**_assignment(after)), aggregate=f"session/{session_id}", version=after["version"])
     await record(unit, after, "checked_in", room=body.room, chair=body.chair)
@@ -102,6 +107,7 @@ async def reassign(unit: UnitOfWork, session_id: str, body: schemas.Assignment) 
     session = await load(unit, session_id, "assign")
     given = body.model_dump(exclude_none=True)
     after = model.changed(session, unit.clock.clinical_now(), **given)
+    await devices.assign(unit, after, given)
     await unit.collection(SESSIONS).replace_versioned(after)
     if after["room"] and after["chair"]:
         event = SessionReassigned(**_assignment(after))

@@ -8,7 +8,7 @@ from services.monitoring.signals import Silence, silent_devices
 from services.monitoring.store import ENGINES, SESSIONS, last_heard
 from services.monitoring.usecases import raising
 from services.monitoring.usecases.deps import Deps
-from services.monitoring.usecases.readings import TRANSPORT_SECONDS
+from services.monitoring.usecases.placing import TRANSPORT_SECONDS
 from shared.clock import Clock
 from shared.persistence.mongo import Document, UnitOfWork
 
