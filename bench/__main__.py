@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import click
 import uvloop
 
-from bench import alarm_path, footprint, growth, history, inbox, limits, outbox, routes, vitals
+from bench import alarm_path, engine, footprint, growth, history, inbox, limits, outbox, routes, vitals
 from bench.figures import Figure, show, write
 from bench.world import World, world
 
@@ -28,6 +28,10 @@ async def _consumer(system: World, quick: bool) -> list[Figure]:
 
 async def _api(system: World, quick: bool) -> list[Figure]:
     return await routes.create(system, 1.0 if quick else 5.0)
+
+
+async def _alarm_engine(_: World, quick: bool) -> list[Figure]:
+    return engine.measure(100_000 if quick else 1_000_000)
 
 
 async def _limits(system: World, quick: bool) -> list[Figure]:
@@ -53,6 +57,7 @@ async def _growth(system: World, quick: bool) -> list[Figure]:
 BENCHES: dict[str, Bench] = {
     "api": _api,
     "alarm_path": _alarm_path,
+    "alarm_engine": _alarm_engine,
     "relay": _relay,
     "consumer": _consumer,
     "limits": _limits,

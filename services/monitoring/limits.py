@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
 from typing import Literal
 
 from pydantic import model_validator
@@ -52,11 +54,15 @@ class LimitSet(Protocol):
 
 @dataclass(frozen=True)
 class Limit:
-    """A rule as it holds for one session now: `high` says on which side of `bound` the breach lies."""
+    """A rule as it holds for one session now: `high` says on which side of `bound` the breach lies.
+
+    Until `suppressed_until` it raises and renews nothing; a breach that outlasts it is told then.
+    """
 
     rule: Rule
     high: bool
     bound: float
+    suppressed_until: datetime | None = None
 
     @property
     def name(self) -> str:
@@ -65,6 +71,17 @@ class Limit:
     def breached(self, value: float) -> bool:
         return value >= self.bound if self.high else value <= self.bound
 
+    def worse(self, value: float, other: float) -> bool:
+        return value > other if self.high else value < other
+
+    def jumped(self, before: float, value: float) -> bool:
+        """Whether the change bypasses the delay."""
+        jump = self.rule.jump
+        return jump is not None and (value - before if self.high else before - value) >= jump
+
+    def quiet(self, at: datetime) -> bool:
+        return self.suppressed_until is not None and at < self.suppressed_until
+
     def back(self, value: float) -> bool:
         """Within the limit by more than the hysteresis."""
         if self.high:
@@ -72,17 +89,48 @@ class Limit:
         return value > self.bound + self.rule.hysteresis
 
 
+OfSign = tuple[tuple[Limit, ...], float, float]
+NO_LIMIT: OfSign = ((), *EVERYTHING)
+
+
+class Limits(tuple[Limit, ...]):  # noqa: SLOT001 - what is found by sign is kept beside it
+    """Those of one session now, found by their sign at once."""
+
+    @cached_property
+    def by_sign(self) -> dict[str, OfSign]:
+        """With the values between which, ends excluded, none of the sign's limits is broken."""
+        bounds = bounds_of(self)
+        return {sign: (tuple(item for item in self if item.rule.sign == sign), *bounds[sign]) for sign in bounds}
+
+
+def of_sign(limits: Sequence[Limit], sign: str) -> OfSign:
+    known = limits if isinstance(limits, Limits) else Limits(limits)
+    return known.by_sign.get(sign, NO_LIMIT)
+
+
+def broken(limits: Sequence[Limit], sign: str, value: float) -> list[Limit]:
+    return [limit for limit in of_sign(limits, sign)[0] if limit.breached(value)]
+
+
 def limits(
-    rules: Sequence[Rule], phase: Phase, baseline: Mapping[str, float], own: Mapping[str, float] | None = None
-) -> tuple[Limit, ...]:
-    """The limits of a phase; `baseline` by LOINC code, `own` bounds by rule name, set for this session by a prescriber."""
+    rules: Sequence[Rule],
+    phase: Phase,
+    baseline: Mapping[str, float],
+    own: Mapping[str, float] | None = None,
+    suppressed: Mapping[str, datetime] | None = None,
+) -> Limits:
+    """The limits of a phase; `baseline` by LOINC code, `own` bounds by rule name, set for this session by a prescriber.
+
+    `suppressed`: by rule name until when.
+    """
     found = []
     for rule in rules:
         bound = _bound(rule, baseline)
         if phase in rule.phases and bound is not None:
             high = rule.above is not None or rule.rise_percent is not None
-            found.append(Limit(rule, high, (own or {}).get(rule.name, bound)))
-    return tuple(found)
+            until = (suppressed or {}).get(rule.name)
+            found.append(Limit(rule, high, (own or {}).get(rule.name, bound), until))
+    return Limits(found)
 
 
 def _bound(rule: Rule, baseline: Mapping[str, float]) -> float | None:

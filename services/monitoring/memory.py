@@ -13,11 +13,11 @@ from datetime import datetime
 from pymongo.errors import PyMongoError
 
 from services.monitoring.alarms import RuleState, evaluate
+from services.monitoring.engines import states_of
 from services.monitoring.schemas import Reading
 from services.monitoring.store import engines_of, watched_sessions
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.devices import KINDS
-from services.monitoring.usecases.raising import states_of
 from services.monitoring.usecases.readings import Delivery
 from services.monitoring.vitals import judge
 from shared.clock import Clock

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from services.monitoring.alarms import acknowledge
+from services.monitoring.engines import engine_of, states_of
 from services.monitoring.store import ALARMS, ENGINES, SESSIONS
 from services.monitoring.usecases import raising
 from services.monitoring.usecases.deps import Deps
@@ -37,13 +38,13 @@ async def accept(unit: UnitOfWork, deps: Deps, alarm_id: str, by_role: str, at: 
 
 async def _tell_engine(unit: UnitOfWork, deps: Deps, session: Document, alarm: Document, at: datetime) -> None:
     engine = await unit.collection(ENGINES).find_one({"_id": session["_id"]})
-    states = raising.states_of(engine)
+    states = states_of(engine)
     limit = next((item for item in deps.limits(session) if item.name == alarm["rule"]), None)
     if engine is None or limit is None:
         return
     states, transitions = acknowledge(states, limit, at)
     states = await raising.apply(unit, session, states, transitions)
-    await unit.collection(ENGINES).put(raising.engine_of(session["_id"], states, engine["signals"]))
+    await unit.collection(ENGINES).put(engine_of(session["_id"], states, engine["signals"]))
 
 
 async def attend(unit: UnitOfWork, alarm_id: str, by_role: str) -> Document:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from services.monitoring.alarms import RuleState, Transition, evaluate
+from services.monitoring.episodes import Point
 from services.monitoring.folding import EPOCH, bucket_id, conflict_id, fold, reading_id, span_of, unfold
 from services.monitoring.limits import Limit
 from services.monitoring.model import OPEN
@@ -167,11 +168,11 @@ def _replay(rows: list[Document], limits: list[Limit]) -> tuple[dict[str, RuleSt
     """The states after these readings, and by rule the newest alarm that they raise."""
     states: dict[str, RuleState] = {}
     raised: dict[str, Transition] = {}
-    before: float | None = None
+    before: list[Point] = []
     for row in rows:
         states, found = evaluate(states, row["sign"], row["value"], row["at"], limits, before)
         raised |= {item.limit.name: item for item in found if item.kind == "raised"}
-        before = row["value"]
+        before = [(row["at"], row["value"])]
     return states, raised
 
 

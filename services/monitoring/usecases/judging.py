@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from services.monitoring.alarms import RuleState, Transition, evaluate
-from services.monitoring.limits import EVERYTHING, Bounds, Limit
+from services.monitoring.engines import engine_of, states_of
+from services.monitoring.episodes import JUMP_WINDOW, SPAN, Point
+from services.monitoring.limits import EVERYTHING, Bounds, Limit, broken
 from services.monitoring.model import OPEN
 from services.monitoring.store import ALARMS, BACKLOGS, ENGINES, SESSIONS, readings_within
 from services.monitoring.timing import TRUSTED
@@ -13,8 +15,6 @@ from services.monitoring.usecases import raising
 from services.monitoring.vitals import SIGNS
 from shared.events.monitoring import SignRef
 from shared.persistence.mongo import Document, UnitOfWork
-
-JUMP_WINDOW = timedelta(seconds=60)
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Judged:
     technical: dict[str, str]
     bounds: Bounds
     late: dict[str, RuleState] | None = None
-    previous: dict[str, tuple[float, datetime]] = field(default_factory=dict)
+    previous: dict[str, list[Point]] = field(default_factory=dict)
     changes: dict[str, str | None] = field(default_factory=dict)
     heard: set[str] = field(default_factory=set)
 
     @classmethod
     def of(cls, row: Document, limits: tuple[Limit, ...], engine: Document | None, bounds: Bounds) -> "Judged":
-        states = raising.states_of(engine)
+        states = states_of(engine)
         signals = dict(engine["signals"]) if engine else {}
         technical = dict(row.get("technical") or {})
         return cls(row, limits, states, signals, dict(states), technical, bounds)
@@ -71,30 +71,30 @@ class Judged:
 
     async def now(self, unit: UnitOfWork, given: Given) -> None:
         """Judge a reading of now."""
-        previous = await self._previous(unit, given)
-        self.states, found = evaluate(self.states, given.sign, given.value, given.at, self.limits, previous)
+        earlier = await self._earlier(unit, given)
+        self.states, found = evaluate(self.states, given.sign, given.value, given.at, self.limits, earlier)
         if found:
             # Kept with their ids before the next reading is judged: a clear in the same batch needs the id.
             self.states = await raising.apply(unit, self.row, self.states, found)
 
-    async def _previous(self, unit: UnitOfWork, given: Given) -> float | None:
-        """The sign's reading before this one, asked for only where a rule's jump may bypass its delay."""
-        wanted = any(
-            limit.rule.jump is not None
-            and limit.rule.sign == given.sign
-            and limit.breached(given.value)
-            and limit.name not in self.states
-            for limit in self.limits
-        )
-        if not wanted:
-            return None
-        known = self.previous.get(given.sign)
-        if known is not None:
-            return known[0] if given.at - known[1] <= JUMP_WINDOW else None
-        until = given.at - timedelta(milliseconds=1)
-        rows = await readings_within(unit, self.id, given.sign, given.at - JUMP_WINDOW, until)
-        believed = [row["value"] for row in rows if "quarantined" not in row and "artefact" not in row]
-        return believed[-1] if believed else None
+    def seen(self, sign: str, value: float, at: datetime) -> None:
+        """Within this batch; the store does not have it yet."""
+        self.previous.setdefault(sign, []).append((at, value))
+
+    async def _earlier(self, unit: UnitOfWork, given: Given) -> list[Point]:
+        """The sign's readings around this one, asked for only where a rule begins to keep its own."""
+        known = self.previous.get(given.sign, [])
+        begins = any(limit.name not in self.states for limit in broken(self.limits, given.sign, given.value))
+        if begins:
+            until = given.at + SPAN
+            rows = await readings_within(unit, self.id, given.sign, given.at - JUMP_WINDOW, until)
+            believed = {
+                row["received_at"] if "clock_off_s" in row else row["taken_at"]: row["value"]
+                for row in rows
+                if "quarantined" not in row and "artefact" not in row and row.get("decision") != "artefact"
+            }
+            known = sorted((believed | dict(known)).items())
+        return [point for point in known if given.at - JUMP_WINDOW <= point[0] != given.at]
 
     async def episode(self, unit: UnitOfWork, given: Given, *, ended: bool = False) -> None:
         """Judge a reading of a backlog by the times at which it was taken, beside what is judged now.
@@ -113,7 +113,7 @@ class Judged:
     async def _backlog(self, unit: UnitOfWork, at: datetime) -> dict[str, RuleState]:
         """What the deliveries before left behind, if this one goes on where they ended."""
         kept = await unit.collection(BACKLOGS).find_one({"_id": self.id})
-        states = {name: RuleState(**state) for name, state in kept["rules"].items()} if kept else {}
+        states = {name: RuleState.of(state) for name, state in kept["rules"].items()} if kept else {}
         return {name: state for name, state in states.items() if abs(at - state.at) <= JUMP_WINDOW}
 
     async def _tell_episode(self, unit: UnitOfWork, transition: Transition, *, ended: bool) -> None:
@@ -172,11 +172,11 @@ class Judged:
         for device in back:
             await raising.restore_signal(unit, self.row, self.signals.pop(device), now)
         if self.states != self.before or back:
-            await unit.collection(ENGINES).put(raising.engine_of(self.id, self.states, self.signals))
+            await unit.collection(ENGINES).put(engine_of(self.id, self.states, self.signals))
         if self.late == {}:
             await unit.collection(BACKLOGS).discard({"_id": self.id})
         elif self.late is not None:
-            rules = {name: vars(state) for name, state in self.late.items()}
+            rules = {name: state.document() for name, state in self.late.items()}
             await unit.collection(BACKLOGS).put({"_id": self.id, "schema_version": 1, "rules": rules})
         if self.changes:
             kept = {f"technical.{rule}": alarm_id for rule, alarm_id in self.changes.items() if alarm_id}

@@ -216,7 +216,7 @@ class _Batch:
         ):
             if flags:
                 row["flags"] = flags
-            session.previous[reading.sign] = (value, reading.taken_at)
+            session.seen(reading.sign, value, reading.taken_at)
             return Outcome(id=identifier, result="stored")
         if asks:
             flags.append("confirm")
@@ -310,7 +310,7 @@ class _Batch:
             given = Given(reading.sign, value, reading.taken_at if tells == "now" else self._now)
             if not session.at_rest(reading.sign, value):
                 await session.now(unit, given)
-            session.previous[reading.sign] = (value, given.at)
+            session.seen(reading.sign, value, given.at)
 
     async def _doubt(self, unit: UnitOfWork, session: Judged, reading: schemas.Reading, reason: str | None) -> None:
         """The alarm of a value that is not believed stands until a valid one arrives, that of a doubtful one until a sure one."""

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from services.monitoring.alarms import tick
+from services.monitoring.engines import engine_of, states_of
 from services.monitoring.model import OPEN, PHASE
 from services.monitoring.signals import Silence, silent_devices
 from services.monitoring.store import ENGINES, SESSIONS, last_heard
@@ -20,7 +21,7 @@ def due(deps: Deps, clock: Clock, session: Document, engine: Document | None, he
         return True
     if engine is None:
         return False
-    _, transitions = tick(raising.states_of(engine), now, deps.limits(session))
+    _, transitions = tick(states_of(engine), now, deps.limits(session))
     return bool(transitions)
 
 
@@ -38,7 +39,7 @@ async def tick_session(unit: UnitOfWork, deps: Deps, session_id: str) -> None:
         return
     engine = await unit.collection(ENGINES).find_one({"_id": session_id})
     now = unit.clock.clinical_now()
-    before, signals = raising.states_of(engine), dict(engine["signals"]) if engine else {}
+    before, signals = states_of(engine), dict(engine["signals"]) if engine else {}
     states, transitions = tick(before, now, deps.limits(session))
     states = await raising.apply(unit, session, states, transitions)
     heard = (await last_heard(unit, [session_id])).get(session_id, {})
@@ -46,4 +47,4 @@ async def tick_session(unit: UnitOfWork, deps: Deps, session_id: str) -> None:
     for silence in lost:
         signals[silence.device] = await raising.lose_signal(unit, session, silence)
     if states != before or lost:
-        await unit.collection(ENGINES).put(raising.engine_of(session_id, states, signals))
+        await unit.collection(ENGINES).put(engine_of(session_id, states, signals))

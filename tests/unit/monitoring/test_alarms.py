@@ -31,9 +31,9 @@ class Bed:
         self.seen: list[Transition] = []
 
     def reads(self, value: float, second: float, previous: float | None = None) -> "Bed":
-        self.states, found = evaluate(
-            self.states, SYSTOLIC, value, NOW + timedelta(seconds=second), self.limits, previous
-        )
+        at = NOW + timedelta(seconds=second)
+        earlier = [] if previous is None else [(at - timedelta(seconds=1), previous)]
+        self.states, found = evaluate(self.states, SYSTOLIC, value, at, self.limits, earlier)
         self.seen += found
         return self
 
