@@ -1,11 +1,11 @@
-"""The pure engine alone on one core: a ward at 1 Hz, five signs each, in the order of arrival; one reading in ten is abnormal."""
+"""The pure engine alone on one core: a ward at 1 Hz, five signs each; one reading in ten is abnormal, alarms are accepted."""
 
 import random
 import time
 from datetime import UTC, datetime, timedelta
 
 from bench.figures import Figure
-from services.monitoring.alarms import RuleState, evaluate
+from services.monitoring.alarms import RuleState, acknowledge, evaluate
 from services.monitoring.limits import limits
 from services.monitoring.wiring import rules
 
@@ -48,7 +48,10 @@ def measure(readings: int) -> list[Figure]:
     began = time.process_time()
     for session, sign, value, at in rows:
         states[session], transitions = evaluate(states[session], sign, value, at, found)
-        raised += len(transitions)
+        for item in transitions:
+            raised += 1
+            if item.kind == "raised":
+                states[session], _ = acknowledge(states[session], item.limit, at + timedelta(seconds=10))
     took = time.process_time() - began
     assert raised
     return [Figure("alarm_engine_per_s", readings / took, "1/s", goal=">= 200,000")]

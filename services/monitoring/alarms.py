@@ -112,6 +112,9 @@ def evaluate(
         else:
             continue
         state = RuleState(track) if state is None else _tracked(state, track)
+        if state.raised_at is None and not episodes and track.head.since is not None:
+            after[name] = state  # most of what is stirred only waits
+            continue
         _settle(after, transitions, limit, state, at=max(at, state.at), episodes=episodes)
     return after, transitions
 
