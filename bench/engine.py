@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from bench.figures import Figure
 from services.monitoring.alarms import RuleState, acknowledge, evaluate
 from services.monitoring.limits import limits
-from services.monitoring.wiring import rules
+from services.monitoring.wiring import limit_sets
 
 SIGNS = {
     "8480-6": (120.0, 192.0),
@@ -40,8 +40,8 @@ def ward(readings: int) -> list[Row]:
 
 def measure(readings: int) -> list[Figure]:
     """Readings per second through `evaluate`, whatever follows from them thrown away."""
-    (adult,) = rules().values()
-    found = limits(adult, "dosing", BASELINE)
+    (adult,) = limit_sets().values()
+    found = limits(adult.rules, "dosing", BASELINE)
     rows = ward(readings)
     states: list[dict[str, RuleState]] = [{} for _ in range(SESSIONS)]
     raised = 0

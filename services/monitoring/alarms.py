@@ -139,21 +139,13 @@ def tick(states: States, at: datetime, limits: Sequence[Limit]) -> tuple[dict[st
     return after, transitions
 
 
-def acknowledge(
-    states: States, limit: Limit, at: datetime, *, artefact: bool = False
-) -> tuple[dict[str, RuleState], Found]:
-    """A human accepted the alarm; a latched alarm whose sign is back to normal clears now.
-
-    With `artefact` the human says that there never was a finding, and the alarm clears whatever is latched.
-    """
+def acknowledge(states: States, limit: Limit, at: datetime) -> tuple[dict[str, RuleState], Found]:
+    """A human accepted the alarm; a latched alarm whose sign is back to normal clears now."""
     after, transitions = dict(states), Found()
     state = after.get(limit.name)
     if state is not None and state.raised_at is not None:
-        accepted, moment = replace(state, acknowledged_at=state.acknowledged_at or at), max(at, state.at)
-        if artefact:
-            after[limit.name] = _cleared(transitions, limit, accepted, moment)
-        else:
-            _settle(after, transitions, limit, accepted, at=moment, episodes=[])
+        accepted = replace(state, acknowledged_at=state.acknowledged_at or at)
+        _settle(after, transitions, limit, accepted, at=max(at, state.at), episodes=[])
     return after, transitions
 
 

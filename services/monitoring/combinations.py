@@ -1,6 +1,6 @@
 """Findings that no single sign is: several at once make one more sign, whose value is how many of them are there. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from pydantic import Field
@@ -50,7 +50,7 @@ def unit_of(sign: str) -> str:
 
 
 def concerned(
-    combinations: Sequence[Combination], sign: str, value: float, stirred: Sequence[str]
+    combinations: Sequence[Combination], sign: str, value: float, stirred: Collection[str]
 ) -> list[Combination]:
     """Those that a reading may make or end: the value is a finding of one, or one stands."""
     return [

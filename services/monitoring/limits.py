@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
+from services.monitoring.combinations import Combination
 from shared.events.monitoring import Priority
 from shared.protocols import Protocol
 
@@ -44,12 +45,23 @@ class Rule(Protocol):
             raise ValueError("a rule has exactly one of above, below, rise_percent, fall_percent")
         return self
 
+    @property
+    def high(self) -> bool:
+        """Whether the breach lies above the bound."""
+        return self.above is not None or self.rise_percent is not None
+
+
+def is_collapse(rule: Rule) -> bool:
+    """Latched until the sign was normal for a while and a human accepted (clinical.md 10); never loosened, never quiet."""
+    return rule.normal_s > 0
+
 
 class LimitSet(Protocol):
     """protocols/limits/*.yaml; a session protocol names the version that it uses."""
 
     version: str
     rules: Sequence[Rule]
+    combinations: Sequence[Combination] = ()
 
 
 @dataclass(frozen=True)
@@ -94,13 +106,25 @@ NO_LIMIT: OfSign = ((), *EVERYTHING)
 
 
 class Limits(tuple[Limit, ...]):  # noqa: SLOT001 - what is found by sign is kept beside it
-    """Those of one session now, found by their sign at once."""
+    """Those of one session now, found by their sign at once; with the combinations that some of them speak of."""
+
+    combinations: tuple[Combination, ...] = ()
 
     @cached_property
     def by_sign(self) -> dict[str, OfSign]:
         """With the values between which, ends excluded, none of the sign's limits is broken."""
         bounds = bounds_of(self)
         return {sign: (tuple(item for item in self if item.rule.sign == sign), *bounds[sign]) for sign in bounds}
+
+    @cached_property
+    def stirred_by(self) -> dict[str, tuple[str, ...]]:
+        """By sign the rules that a reading of it may end: its own, and those of combinations that it is part of."""
+        joined = [(part.sign, item.sign) for item in self.combinations for part in item.parts]
+        signs = {sign for sign, _ in joined} | set(self.by_sign)
+        return {
+            sign: tuple(limit.name for limit in self if limit.rule.sign == sign or (sign, limit.rule.sign) in joined)
+            for sign in signs
+        }
 
 
 def of_sign(limits: Sequence[Limit], sign: str) -> OfSign:
@@ -118,6 +142,7 @@ def limits(
     baseline: Mapping[str, float],
     own: Mapping[str, float] | None = None,
     suppressed: Mapping[str, datetime] | None = None,
+    combinations: Sequence[Combination] = (),
 ) -> Limits:
     """The limits of a phase; `baseline` by LOINC code, `own` bounds by rule name, set for this session by a prescriber.
 
@@ -127,10 +152,11 @@ def limits(
     for rule in rules:
         bound = _bound(rule, baseline)
         if phase in rule.phases and bound is not None:
-            high = rule.above is not None or rule.rise_percent is not None
             until = (suppressed or {}).get(rule.name)
-            found.append(Limit(rule, high, (own or {}).get(rule.name, bound), until))
-    return Limits(found)
+            found.append(Limit(rule, rule.high, (own or {}).get(rule.name, bound), until))
+    resolved = Limits(found)
+    resolved.combinations = tuple(combinations)
+    return resolved
 
 
 def _bound(rule: Rule, baseline: Mapping[str, float]) -> float | None:

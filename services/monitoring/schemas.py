@@ -280,6 +280,27 @@ class Mute(Body):
     seconds: Annotated[int, Field(ge=1, le=120)] = 120
 
 
+class Suppression(Body):
+    """At most 60 minutes for low, 15 for medium and 3 for high priority; a collapse is never suppressed."""
+
+    minutes: Annotated[int, Field(ge=1, le=60)]
+    reason_code: Code
+
+
+class OwnLimit(Body):
+    """`bound` in the unit of the rule's sign, also for a rule that is relative to the baseline."""
+
+    rule: Code
+    bound: Annotated[float, Field(ge=0, le=400)]
+
+
+class OwnLimits(Body):
+    """The whole set of this session's own limits; an empty one is the protocol's again."""
+
+    limits: Annotated[list[OwnLimit], Field(max_length=50)]
+    reason_code: Code
+
+
 class Alarm(Body):
     id: Id
     session_id: Id
@@ -291,9 +312,20 @@ class Alarm(Body):
     open: bool
     raised_at: Instant
     acknowledged_at: Instant | None = None
+    acknowledged_by: str | None = None
+    acknowledged_by_role: str | None = None
+    seconds_to_acknowledge: float | None = None
     attended_at: Instant | None = None
+    attended_by: str | None = None
+    seconds_to_attend: float | None = None
+    escalated_at: Instant | None = None
+    escalated_by: str | None = None
     renewed_at: Instant | None = None
     silenced_until: Instant | None = None
+    silenced_by: str | None = None
+    suppressed_until: Instant | None = None
+    suppressed_by: str | None = None
+    suppressed_reason: str | None = None
     cleared_at: Instant | None = None
     escalation_step: int | None = None
     category: Literal["physiological", "technical"] | None = None

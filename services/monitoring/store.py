@@ -89,6 +89,14 @@ async def readings_within(
     return await reader.plumbing(VITALS).find({"_id": bounds})
 
 
+async def newest_of(reader: Reader, session_id: str, sign: str, until: datetime) -> Document | None:
+    """The sign's newest believed reading that was taken by then: one seek, unless doubtful ones lie before it."""
+    start, end = f"{session_id}.{sign}.", f"{reading_id(session_id, sign, until, '')}\x7f"
+    query = {"_id": {"$gte": start, "$lt": end}, "quarantined": None, "moved_to": None, "decision": {"$ne": "artefact"}}
+    rows = await reader.plumbing(VITALS).find(query, sort=[("_id", -1)], limit=1)
+    return rows[0] if rows else None
+
+
 async def watched_sessions(mongo: Mongo, slots: Sequence[int] | None = None) -> list[Document]:
     """Every session in which something is still to be evaluated."""
     query: Document = {"watched": True}

@@ -18,6 +18,7 @@ from services.monitoring.routes.edge import Edge
 from services.monitoring.settings import MonitoringSettings
 from services.monitoring.store import INDEXES
 from services.monitoring.usecases.deps import Deps
+from services.monitoring.usecases.due import SCHEDULE_TIMERS
 from shared.ids import new_id
 from shared.loops import Loop
 from shared.messaging.kafka import KafkaAddress, new_producer
@@ -35,15 +36,21 @@ def protocols() -> dict[str, SessionProtocol]:
     return {protocol.version: protocol for protocol in found}
 
 
+def limit_sets() -> dict[str, LimitSet]:
+    """Every set of limits by version. Raises ProtocolError."""
+    found = [load(path, LimitSet) for path in sorted((PROTOCOLS / "limits").glob("*.yaml"))]
+    return {limit_set.version: limit_set for limit_set in found}
+
+
 def rules() -> dict[str, Sequence[Rule]]:
     """The rules of every set of limits by version. Raises ProtocolError."""
-    found = [load(path, LimitSet) for path in sorted((PROTOCOLS / "limits").glob("*.yaml"))]
-    return {limit_set.version: limit_set.rules for limit_set in found}
+    return {version: found.rules for version, found in limit_sets().items()}
 
 
 def make_deps(ring: KeyRing) -> Deps:
     """Raises ProtocolError, also for a protocol that names limits which do not exist."""
-    deps = Deps(vault=Vault(ring), protocols=protocols(), rules=rules())
+    combinations = {version: found.combinations for version, found in limit_sets().items()}
+    deps = Deps(vault=Vault(ring), protocols=protocols(), rules=rules(), combinations=combinations)
     for protocol in deps.protocols.values():
         if protocol.limits not in deps.rules:
             raise ProtocolError(f"{protocol.version}: limits: there is no {protocol.limits}")
@@ -63,7 +70,7 @@ def wire(settings: MonitoringSettings, mongo: Mongo, ring: KeyRing) -> Wiring:
         routers=[router],
         indexes=INDEXES,
         event_handlers=EVENT_HANDLERS,
-        timer_handlers=TIMER_HANDLERS,
+        timer_handlers=TIMER_HANDLERS | SCHEDULE_TIMERS,
         background={"ticks": Loop.of(evaluator)},
         everywhere={"memory": Loop.of(memory), "beats": Loop.of(beats)},
         serves_without_store=True,

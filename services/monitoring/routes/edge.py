@@ -18,6 +18,7 @@ SESSION = "/v1/sessions/{session_id}"
 Staff = Annotated[Call, Depends(admit(*STAFF))]
 Clinical = Annotated[Call, Depends(admit(*CLINICAL))]
 Prescribing = Annotated[Call, Depends(admit(Role.NURSE, Role.PRESCRIBER, Role.MEDICAL_DIRECTOR))]
+Prescriber = Annotated[Call, Depends(admit(Role.PRESCRIBER, Role.MEDICAL_DIRECTOR))]
 Measuring = Annotated[Call, Depends(admit(*CLINICAL, Role.DEVICE))]
 
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 from services.monitoring import schemas
 from services.monitoring.routes.edge import SESSION, Clinical, deps, show_entry
 from services.monitoring.store import ENTRIES
-from services.monitoring.usecases import ending, entries, sessions
+from services.monitoring.usecases import ending, entries, scoring, sessions
 from shared.persistence.mongo import Document, UnitOfWork
 from shared.web.call import Call, Listed, Listing, Reply
 from shared.web.nurse import nurse_route
@@ -33,7 +33,13 @@ async def _add(call: Call, session_id: str, kind: str, body: schemas.Entry) -> R
 @nurse_route
 async def add_observation(session_id: Id, body: schemas.Observation, call: Clinical) -> Response:
     """A scale or a finding."""
-    return await _add(call, session_id, "observation", body)
+
+    async def work(unit: UnitOfWork) -> Document:
+        entry = await entries.add(unit, deps(call), session_id, "observation", body)
+        await scoring.noted(unit, deps(call), entry)
+        return entry
+
+    return await _write(call, work)
 
 
 @router.post(f"{SESSION}/interventions", status_code=201, response_model=schemas.EntryShown, responses=problems(404))

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from services.monitoring.limits import PHASES, Bounds, Limit, Rule, bounds_of, limits
+from services.monitoring.combinations import Combination
+from services.monitoring.limits import PHASES, Bounds, Limit, Limits, Rule, bounds_of, limits
 from services.monitoring.model import PHASE, SessionProtocol
 from services.monitoring.vitals import BY_NAME, doubtful, judge
 from shared.persistence.mongo import Document
@@ -20,23 +21,31 @@ class Deps:
     vault: Vault
     protocols: Mapping[str, SessionProtocol]
     rules: Mapping[str, Sequence[Rule]]
-    resolved: dict[object, tuple[Limit, ...]] = field(default_factory=dict, compare=False)
+    combinations: Mapping[str, Sequence[Combination]] = field(default_factory=dict)
+    resolved: dict[object, Limits] = field(default_factory=dict, compare=False)
     bounds: dict[int, tuple[tuple[Limit, ...], Bounds]] = field(default_factory=dict, compare=False)
 
     def protocol(self, session: Document) -> SessionProtocol:
         """The version that the session began with."""
         return self.protocols[session["protocol_version"]]
 
-    def limits(self, session: Document) -> tuple[Limit, ...]:
+    def rules_of(self, session: Document) -> Sequence[Rule]:
+        """Every rule of the session's protocol, of all phases."""
+        return self.rules[self.protocol(session).limits]
+
+    def limits(self, session: Document) -> Limits:
         """What counts as a breach in this session now."""
         phase, version = PHASE.get(session["state"], "recovery"), self.protocol(session).limits
         baseline, own = baseline_signs(session), session.get("own_limits") or {}
-        key = (version, phase, tuple(baseline.items()), tuple(own.items()))
+        suppressed = session.get("suppressed") or {}
+        key = (version, phase, tuple(baseline.items()), tuple(own.items()), tuple(suppressed.items()))
         found = self.resolved.get(key)
         if found is None:
             if len(self.resolved) >= RESOLVED_KEPT:
                 self.resolved.clear()
-            found = self.resolved[key] = limits(self.rules[version], phase, baseline, own)
+            found = self.resolved[key] = limits(
+                self.rules[version], phase, baseline, own, suppressed, self.combinations.get(version, ())
+            )
         return found
 
     def calm(self, found: tuple[Limit, ...]) -> Bounds:

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from services.monitoring.alarms import RuleState, Transition, evaluate
+from services.monitoring.combinations import concerned
 from services.monitoring.engines import engine_of, states_of
 from services.monitoring.episodes import JUMP_WINDOW, SPAN, Point
-from services.monitoring.limits import EVERYTHING, Bounds, Limit, broken
+from services.monitoring.limits import EVERYTHING, Bounds, Limit, Limits, broken
 from services.monitoring.model import OPEN
-from services.monitoring.store import ALARMS, BACKLOGS, ENGINES, SESSIONS, readings_within
+from services.monitoring.store import ALARMS, BACKLOGS, ENGINES, SESSIONS, newest_of, readings_within
 from services.monitoring.timing import TRUSTED
 from services.monitoring.usecases import raising
 from services.monitoring.vitals import SIGNS
@@ -36,7 +37,7 @@ class Judged:
     """`technical`: the open alarms about the measuring, by rule. `late`: breaches within a backlog that no alarm tells yet."""
 
     row: Document
-    limits: tuple[Limit, ...]
+    limits: Limits
     before: dict[str, RuleState]
     signals: dict[str, Document]
     states: dict[str, RuleState]
@@ -48,7 +49,7 @@ class Judged:
     heard: set[str] = field(default_factory=set)
 
     @classmethod
-    def of(cls, row: Document, limits: tuple[Limit, ...], engine: Document | None, bounds: Bounds) -> "Judged":
+    def of(cls, row: Document, limits: Limits, engine: Document | None, bounds: Bounds) -> "Judged":
         states = states_of(engine)
         signals = dict(engine["signals"]) if engine else {}
         technical = dict(row.get("technical") or {})
@@ -63,19 +64,38 @@ class Judged:
         low, high = self.bounds.get(sign, EVERYTHING)
         if not low < value < high:
             return False
-        return not self.states or not any(item.name in self.states for item in self.limits if item.rule.sign == sign)
+        return not self.states or not any(name in self.states for name in self.limits.stirred_by.get(sign, ()))
 
     def calm(self, sign: str, value: float) -> bool:
         """Watched, and nothing about it or its measuring is stirred: most readings of most sessions."""
         return not self.technical and self.row["state"] in OPEN and self.at_rest(sign, value)
 
     async def now(self, unit: UnitOfWork, given: Given) -> None:
-        """Judge a reading of now."""
-        earlier = await self._earlier(unit, given)
+        """Judge a reading of now, and what it makes together with others."""
+        await self._evaluate(unit, given, await self._earlier(unit, given))
+        stirred = {limit.rule.sign for limit in self.limits if limit.name in self.states}
+        for combination in concerned(self.limits.combinations, given.sign, given.value, stirred):
+            newest = {part.sign: await self._newest(unit, part.sign, given) for part in combination.parts}
+            count = combination.count({sign: point for sign, point in newest.items() if point}, given.at)
+            await self._evaluate(unit, Given(combination.sign, count, given.at), [])
+
+    async def _evaluate(self, unit: UnitOfWork, given: Given, earlier: Sequence[Point]) -> None:
         self.states, found = evaluate(self.states, given.sign, given.value, given.at, self.limits, earlier)
         if found:
             # Kept with their ids before the next reading is judged: a clear in the same batch needs the id.
             self.states = await raising.apply(unit, self.row, self.states, found)
+
+    async def _newest(self, unit: UnitOfWork, sign: str, given: Given) -> Point | None:
+        """The newest value of a sign as of this reading; of a scale as it was noted last."""
+        if sign == given.sign:
+            return (given.at, given.value)
+        if sign not in SIGNS:
+            score = (self.row.get("scores") or {}).get(sign)
+            return (score["at"], score["value"]) if score else None
+        known = [point for point in self.previous.get(sign, []) if point[0] <= given.at]
+        row = await newest_of(unit, self.id, sign, given.at)
+        stored = [(row["taken_at"], row["value"])] if row else []
+        return max(known + stored, default=None)
 
     def seen(self, sign: str, value: float, at: datetime) -> None:
         """Within this batch; the store does not have it yet."""

@@ -25,6 +25,18 @@ from shared.persistence.mongo import Document, UnitOfWork
 from shared.telemetry.metrics import ALARMS_RAISED
 from shared.telemetry.tracing import alarm_span
 
+UNANSWERED = dict.fromkeys(
+    (
+        "acknowledged_at",
+        "acknowledged_by",
+        "acknowledged_by_role",
+        "seconds_to_acknowledge",
+        "attended_at",
+        "attended_by",
+        "seconds_to_attend",
+    )
+)
+
 
 def watch_key(session: Document) -> str:
     """What is watched as one: engine state, alarm ids and open alarms are kept by it."""
@@ -131,7 +143,7 @@ async def next_version(unit: UnitOfWork, alarm: Document, **fields: object) -> D
 
 async def _renew(unit: UnitOfWork, session: Document, transition: Transition) -> None:
     alarm = await unit.collection(ALARMS).get(transition.state.alarm_id or "")
-    after = await next_version(unit, alarm, acknowledged_at=None, attended_at=None, renewed_at=transition.at)
+    after = await next_version(unit, alarm, **UNANSWERED, renewed_at=transition.at)
     event = AlarmRenewed(
         patient_id=session["patient_id"], alarm_id=alarm["_id"], at=transition.at, signs=[_sign(transition)]
     )
