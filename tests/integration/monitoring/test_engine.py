@@ -60,7 +60,7 @@ def pure(chair: Chair, session: Document, readings: Sequence[Any]) -> list[Trans
 async def test_three_replicas_with_the_readings_of_one_session_say_what_the_pure_engine_says(
     chair: Chair, seed: int
 ) -> None:
-    dice = random.Random(seed)
+    dice = random.Random(seed)  # noqa: S311 - dice
     replicas = [Ingest(chair.mongo, chair.deps, chair.memory) for _ in range(3)]
     session = (await chair.mongo.plumbing("sessions").find({"_id": chair.session_id}))[0]
     spells = [dice.choice((120, 165, 192)) for _ in range(5)]
