@@ -77,8 +77,11 @@ def step(course: Course, limit: Limit, at: datetime, value: float) -> Course:
 
 def begin(limit: Limit, at: datetime, value: float, earlier: Sequence[Point]) -> tuple[Track, list[Episode]]:
     """From rest: with the sign's recent readings, of which nothing was kept because all was well."""
-    track = Track(AT_REST, tuple(earlier and sorted(earlier)), AT_REST)
-    return _insert(track, limit, at, value)
+    worst: dict[datetime, float] = {}
+    for moment, known in earlier:
+        if moment not in worst or limit.worse(known, worst[moment]):
+            worst[moment] = known
+    return _insert(Track(AT_REST, tuple(sorted(worst.items())), AT_REST), limit, at, value)
 
 
 def advance(track: Track, limit: Limit, at: datetime, value: float) -> tuple[Track, list[Episode]]:

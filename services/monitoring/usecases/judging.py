@@ -108,13 +108,13 @@ class Judged:
         if begins:
             until = given.at + SPAN
             rows = await readings_within(unit, self.id, given.sign, given.at - JUMP_WINDOW, until)
-            believed = {
-                row["received_at"] if "clock_off_s" in row else row["taken_at"]: row["value"]
+            stored = [
+                (row["received_at"] if "clock_off_s" in row else row["taken_at"], row["value"])
                 for row in rows
-                if "quarantined" not in row and "artefact" not in row and row.get("decision") != "artefact"
-            }
-            known = sorted((believed | dict(known)).items())
-        return [point for point in known if given.at - JUMP_WINDOW <= point[0] != given.at]
+                if "quarantined" not in row and row.get("decision") != "artefact" and "moved_to" not in row
+            ]
+            known = [*stored, *known]
+        return [point for point in known if given.at - JUMP_WINDOW <= point[0]]
 
     async def episode(self, unit: UnitOfWork, given: Given, *, ended: bool = False) -> None:
         """Judge a reading of a backlog by the times at which it was taken, beside what is judged now.
