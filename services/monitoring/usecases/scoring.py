@@ -1,13 +1,19 @@
 """Scales that the engine judges like signs: a MOAA/S that a nurse noted may be an alarm, alone or with other signs."""
 
+from datetime import datetime, timedelta
+
 from services.monitoring.combinations import MOAAS
 from services.monitoring.model import OPEN
-from services.monitoring.store import ENGINES, SESSIONS
+from services.monitoring.scales import NEWS2_SIGNS, news2
+from services.monitoring.store import ENGINES, ENTRIES, SESSIONS, newest_of
 from services.monitoring.usecases.deps import Deps
+from services.monitoring.usecases.entries import record
 from services.monitoring.usecases.judging import Given, Judged
 from shared.persistence.mongo import Document, UnitOfWork
 
 JUDGED = (MOAAS,)
+PROMPT = 5
+FRESH = timedelta(minutes=15)  # CFG: older values make no score
 
 
 async def noted(unit: UnitOfWork, deps: Deps, entry: Document) -> None:
@@ -19,6 +25,7 @@ async def noted(unit: UnitOfWork, deps: Deps, entry: Document) -> None:
     before = (session.get("scores") or {}).get(code)
     if session["state"] not in OPEN or (before and before["at"] > at):
         return
+    await _news2(unit, session, float(score), at)
     change = {"$set": {f"scores.{code}": {"at": at, "value": float(score)}}}
     await unit.collection(SESSIONS).change({"_id": session["_id"]}, change)
     engine = await unit.collection(ENGINES).find_one({"_id": session["_id"]})
@@ -27,3 +34,18 @@ async def noted(unit: UnitOfWork, deps: Deps, entry: Document) -> None:
     if not judged.at_rest(code, score):
         await judged.now(unit, Given(code, float(score), at))
         await judged.save(unit, unit.clock.clinical_now())
+
+
+async def _news2(unit: UnitOfWork, session: Document, moaas: float, at: datetime) -> None:
+    """An extra on the timeline wherever every parameter is known; no alarm comes of it (clinical.md 3.4)."""
+    signs: dict[str, float] = {}
+    for sign in NEWS2_SIGNS:
+        row = await newest_of(unit, session["_id"], sign, at)
+        if row is None or row["taken_at"] < at - FRESH:
+            return
+        signs[sign] = row["value"]
+    oxygen = {"session_id": session["_id"], "kind": "intervention", "facts.intervention_code": "oxygen"}
+    on_oxygen = bool(await unit.collection(ENTRIES).count(oxygen, limit=1))
+    found = news2(signs, on_oxygen=on_oxygen, alert=moaas == PROMPT)
+    if found is not None:
+        await record(unit, session, "news2", at, total=found[0], risk=found[1])

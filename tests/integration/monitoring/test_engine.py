@@ -247,6 +247,30 @@ async def test_silence_mutes_for_two_minutes_and_changes_no_paging(chair: Chair)
     assert await chair.told() == told
 
 
+async def scored(chair: Chair) -> list[Any]:
+    found = await chair.mongo.plumbing("entries").find({"session_id": chair.session_id, "kind": "news2"})
+    return [(row["facts"]["total"], row["facts"]["risk"]) for row in found]
+
+
+async def test_news2_is_an_extra_on_the_timeline_and_no_alarm(chair: Chair) -> None:
+    await chair.sends(
+        chair.reading(120),
+        chair.reading(70, "8867-4"),
+        chair.reading(98, SPO2),
+        chair.reading(14, RR),
+        chair.reading(35.5, "8310-5"),
+    )
+    await observes(chair, 5)
+    assert await scored(chair) == [(1, "low")]
+    assert await chair.told() == []
+
+
+async def test_a_missing_parameter_makes_no_news2(chair: Chair) -> None:
+    await chair.sends(chair.reading(120), chair.reading(70, "8867-4"), chair.reading(98, SPO2), chair.reading(14, RR))
+    await observes(chair, 5)
+    assert await scored(chair) == []
+
+
 @dataclass(frozen=True)
 class Line:
     """As a protocol's schedule has it."""
