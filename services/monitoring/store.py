@@ -56,9 +56,13 @@ INDEXES: dict[str, list[IndexModel]] = {
 
 
 async def sessions_with_engines(reader: Reader, ids: Sequence[str]) -> dict[str, tuple[Document, Document | None]]:
-    """Session and engine by session, in one visit. Of any clinic: a batch of readings is from several, its caller compares."""
+    """Session and engine by session, in one visit; of the session what readings need.
+
+    Of any clinic: a batch of readings is from several, its caller compares.
+    """
     engine = {"from": ENGINES, "localField": "_id", "foreignField": "_id", "as": "engine"}
-    stages: list[Document] = [{"$match": {"_id": {"$in": list(ids)}}}, {"$lookup": engine}]
+    unread = {"$project": dict.fromkeys(("label_sealed", "readiness", "created_at", "updated_at"), 0)}
+    stages: list[Document] = [{"$match": {"_id": {"$in": list(ids)}}}, unread, {"$lookup": engine}]
     found: dict[str, tuple[Document, Document | None]] = {}
     for row in await reader.plumbing(SESSIONS).aggregate(stages):
         engines = [reader.shapes.read(ENGINES, engine) for engine in row.pop("engine")]

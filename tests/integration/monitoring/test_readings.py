@@ -168,7 +168,7 @@ async def test_a_value_that_is_not_believed_asks_for_another_until_a_valid_one(c
 
 
 async def test_swapped_pressures_are_flagged_in_both(chair: Chair) -> None:
-    results = await chair.sends(chair.reading(80), chair.reading(130, DBP))
+    results = await chair.sends(chair.reading(110), chair.reading(120, DBP))
     assert [row.result for row in results] == ["stored", "quarantined"]
     assert [row["flags"] for row in await rows(chair)] == [["swapped"], ["swapped"]]
 
