@@ -166,6 +166,12 @@ class Judged:
             await raising.end_technical(unit, self.row, alarm_id, value)
             self.changes[rule] = None
 
+    @property
+    def stirred(self) -> bool:
+        """Whether there is anything to save; of most sessions there is not."""
+        back = not self.heard.isdisjoint(self.signals)
+        return back or self.late is not None or bool(self.changes) or self.states != self.before
+
     async def save(self, unit: UnitOfWork, now: datetime) -> None:
         """The engine only where something is not at rest or was not."""
         back = sorted(self.heard & set(self.signals))

@@ -338,5 +338,7 @@ class _Batch:
         """Readings in one insert."""
         await self._unit.plumbing(VITALS).insert_many(self._rows)
         for session in self._sessions.values():
+            if not session.stirred:
+                continue
             owner = self._unit.under(replace(self._unit.scope, clinic_id=session.row["clinic_id"]))
             await session.save(owner, self._now)
