@@ -8,14 +8,16 @@ import pytest
 
 from services.monitoring import schemas
 from services.monitoring.flood import Flood
+from services.monitoring.handlers import TIMER_HANDLERS
 from services.monitoring.ingest import Ingest
 from services.monitoring.store import BUCKETS, VITALS
-from services.monitoring.usecases import correcting, sessions
+from services.monitoring.usecases import charting, correcting, sessions
 from services.monitoring.usecases.folding import fold_next
 from services.monitoring.usecases.readings import Delivery, Results
 from shared.errors import NotFound, Unavailable
 from shared.persistence.mongo import Document, UnitOfWork
 from shared.persistence.scope import Actor, Scope
+from shared.persistence.timers import TimerRunner
 from tests.integration.monitoring.world import NURSE, Chair
 
 SPO2, DBP = "59408-5", "8462-4"
@@ -296,6 +298,22 @@ async def test_a_day_later_readings_lie_in_columns_and_are_still_found(chair: Ch
     decided = await decides(chair, first.id, "artefact")
     assert decided["value"] == 120
     assert decided.items() >= before[0].items()
+
+
+async def test_the_timer_of_the_next_day_folds_bucket_by_bucket_and_the_list_shows_all(chair: Chair) -> None:
+    for _ in range(3):
+        await chair.measures(120)
+        chair.clock.advance(700)
+    await chair.leaves()
+    await chair.measures(121)
+    runner = TimerRunner(chair.mongo, TIMER_HANDLERS, chair.deps, "monitoring")
+    assert await runner.fire_due() == 0
+    chair.clock.advance(86_400)
+    assert await runner.fire_due() == 5
+    assert await rows(chair) == []
+    assert len(await chair.mongo.plumbing(BUCKETS).find({"session_id": chair.session_id})) == 4
+    shown = await chair.mongo.run(NURSE, lambda unit: charting.folded(unit, chair.session_id, None))
+    assert sorted(row["value"] for row in shown or ()) == [120, 120, 120, 121]
 
 
 async def test_what_comes_after_the_columns_is_added_to_them(chair: Chair) -> None:
