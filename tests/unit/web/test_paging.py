@@ -19,11 +19,11 @@ class Shown(BaseModel):
 
 
 def page(query: str) -> Page:
-    return asked(QueryParams(query), URL(f"http://here/v1/things?{query}"), ["sign"], lambda *parts: "|".join(parts))
+    return asked(QueryParams(query), URL(f"http://here/v1/things?{query}"), ["sign"], lambda *parts: "-".join(parts))
 
 
 def rows() -> list[dict[str, Any]]:
-    made = [
+    made: list[dict[str, Any]] = [
         {"_id": f"{number:02}", "sign": "ab"[number % 2], "taken_at": AT + timedelta(seconds=number // 2)}
         for number in range(10)
     ]
