@@ -21,7 +21,7 @@ from shared.errors import StillwaterError, Unavailable
 from shared.persistence.mongo import Mongo, UnitOfWork
 
 BATCH_READINGS = 200
-AT_ONCE = 2
+AT_ONCE = 4
 WAITING = 4000
 WAITING_OF_ONE = 200
 FLOOD = Outcome(id="-", result="refused", reason="flood")
