@@ -21,7 +21,7 @@ from shared.errors import StillwaterError, Unavailable
 from shared.persistence.mongo import Mongo, UnitOfWork
 
 BATCH_READINGS = 200
-AT_ONCE = 4
+AT_ONCE, AT_MOST = 2, 4  # more than two where a full batch waits: a lone one would only be smaller
 WAITING = 4000
 WAITING_OF_ONE = 200
 FLOOD = Outcome(id="-", result="refused", reason="flood")
@@ -45,7 +45,7 @@ class Ingest:
         self._mongo, self._deps, self._memory = mongo, deps, memory
         self._recent, self._flood = Recent(), Flood(mongo.clock.monotonic)
         self._waiting: OrderedDict[Turn, deque[_Waiter]] = OrderedDict()
-        self._count = 0
+        self._count = self._readings = 0
         self._running: set[asyncio.Task[None]] = set()
 
     async def deliver(self, delivery: Delivery) -> Results:
@@ -102,11 +102,12 @@ class Ingest:
             return waiter.answer
         self._waiting.setdefault(waiter.turn, deque()).append(waiter)
         self._count += 1
+        self._readings += len(delivery.readings)
         self._start()
         return waiter.answer
 
     def _start(self) -> None:
-        while self._waiting and len(self._running) < AT_ONCE:
+        while self._waiting and len(self._running) < (AT_MOST if self._readings >= BATCH_READINGS else AT_ONCE):
             task = asyncio.create_task(self._commit(self._next()))
             self._running.add(task)
             task.add_done_callback(self._ended)
@@ -125,6 +126,7 @@ class Ingest:
             batch.append(queue.popleft())
             readings += len(batch[-1].delivery.readings)
             self._count -= 1
+            self._readings -= len(batch[-1].delivery.readings)
             if queue:
                 self._waiting.move_to_end(turn)
             else:
