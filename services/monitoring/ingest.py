@@ -60,17 +60,11 @@ class Ingest:
         return await self.deliver_all(delivery)
 
     async def deliver_all(self, delivery: Delivery) -> Results:
-        """What the flood limit let through; in parts that are committed one by one, for a transaction is bounded."""
-        starts = range(0, len(delivery.readings), BATCH_READINGS)
-        if len(starts) <= 1:
-            return await self._wait(delivery) if starts else []
-        parts = [replace(delivery, readings=delivery.readings[start : start + BATCH_READINGS]) for start in starts]
-        answers = await asyncio.gather(*(self._wait(part) for part in parts), return_exceptions=True)
+        """What the flood limit let through; in parts, one after the other, for a transaction is bounded and time has an order."""
         results: Results = []
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                raise answer
-            results += answer
+        for start in range(0, len(delivery.readings), BATCH_READINGS):
+            part = delivery.readings[start : start + BATCH_READINGS]
+            results += await self._wait(replace(delivery, readings=part))
         return results
 
     def _dropped(self, delivery: Delivery) -> set[int]:

@@ -100,6 +100,16 @@ async def test_what_a_device_measured_before_it_moved_stays_with_the_patient_of_
     assert ([row["value"] for row in await rows(chair)], [row["value"] for row in await rows(second)]) == ([121], [122])
 
 
+async def test_what_a_device_measured_in_a_session_that_ended_still_finds_it(chair: Chair) -> None:
+    await assigns(chair, "m7")
+    taken = chair.clock.clinical_now()
+    chair.clock.advance(5)
+    await chair.leaves()
+    chair.clock.advance(600)
+    results = await by_device(chair, chair.reading(120, device="m7", at=taken), chair.reading(121, device="m7"))
+    assert [(row.result, row.reason) for row in results] == [("stored", None), ("refused", "device_unassigned")]
+
+
 async def test_a_wrong_clock_is_an_alarm_with_its_offset_and_its_values_are_of_now(chair: Chair) -> None:
     for _ in range(8):
         await chair.measures(192, at=chair.clock.clinical_now() - timedelta(seconds=60))
