@@ -1,6 +1,6 @@
 """One session's readings within a batch: what the engine makes of them, and what they say of the measuring itself."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -15,6 +15,7 @@ from shared.events.monitoring import SignRef
 from shared.persistence.mongo import Document, UnitOfWork
 
 JUMP_WINDOW = timedelta(seconds=60)
+Known = dict[str, tuple[float, datetime]]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class Judged:
     technical: dict[str, str]
     bounds: Bounds
     late: dict[str, RuleState] | None = None
-    previous: dict[str, tuple[float, datetime]] = field(default_factory=dict)
+    previous: Known = field(default_factory=dict)
+    previous_late: Known = field(default_factory=dict)
     changes: dict[str, str | None] = field(default_factory=dict)
     heard: set[str] = field(default_factory=set)
 
@@ -71,29 +73,31 @@ class Judged:
 
     async def now(self, unit: UnitOfWork, given: Given) -> None:
         """Judge a reading of now."""
-        previous = await self._previous(unit, given)
+        previous = await self._previous(unit, given, self.states, self.previous)
         self.states, found = evaluate(self.states, given.sign, given.value, given.at, self.limits, previous)
         if found:
             # Kept with their ids before the next reading is judged: a clear in the same batch needs the id.
             self.states = await raising.apply(unit, self.row, self.states, found)
 
-    async def _previous(self, unit: UnitOfWork, given: Given) -> float | None:
+    async def _previous(
+        self, unit: UnitOfWork, given: Given, states: Mapping[str, RuleState], known: Known
+    ) -> float | None:
         """The sign's reading before this one, asked for only where a rule's jump may bypass its delay."""
         wanted = any(
             limit.rule.jump is not None
             and limit.rule.sign == given.sign
             and limit.breached(given.value)
-            and limit.name not in self.states
+            and limit.name not in states
             for limit in self.limits
         )
         if not wanted:
             return None
-        known = self.previous.get(given.sign)
-        if known is not None:
-            return known[0] if given.at - known[1] <= JUMP_WINDOW else None
+        newest = known.get(given.sign)
+        if newest is not None:
+            return newest[0] if given.at - newest[1] <= JUMP_WINDOW else None
         until = given.at - timedelta(milliseconds=1)
         rows = await readings_within(unit, self.id, given.sign, given.at - JUMP_WINDOW, until)
-        believed = [row["value"] for row in rows if "quarantined" not in row and "artefact" not in row]
+        believed = [row["value"] for row in rows if "quarantined" not in row and row.get("decision") != "artefact"]
         return believed[-1] if believed else None
 
     async def episode(self, unit: UnitOfWork, given: Given, *, ended: bool = False) -> None:
@@ -106,7 +110,9 @@ class Judged:
             self.late = await self._backlog(unit, given.at)
         standing = {name for name, state in self.states.items() if state.raised_at is not None}
         limits = [limit for limit in self.limits if limit.rule.sign == given.sign and limit.name not in standing]
-        self.late, found = evaluate(self.late, given.sign, given.value, given.at, limits)
+        previous = await self._previous(unit, given, self.late, self.previous_late)
+        self.previous_late[given.sign] = (given.value, given.at)
+        self.late, found = evaluate(self.late, given.sign, given.value, given.at, limits, previous)
         for transition in found:
             await self._tell_episode(unit, transition, ended=ended)
 

@@ -7,7 +7,7 @@ from services.monitoring.recent import Recent
 from services.monitoring.schemas import Reading
 from services.monitoring.signals import MANUAL
 from services.monitoring.store import holders_before, holders_of
-from services.monitoring.timing import SLACK, TRUSTED, Tells, Timing, told
+from services.monitoring.timing import BY_HAND, SLACK, TRUSTED, Tells, Timing, told
 from shared.persistence.mongo import UnitOfWork
 
 TRANSPORT_SECONDS = 2.0
@@ -83,12 +83,12 @@ class Placing:
         return self._learnt.timings[(clinic_id, device)]
 
     def tells(self, clinic_id: str, reading: Reading) -> Tells:
-        """Of one reading; what is entered by hand has no clock of its own and is only late."""
+        """Of one reading; what is entered by hand has no clock of its own, and is typed in when there is time."""
         offset = self.now - reading.taken_at
         if -self.trusted <= offset <= self.trusted:
             return "now"
         past = offset > timedelta(0)
         if reading.device == MANUAL:
-            return "late" if past else "clock"
+            return "clock" if not past else "unsure" if offset <= BY_HAND else "late"
         found = self.timing(clinic_id, reading.device).tells
         return found if found != "now" else "late" if past else "clock"
