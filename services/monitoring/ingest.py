@@ -21,7 +21,7 @@ from shared.errors import StillwaterError, Unavailable
 from shared.persistence.mongo import Mongo, UnitOfWork
 
 BATCH_READINGS = 200
-AT_ONCE = 2
+AT_ONCE, AT_MOST = 2, 4  # more than two where a full batch waits: a lone one would only be smaller
 WAITING = 4000
 WAITING_OF_ONE = 200
 FLOOD = Outcome(id="-", result="refused", reason="flood")
@@ -45,7 +45,7 @@ class Ingest:
         self._mongo, self._deps, self._memory = mongo, deps, memory
         self._recent, self._flood = Recent(), Flood(mongo.clock.monotonic)
         self._waiting: OrderedDict[Turn, deque[_Waiter]] = OrderedDict()
-        self._count = 0
+        self._count = self._readings = 0
         self._running: set[asyncio.Task[None]] = set()
 
     async def deliver(self, delivery: Delivery) -> Results:
@@ -60,17 +60,11 @@ class Ingest:
         return await self.deliver_all(delivery)
 
     async def deliver_all(self, delivery: Delivery) -> Results:
-        """What the flood limit let through; in parts that are committed one by one, for a transaction is bounded."""
-        starts = range(0, len(delivery.readings), BATCH_READINGS)
-        if len(starts) <= 1:
-            return await self._wait(delivery) if starts else []
-        parts = [replace(delivery, readings=delivery.readings[start : start + BATCH_READINGS]) for start in starts]
-        answers = await asyncio.gather(*(self._wait(part) for part in parts), return_exceptions=True)
+        """What the flood limit let through; in parts, one after the other, for a transaction is bounded and time has an order."""
         results: Results = []
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                raise answer
-            results += answer
+        for start in range(0, len(delivery.readings), BATCH_READINGS):
+            part = delivery.readings[start : start + BATCH_READINGS]
+            results += await self._wait(replace(delivery, readings=part))
         return results
 
     def _dropped(self, delivery: Delivery) -> set[int]:
@@ -102,11 +96,12 @@ class Ingest:
             return waiter.answer
         self._waiting.setdefault(waiter.turn, deque()).append(waiter)
         self._count += 1
+        self._readings += len(delivery.readings)
         self._start()
         return waiter.answer
 
     def _start(self) -> None:
-        while self._waiting and len(self._running) < AT_ONCE:
+        while self._waiting and len(self._running) < (AT_MOST if self._readings >= BATCH_READINGS else AT_ONCE):
             task = asyncio.create_task(self._commit(self._next()))
             self._running.add(task)
             task.add_done_callback(self._ended)
@@ -125,6 +120,7 @@ class Ingest:
             batch.append(queue.popleft())
             readings += len(batch[-1].delivery.readings)
             self._count -= 1
+            self._readings -= len(batch[-1].delivery.readings)
             if queue:
                 self._waiting.move_to_end(turn)
             else:

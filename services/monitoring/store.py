@@ -47,7 +47,7 @@ INDEXES: dict[str, list[IndexModel]] = {
             partialFilterExpression={"open": True},
             name="one_session_per_device",
         ),
-        IndexModel([("clinic_id", ASCENDING), ("device", ASCENDING), ("since", DESCENDING)], name="held"),
+        IndexModel([("clinic_id", ASCENDING), ("device", ASCENDING), ("until", DESCENDING)], name="held"),
         IndexModel([("clinic_id", ASCENDING), ("session_id", ASCENDING), ("_id", ASCENDING)], name="of_session"),
     ],
     BACKLOGS: [],
@@ -56,9 +56,13 @@ INDEXES: dict[str, list[IndexModel]] = {
 
 
 async def sessions_with_engines(reader: Reader, ids: Sequence[str]) -> dict[str, tuple[Document, Document | None]]:
-    """Session and engine by session, in one visit. Of any clinic: a batch of readings is from several, its caller compares."""
+    """Session and engine by session, in one visit; of the session what readings need.
+
+    Of any clinic: a batch of readings is from several, its caller compares.
+    """
     engine = {"from": ENGINES, "localField": "_id", "foreignField": "_id", "as": "engine"}
-    stages: list[Document] = [{"$match": {"_id": {"$in": list(ids)}}}, {"$lookup": engine}]
+    unread = {"$project": dict.fromkeys(("label_sealed", "readiness", "created_at", "updated_at"), 0)}
+    stages: list[Document] = [{"$match": {"_id": {"$in": list(ids)}}}, unread, {"$lookup": engine}]
     found: dict[str, tuple[Document, Document | None]] = {}
     for row in await reader.plumbing(SESSIONS).aggregate(stages):
         engines = [reader.shapes.read(ENGINES, engine) for engine in row.pop("engine")]
@@ -71,14 +75,26 @@ async def readings_by_id(reader: Reader, ids: Sequence[str]) -> dict[str, Docume
     return {row["_id"]: row for row in rows}
 
 
-async def holders_of(reader: Reader, devices: Collection[tuple[str, str]]) -> dict[tuple[str, str], list[Document]]:
-    """By clinic and device the sessions that it was assigned to, newest first; the present one is `open`."""
-    clinics, names = {clinic for clinic, _ in devices}, {name for _, name in devices}
-    query = {"clinic_id": {"$in": sorted(clinics)}, "device": {"$in": sorted(names)}}
+async def holders_of(reader: Reader, devices: Collection[tuple[str, str]]) -> dict[tuple[str, str], Document]:
+    """By clinic and device the session that it is assigned to now."""
+    rows = await reader.plumbing(ASSIGNMENTS).find({**_of(devices), "open": True})
+    return {(row["clinic_id"], row["device"]): row for row in rows}
+
+
+async def holders_before(
+    reader: Reader, devices: Collection[tuple[str, str]], until: datetime
+) -> dict[tuple[str, str], list[Document]]:
+    """By clinic and device the sessions that had it until then or later, newest first."""
+    query = {**_of(devices), "open": False, "until": {"$gte": until}}
     found: dict[tuple[str, str], list[Document]] = {}
     for row in await reader.plumbing(ASSIGNMENTS).find(query, sort=[("since", -1)]):
         found.setdefault((row["clinic_id"], row["device"]), []).append(row)
     return found
+
+
+def _of(devices: Collection[tuple[str, str]]) -> Document:
+    clinics, names = {clinic for clinic, _ in devices}, {name for _, name in devices}
+    return {"clinic_id": {"$in": sorted(clinics)}, "device": {"$in": sorted(names)}}
 
 
 async def readings_within(

@@ -12,6 +12,7 @@ TRUSTED = timedelta(seconds=10)
 SLACK = timedelta(seconds=2)
 NO_GAP = timedelta(hours=12)  # CFG: longer than any session, so no backlog
 FORGOTTEN = timedelta(minutes=5)
+BY_HAND = timedelta(minutes=15)  # CFG: typed in so much later it is still judged as one of now too
 
 Tells = Literal["now", "late", "unsure", "clock"]
 

@@ -181,12 +181,13 @@ async def _settle(
 ) -> None:
     name, old = limit.name, judged.states.get(limit.name)
     if old is not None and old.raised_at is not None:
-        if new is None:
+        if new is None or (new.raised_at is None and new.track.head.since is None):
             await raising.clear(unit, judged.row, old.alarm_id or "", unit.clock.clinical_now(), old.value)
             del judged.states[name]
         return
+    stands = new if new is not None and new.raised_at is not None else None
     if name in raised and not await _told_before(unit, judged, raised[name]):
-        kept = await raising.apply(unit, judged.row, {name: new or raised[name].state}, [raised[name]])
+        kept = await raising.apply(unit, judged.row, {name: stands or raised[name].state}, [raised[name]])
         judged.states[name] = kept[name]
     elif new is None or new.raised_at is not None:
         judged.states.pop(name, None)

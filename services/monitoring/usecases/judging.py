@@ -1,6 +1,6 @@
 """One session's readings within a batch: what the engine makes of them, and what they say of the measuring itself."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -16,6 +16,8 @@ from services.monitoring.usecases import raising
 from services.monitoring.vitals import SIGNS
 from shared.events.monitoring import SignRef
 from shared.persistence.mongo import Document, UnitOfWork
+
+Known = dict[str, list[Point]]
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ class Judged:
     technical: dict[str, str]
     bounds: Bounds
     late: dict[str, RuleState] | None = None
-    previous: dict[str, list[Point]] = field(default_factory=dict)
+    previous: Known = field(default_factory=dict)
+    previous_late: Known = field(default_factory=dict)
     changes: dict[str, str | None] = field(default_factory=dict)
     heard: set[str] = field(default_factory=set)
 
@@ -72,7 +75,7 @@ class Judged:
 
     async def now(self, unit: UnitOfWork, given: Given) -> None:
         """Judge a reading of now, and what it makes together with others."""
-        await self._evaluate(unit, given, await self._earlier(unit, given))
+        await self._evaluate(unit, given, await self._earlier(unit, given, self.states, self.previous))
         stirred = {limit.rule.sign for limit in self.limits if limit.name in self.states}
         for combination in concerned(self.limits.combinations, given.sign, given.value, stirred):
             newest = {part.sign: await self._newest(unit, part.sign, given) for part in combination.parts}
@@ -101,10 +104,12 @@ class Judged:
         """Within this batch; the store does not have it yet."""
         self.previous.setdefault(sign, []).append((at, value))
 
-    async def _earlier(self, unit: UnitOfWork, given: Given) -> list[Point]:
+    async def _earlier(
+        self, unit: UnitOfWork, given: Given, states: Mapping[str, RuleState], batch: Known
+    ) -> list[Point]:
         """The sign's readings around this one, asked for only where a rule begins to keep its own."""
-        known = self.previous.get(given.sign, [])
-        begins = any(limit.name not in self.states for limit in broken(self.limits, given.sign, given.value))
+        known = batch.get(given.sign, [])
+        begins = any(limit.name not in states for limit in broken(self.limits, given.sign, given.value))
         if begins:
             until = given.at + SPAN
             rows = await readings_within(unit, self.id, given.sign, given.at - JUMP_WINDOW, until)
@@ -126,7 +131,9 @@ class Judged:
             self.late = await self._backlog(unit, given.at)
         standing = {name for name, state in self.states.items() if state.raised_at is not None}
         limits = [limit for limit in self.limits if limit.rule.sign == given.sign and limit.name not in standing]
-        self.late, found = evaluate(self.late, given.sign, given.value, given.at, limits)
+        earlier = await self._earlier(unit, given, self.late, self.previous_late)
+        self.previous_late.setdefault(given.sign, []).append((given.at, given.value))
+        self.late, found = evaluate(self.late, given.sign, given.value, given.at, limits, earlier)
         for transition in found:
             await self._tell_episode(unit, transition, ended=ended)
 
@@ -138,10 +145,13 @@ class Judged:
 
     async def _tell_episode(self, unit: UnitOfWork, transition: Transition, *, ended: bool) -> None:
         name = transition.limit.name
-        state = (self.late or {}).pop(name, transition.state)
+        after = (self.late or {}).pop(name, None)
+        state = after if after is not None and after.raised_at is not None else transition.state
         if transition.kind != "raised" or await self._told_before(unit, transition):
             return
         kept = await raising.apply(unit, self.row, {name: state}, [transition])
+        if transition.over:
+            return
         if ended:
             alarm_id = kept[name].alarm_id or ""
             await raising.clear(unit, self.row, alarm_id, unit.clock.clinical_now(), state.value)
@@ -185,6 +195,12 @@ class Judged:
         if alarm_id is not None:
             await raising.end_technical(unit, self.row, alarm_id, value)
             self.changes[rule] = None
+
+    @property
+    def stirred(self) -> bool:
+        """Whether there is anything to save; of most sessions there is not."""
+        back = not self.heard.isdisjoint(self.signals)
+        return back or self.late is not None or bool(self.changes) or self.states != self.before
 
     async def save(self, unit: UnitOfWork, now: datetime) -> None:
         """The engine only where something is not at rest or was not."""

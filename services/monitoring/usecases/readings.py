@@ -28,7 +28,7 @@ from shared.persistence.mongo import Document, UnitOfWork
 from shared.persistence.scope import Scope
 
 PRESSURES = (SYSTOLIC, DIASTOLIC)
-NO_PAIR = (None, None)
+NO_PAIR: tuple[float | None, float | None] = (None, None)
 Results = list[Outcome]
 Answers = list[Results | StillwaterError]
 UNKNOWN = Outcome(id="-", result="refused", reason="session_unknown")
@@ -203,7 +203,10 @@ class _Batch:
         self._known[identifier] = value
         row = self._row(session, identifier, reading)
         self._rows.append(row)
-        systolic, diastolic = pressures.get((reading.device, reading.taken_at), NO_PAIR)
+        systolic, diastolic = NO_PAIR
+        if reading.sign in PRESSURES:
+            systolic, diastolic = pressures[(reading.device, reading.taken_at)]
+        swapped = systolic is not None and diastolic is not None and diastolic >= systolic
         verdict, reason = judge(reading.sign, value, reading.unit, systolic)
         tells, asks = self.placing.tells(session.row["clinic_id"], reading), doubtful(reading.sign, value)
         flags = self._flags(session, reading)
@@ -211,7 +214,7 @@ class _Batch:
             verdict == "plausible"
             and tells == "now"
             and stored is None
-            and not asks
+            and not (asks or swapped)
             and session.calm(reading.sign, value)
         ):
             if flags:
@@ -220,7 +223,7 @@ class _Batch:
             return Outcome(id=identifier, result="stored")
         if asks:
             flags.append("confirm")
-        if systolic is not None and diastolic is not None and diastolic >= systolic and reading.sign in PRESSURES:
+        if swapped:
             flags.append("swapped")
         self._mark(row, reading, tells, flags, reason=reason, conflict=stored is not None)
         await self._judge(unit, session, reading, tells, stored=stored, reason=reason)
@@ -335,5 +338,7 @@ class _Batch:
         """Readings in one insert."""
         await self._unit.plumbing(VITALS).insert_many(self._rows)
         for session in self._sessions.values():
+            if not session.stirred:
+                continue
             owner = self._unit.under(replace(self._unit.scope, clinic_id=session.row["clinic_id"]))
             await session.save(owner, self._now)

@@ -8,14 +8,16 @@ import pytest
 
 from services.monitoring import schemas
 from services.monitoring.flood import Flood
+from services.monitoring.handlers import TIMER_HANDLERS
 from services.monitoring.ingest import Ingest
 from services.monitoring.store import BUCKETS, VITALS
-from services.monitoring.usecases import correcting, sessions
+from services.monitoring.usecases import charting, correcting, sessions
 from services.monitoring.usecases.folding import fold_next
 from services.monitoring.usecases.readings import Delivery, Results
 from shared.errors import NotFound, Unavailable
 from shared.persistence.mongo import Document, UnitOfWork
 from shared.persistence.scope import Actor, Scope
+from shared.persistence.timers import TimerRunner
 from tests.integration.monitoring.world import NURSE, Chair
 
 SPO2, DBP = "59408-5", "8462-4"
@@ -98,6 +100,16 @@ async def test_what_a_device_measured_before_it_moved_stays_with_the_patient_of_
     assert ([row["value"] for row in await rows(chair)], [row["value"] for row in await rows(second)]) == ([121], [122])
 
 
+async def test_what_a_device_measured_in_a_session_that_ended_still_finds_it(chair: Chair) -> None:
+    await assigns(chair, "m7")
+    taken = chair.clock.clinical_now()
+    chair.clock.advance(5)
+    await chair.leaves()
+    chair.clock.advance(600)
+    results = await by_device(chair, chair.reading(120, device="m7", at=taken), chair.reading(121, device="m7"))
+    assert [(row.result, row.reason) for row in results] == [("stored", None), ("refused", "device_unassigned")]
+
+
 async def test_a_wrong_clock_is_an_alarm_with_its_offset_and_its_values_are_of_now(chair: Chair) -> None:
     for _ in range(8):
         await chair.measures(192, at=chair.clock.clinical_now() - timedelta(seconds=60))
@@ -123,7 +135,7 @@ async def test_a_backlog_is_no_wrong_clock_is_charted_late_and_its_episode_is_an
         chair.clock.advance(3)
     assert await chair.alarms(rule="clock:m1") == []
     (alarm,) = await chair.alarms(rule="sbp_critical_high")
-    assert alarm["raised_at"] == start + timedelta(seconds=25)
+    assert alarm["raised_at"] == start + timedelta(seconds=20)  # a rise of more than forty waits for no delay
     late = await rows(chair, late=True)
     assert len(late) >= 80
     await chair.acknowledges(alarm["_id"])
@@ -136,6 +148,13 @@ async def test_a_backlog_does_not_end_what_is_wrong_now(chair: Chair) -> None:
     then = chair.clock.clinical_now() - timedelta(seconds=300)
     await chair.sends(*[chair.reading(120, at=then + timedelta(seconds=second), device="m1") for second in range(60)])
     assert [row["open"] for row in await chair.alarms(rule="sbp_critical_high")] == [True]
+
+
+async def test_what_is_typed_in_a_minute_late_is_judged_like_one_of_now(chair: Chair) -> None:
+    await chair.measures(192, at=chair.clock.clinical_now() - timedelta(seconds=60), device="manual")
+    await chair.ticks(6)
+    assert [row["open"] for row in await chair.alarms(rule="sbp_critical_high")] == [True]
+    assert [row["late"] for row in await rows(chair)] == [True]
 
 
 async def test_no_reading_is_refused_for_its_time(chair: Chair) -> None:
@@ -168,7 +187,7 @@ async def test_a_value_that_is_not_believed_asks_for_another_until_a_valid_one(c
 
 
 async def test_swapped_pressures_are_flagged_in_both(chair: Chair) -> None:
-    results = await chair.sends(chair.reading(80), chair.reading(130, DBP))
+    results = await chair.sends(chair.reading(110), chair.reading(120, DBP))
     assert [row.result for row in results] == ["stored", "quarantined"]
     assert [row["flags"] for row in await rows(chair)] == [["swapped"], ["swapped"]]
 
@@ -296,6 +315,22 @@ async def test_a_day_later_readings_lie_in_columns_and_are_still_found(chair: Ch
     decided = await decides(chair, first.id, "artefact")
     assert decided["value"] == 120
     assert decided.items() >= before[0].items()
+
+
+async def test_the_timer_of_the_next_day_folds_bucket_by_bucket_and_the_list_shows_all(chair: Chair) -> None:
+    for _ in range(3):
+        await chair.measures(120)
+        chair.clock.advance(700)
+    await chair.leaves()
+    await chair.measures(121)
+    runner = TimerRunner(chair.mongo, TIMER_HANDLERS, chair.deps, "monitoring")
+    assert await runner.fire_due() == 0
+    chair.clock.advance(86_400)
+    assert await runner.fire_due() == 5
+    assert await rows(chair) == []
+    assert len(await chair.mongo.plumbing(BUCKETS).find({"session_id": chair.session_id})) == 4
+    shown = await chair.mongo.run(NURSE, lambda unit: charting.folded(unit, chair.session_id, None))
+    assert sorted(row["value"] for row in shown or ()) == [120, 120, 120, 121]
 
 
 async def test_what_comes_after_the_columns_is_added_to_them(chair: Chair) -> None:

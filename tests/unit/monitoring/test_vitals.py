@@ -103,6 +103,11 @@ def test_a_line_without_life_is_flagged_and_a_saturation_may_stand_still() -> No
     assert not flat(spo2, 70, NOW + seconds(300), seen)
 
 
+def test_a_cuff_that_measures_the_same_now_and_then_is_no_flat_line() -> None:
+    heart = BY_NAME["heart_rate"].loinc
+    assert not flat(heart, 70, NOW, Seen(70, NOW, NOW - seconds(3600), times=6))
+
+
 def deliveries(*offsets: float, every_s: float = 5, span_s: float = 0) -> list[str]:
     """What a device tells whose newest readings came in with these offsets, one delivery after the other."""
     found: list[str] = []
@@ -233,6 +238,12 @@ def test_a_malformed_reading_is_refused_and_its_neighbours_are_not() -> None:
 def test_a_request_without_any_reading_is_refused_as_a_whole(body: bytes) -> None:
     with pytest.raises(RequestValidationError):
         arrivals.whole(schemas.Readings, body)
+
+
+@pytest.mark.parametrize("again", [b'"value": 0', b'"value" : 0', b'"val\\u0075e": 0'])
+def test_a_name_that_is_said_twice_is_refused(again: bytes) -> None:
+    with pytest.raises(BadRequest):
+        arrivals.whole(schemas.Readings, request(70).replace(b'"unit"', again + b', "unit"'))
 
 
 async def test_lines_are_readings_of_their_own() -> None:
