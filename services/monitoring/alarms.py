@@ -160,8 +160,9 @@ def _settle(
 ) -> None:
     """Keep the state, with whatever follows from it at this moment."""
     for episode in episodes:
-        if not _is_told(state, limit, episode) and not limit.quiet(at):
-            state = _raised(transitions, limit, state, episode, at)
+        untold = _untold(state, limit, episode, at)
+        if untold is not None and not limit.quiet(at):
+            state = _raised(transitions, limit, state, untold, at)
     if state.raised_at is not None:
         if _over(limit, state, at):
             state = _cleared(transitions, limit, state, at)
@@ -174,15 +175,22 @@ def _settle(
     after[limit.name] = state
 
 
-def _is_told(state: RuleState, limit: Limit, episode: Episode) -> bool:
-    """Whether an alarm stands or stood in it: then it is the same episode, however it looks now."""
+def _untold(state: RuleState, limit: Limit, episode: Episode, at: datetime) -> Episode | None:
+    """None when an alarm stands or stood in it: then it is the same episode, however it looks now.
+
+    What goes on for longer than the delay after its alarm was cleared is told again, from then on: no breach is silent.
+    """
     alarms = state.told if state.alarm_since is None else (*state.told, (state.alarm_since, None))
-    return any(
-        (until is None or episode.since <= until)
-        and (episode.end is None or episode.end > since)
-        and not _is_another(limit, episode, since)
-        for since, until in alarms
-    )
+    for since, until in alarms:
+        if until is not None and episode.since > until:
+            continue
+        if (episode.end is not None and episode.end <= since) or _is_another(limit, episode, since):
+            continue
+        newest = at if episode.end is None else episode.at
+        if until is None or newest <= until or (newest - until).total_seconds() < limit.rule.delay_s:
+            return None
+        episode = episode._replace(since=until)
+    return episode
 
 
 def _is_another(limit: Limit, episode: Episode, since: datetime | None) -> bool:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from services.monitoring.limits import Limit
 
 SPAN = timedelta(seconds=20)  # twice that in which the time of measurement counts: a clock may be ahead by as much
+KEPT = 128  # six devices at 1 Hz; of a flood less than `SPAN` is kept, so that it costs no more
 JUMP_WINDOW = timedelta(seconds=60)
 Point = tuple[datetime, float]
 
@@ -93,7 +94,7 @@ def advance(track: Track, limit: Limit, at: datetime, value: float) -> tuple[Tra
     episodes = [_episode(after, None)] if after.reached else []
     kept, oldest = (*points, (at, value)), at - SPAN
     cut = 0
-    while kept[cut][0] < oldest:
+    while kept[cut][0] < oldest or len(kept) - cut > KEPT:
         base = step(base, limit, *kept[cut])
         cut += 1
     return Track(base, kept[cut:], after), episodes
@@ -116,7 +117,7 @@ def _insert(track: Track, limit: Limit, at: datetime, value: float) -> tuple[Tra
     if course.reached:
         episodes.append(_episode(course, None))
     base, oldest = track.base, points[-1][0] - SPAN
-    while points[0][0] < oldest:
+    while points[0][0] < oldest or len(points) > KEPT:
         base = step(base, limit, *points.pop(0))
     touched = [episode for episode in episodes if episode.end is None or episode.end >= at]
     return Track(base, tuple(points), course), touched

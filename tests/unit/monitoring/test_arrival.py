@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from services.monitoring.alarms import RuleState, Transition, evaluate
 from services.monitoring.engines import engine_of, states_of
-from services.monitoring.episodes import SPAN, Point, intervals
+from services.monitoring.episodes import KEPT, SPAN, Point, intervals
 from services.monitoring.limits import Limit, Rule, limits
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -162,3 +162,18 @@ def test_an_episode_before_the_one_that_stands_is_told_and_the_alarm_stands() ->
 def test_a_jump_that_is_seen_only_by_a_late_reading_alarms() -> None:
     engine = played(limit("high"), [(1, 170), (5, 190), (6, 120), (4, 130)])
     assert [item.kind for item in engine.found] == ["raised"]
+
+
+def test_a_breach_that_goes_on_after_its_end_was_contradicted_is_told_again() -> None:
+    order = [(0, 190), (5, 190), (6, 120), (6, 190), (7, 190), (10, 190)]
+    engine = played(limit("medium", None), order)
+    assert [item.kind for item in engine.found] == ["raised", "cleared"]
+    engine.takes(11, 190)
+    assert [item.kind for item in engine.found] == ["raised", "cleared", "raised"]
+    assert engine.raised[1].state.breach_since == NOW + timedelta(seconds=6)
+
+
+def test_a_flood_keeps_no_more_than_its_share() -> None:
+    engine = played(limit("high"), [(number / 1000, 190) for number in range(1000)])
+    assert len(engine.states["r"].track.points) == KEPT
+    assert engine.open_since() == NOW
