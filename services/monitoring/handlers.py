@@ -4,7 +4,7 @@ from typing import Any, get_args
 
 from services.monitoring.protocol import Kind
 from services.monitoring.store import ALARMS
-from services.monitoring.usecases import answering, projections, sessions
+from services.monitoring.usecases import answering, folding, projections, sessions
 from shared.events import intake, scheduling
 from shared.events.intake import (
     PatientErased,
@@ -133,7 +133,7 @@ async def on_acknowledged(context: EventContext, event: EscalationAcknowledged) 
     """An acknowledgement given to notifications is one of the alarm."""
     if await context.unit.collection(ALARMS).find_one({"_id": event.alarm_id}) is None:
         return Skip("alarm_unknown")
-    await answering.accept(context.unit, context.deps, event.alarm_id, event.by_role, event.at)
+    await answering.accept(context.unit, context.deps, event.alarm_id, event.by_role, event.at, event.by)
     return Done()
 
 
@@ -186,3 +186,5 @@ ALARM_HANDLERS: Handlers = {
     intake.SuicideRiskFlagged: on_risk,
     intake.SuicideRiskCleared: on_risk,
 }
+
+TIMER_HANDLERS = {folding.FOLD: folding.on_fold}

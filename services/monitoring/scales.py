@@ -16,6 +16,7 @@ _BANDS: Mapping[str, Sequence[tuple[float, int]]] = {
     "8867-4": ((40, 3), (50, 1), (90, 0), (110, 1), (130, 2), (float("inf"), 3)),
     "8310-5": ((35.0, 3), (36.0, 1), (38.0, 0), (39.0, 1), (float("inf"), 2)),
 }
+NEWS2_SIGNS = tuple(_BANDS)
 _ON_OXYGEN, _NOT_ALERT, _RED = 2, 3, 3
 
 

@@ -1,9 +1,12 @@
 """HTTP bodies of monitoring."""
 
-from datetime import date
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, WrapValidator, model_validator
 
 from services.monitoring.protocol import Kind
 from services.monitoring.vitals import SIGNS
@@ -98,14 +101,20 @@ class CheckIn(Moment):
     display_label: Annotated[str, Field(min_length=1, max_length=4)]
     room: ShortText
     chair: ShortText
+    monitor: DeviceName | None = None
+    pump: DeviceName | None = None
     responsible_staff: Annotated[list[Staff], Field(min_length=1, max_length=10)]
     readiness: Readiness | None = None
     intention: Note | None = None
 
 
 class Assignment(Moment):
+    """`monitor` and `pump` name devices; one that another open session has moves here, with a trail in both."""
+
     room: ShortText | None = None
     chair: ShortText | None = None
+    monitor: DeviceName | None = None
+    pump: DeviceName | None = None
     responsible_staff: Annotated[list[Staff], Field(min_length=1, max_length=10)] | None = None
 
 
@@ -152,36 +161,59 @@ class Abort(Moment):
     reason_code: Code
 
 
+def _at_once(text: object, slowly: Callable[[object], datetime]) -> datetime:
+    """`2026-01-01T10:00:00.000Z`, as nearly every device says it, without the way that everything else takes."""
+    if isinstance(text, str) and _USUAL.fullmatch(text):
+        with suppress(ValueError):
+            return datetime.fromisoformat(text)
+    return slowly(text)
+
+
+_USUAL = re.compile(r"(?:19|20|21)\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d\d\dZ", re.ASCII)
+Taken = Annotated[Instant, WrapValidator(_at_once)]
+Unit = Annotated[str, Field(pattern=r"^[!-~µ°]{1,40}$")]
+
+
 class Reading(Body):
     sign: Loinc
     value: Annotated[float, Field(ge=-1000, le=100000)]
-    unit: ShortText
-    taken_at: Instant
+    unit: Unit
+    taken_at: Taken
     device: DeviceName = "manual"
 
 
-class Readings(Body):
+class Delivered(Body):
     """`interval_s`: how often the device measures; it is missed when it keeps silent for ten times as long."""
 
-    readings: Annotated[list[Reading], Field(min_length=1, max_length=1000)]
+    readings: Sequence[Reading]
     interval_s: Seconds | None = None
+
+
+class Readings(Delivered):
+    """Readings of one session."""
+
+    readings: Annotated[list[Reading], Field(min_length=1, max_length=1000)]
 
 
 class DeviceReading(Reading):
-    session_id: Id
+    """Without a session it belongs to the open session that the device is assigned to."""
+
+    session_id: Id | None = None
 
 
-class DeviceReadings(Body):
+class DeviceReadings(Delivered):
     """Readings of several sessions in one request, for gateways."""
 
     readings: Annotated[list[DeviceReading], Field(min_length=1, max_length=1000)]
-    interval_s: Seconds | None = None
 
 
 class ReadingResult(Body):
+    """`wanted`: measure again, or say that the value is right. As an answer to lines it has its `line` too, from 1."""
+
     id: str
     result: Literal["stored", "duplicate", "quarantined", "refused"]
     reason: str | None = None
+    wanted: Literal["remeasure", "confirm"] | None = None
 
 
 class ReadingResults(Body):
@@ -199,10 +231,49 @@ class ReadingShown(Body):
     quarantined: str | None = None
     conflict: bool | None = None
     after_end: bool | None = None
+    late: bool | None = None
+    clock_off_s: float | None = None
+    flags: list[Literal["confirm", "swapped", "jump", "flat"]] | None = None
+    decision: Literal["confirmed", "artefact"] | None = None
+    moved_from: Id | None = None
+
+
+class Decision(Moment):
+    """What a human says of a reading; the reason is a code."""
+
+    reason_code: Code | None = None
+
+
+class ReadingMove(Moment):
+    """The session of the patient from whom the reading was taken."""
+
+    to_session_id: Id
+    reason_code: Code
 
 
 class Mute(Body):
     seconds: Annotated[int, Field(ge=1, le=120)] = 120
+
+
+class Suppression(Body):
+    """At most 60 minutes for low, 15 for medium and 3 for high priority; a collapse is never suppressed."""
+
+    minutes: Annotated[int, Field(ge=1, le=60)]
+    reason_code: Code
+
+
+class OwnLimit(Body):
+    """`bound` in the unit of the rule's sign, also for a rule that is relative to the baseline."""
+
+    rule: Code
+    bound: Annotated[float, Field(ge=0, le=400)]
+
+
+class OwnLimits(Body):
+    """The whole set of this session's own limits; an empty one is the protocol's again."""
+
+    limits: Annotated[list[OwnLimit], Field(max_length=50)]
+    reason_code: Code
 
 
 class Alarm(Body):
@@ -216,11 +287,24 @@ class Alarm(Body):
     open: bool
     raised_at: Instant
     acknowledged_at: Instant | None = None
+    acknowledged_by: str | None = None
+    acknowledged_by_role: str | None = None
+    seconds_to_acknowledge: float | None = None
     attended_at: Instant | None = None
+    attended_by: str | None = None
+    seconds_to_attend: float | None = None
+    escalated_at: Instant | None = None
+    escalated_by: str | None = None
     renewed_at: Instant | None = None
     silenced_until: Instant | None = None
+    silenced_by: str | None = None
+    suppressed_until: Instant | None = None
+    suppressed_by: str | None = None
+    suppressed_reason: str | None = None
     cleared_at: Instant | None = None
     escalation_step: int | None = None
+    category: Literal["physiological", "technical"] | None = None
+    offset_s: float | None = None
 
 
 class GateReason(Body):

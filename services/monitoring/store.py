@@ -1,10 +1,11 @@
 """Monitoring's collections, their indexes, and the few queries that look across clinics."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
+from services.monitoring.folding import reading_id
 from shared.messaging.currency import SOURCES, as_of
 from shared.messaging.topics import BULK, INTAKE_ALARMS
 from shared.persistence.indexes import LISTED
@@ -13,6 +14,7 @@ from shared.persistence.mongo import Document, Mongo, Reader
 SESSIONS, ENTRIES, ENGINES, VITALS, ALARMS, PLANS = "sessions", "entries", "engines", "vitals", "alarms", "plans"
 PROTOCOLS = "protocols"
 GROUPS, KNOWN = "groups", "known"
+ASSIGNMENTS, BACKLOGS, BUCKETS = "assignments", "backlogs", "buckets"
 
 INDEXES: dict[str, list[IndexModel]] = {
     SESSIONS: [
@@ -63,6 +65,18 @@ INDEXES: dict[str, list[IndexModel]] = {
         ),
         IndexModel([("clinic_id", ASCENDING), ("version_id", ASCENDING)], unique=True, name="version"),
     ],
+    ASSIGNMENTS: [
+        IndexModel(
+            [("clinic_id", ASCENDING), ("device", ASCENDING)],
+            unique=True,
+            partialFilterExpression={"open": True},
+            name="one_session_per_device",
+        ),
+        IndexModel([("clinic_id", ASCENDING), ("device", ASCENDING), ("until", DESCENDING)], name="held"),
+        IndexModel([("clinic_id", ASCENDING), ("session_id", ASCENDING), ("_id", ASCENDING)], name="of_session"),
+    ],
+    BACKLOGS: [],
+    BUCKETS: [IndexModel([("clinic_id", ASCENDING), ("session_id", ASCENDING), ("start", DESCENDING)], name="chart")],
 }
 
 
@@ -84,9 +98,13 @@ async def projections_as_of(reader: Reader) -> dict[str, datetime | None]:
 
 
 async def sessions_with_engines(reader: Reader, ids: Sequence[str]) -> dict[str, tuple[Document, Document | None]]:
-    """Session and engine by session, in one visit. Of any clinic: a batch of readings is from several, its caller compares."""
+    """Session and engine by session, in one visit; of the session what readings need.
+
+    Of any clinic: a batch of readings is from several, its caller compares.
+    """
     engine = {"from": ENGINES, "localField": "_id", "foreignField": "_id", "as": "engine"}
-    stages: list[Document] = [{"$match": {"_id": {"$in": list(ids)}}}, {"$lookup": engine}]
+    unread = {"$project": dict.fromkeys(("label_sealed", "readiness", "created_at", "updated_at"), 0)}
+    stages: list[Document] = [{"$match": {"_id": {"$in": list(ids)}}}, unread, {"$lookup": engine}]
     found: dict[str, tuple[Document, Document | None]] = {}
     for row in await reader.plumbing(SESSIONS).aggregate(stages):
         engines = [reader.shapes.read(ENGINES, engine) for engine in row.pop("engine")]
@@ -97,6 +115,44 @@ async def sessions_with_engines(reader: Reader, ids: Sequence[str]) -> dict[str,
 async def readings_by_id(reader: Reader, ids: Sequence[str]) -> dict[str, Document]:
     rows = await reader.plumbing(VITALS).find({"_id": {"$in": list(ids)}})
     return {row["_id"]: row for row in rows}
+
+
+async def holders_of(reader: Reader, devices: Collection[tuple[str, str]]) -> dict[tuple[str, str], Document]:
+    """By clinic and device the session that it is assigned to now."""
+    rows = await reader.plumbing(ASSIGNMENTS).find({**_of(devices), "open": True})
+    return {(row["clinic_id"], row["device"]): row for row in rows}
+
+
+async def holders_before(
+    reader: Reader, devices: Collection[tuple[str, str]], until: datetime
+) -> dict[tuple[str, str], list[Document]]:
+    """By clinic and device the sessions that had it until then or later, newest first."""
+    query = {**_of(devices), "open": False, "until": {"$gte": until}}
+    found: dict[tuple[str, str], list[Document]] = {}
+    for row in await reader.plumbing(ASSIGNMENTS).find(query, sort=[("since", -1)]):
+        found.setdefault((row["clinic_id"], row["device"]), []).append(row)
+    return found
+
+
+def _of(devices: Collection[tuple[str, str]]) -> Document:
+    clinics, names = {clinic for clinic, _ in devices}, {name for _, name in devices}
+    return {"clinic_id": {"$in": sorted(clinics)}, "device": {"$in": sorted(names)}}
+
+
+async def readings_within(
+    reader: Reader, session_id: str, sign: str, since: datetime, until: datetime
+) -> list[Document]:
+    """Of one sign, in the order in which they were taken; ends included. Not those that were folded."""
+    bounds = {"$gte": reading_id(session_id, sign, since, ""), "$lt": f"{reading_id(session_id, sign, until, '')}\x7f"}
+    return await reader.plumbing(VITALS).find({"_id": bounds})
+
+
+async def newest_of(reader: Reader, session_id: str, sign: str, until: datetime) -> Document | None:
+    """The sign's newest believed reading that was taken by then: one seek, unless doubtful ones lie before it."""
+    start, end = f"{session_id}.{sign}.", f"{reading_id(session_id, sign, until, '')}\x7f"
+    query = {"_id": {"$gte": start, "$lt": end}, "quarantined": None, "moved_to": None, "decision": {"$ne": "artefact"}}
+    rows = await reader.plumbing(VITALS).find(query, sort=[("_id", -1)], limit=1)
+    return rows[0] if rows else None
 
 
 async def watched_sessions(mongo: Mongo, slots: Sequence[int] | None = None) -> list[Document]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from services.monitoring.beats import Beats
 from services.monitoring.evaluator import Evaluator
-from services.monitoring.handlers import ALARM_HANDLERS, EVENT_HANDLERS
+from services.monitoring.handlers import ALARM_HANDLERS, EVENT_HANDLERS, TIMER_HANDLERS
 from services.monitoring.ingest import Ingest
 from services.monitoring.limits import LimitSet, Rule
 from services.monitoring.medicines import Medicines
@@ -19,6 +19,7 @@ from services.monitoring.routes.edge import Edge
 from services.monitoring.settings import MonitoringSettings
 from services.monitoring.store import INDEXES
 from services.monitoring.usecases.deps import Deps
+from services.monitoring.usecases.due import SCHEDULE_TIMERS
 from shared.ids import new_id
 from shared.loops import Loop
 from shared.messaging.kafka import KafkaAddress, new_producer
@@ -37,10 +38,15 @@ def protocols() -> dict[str, SessionProtocol]:
     return {protocol.version: protocol for protocol in found}
 
 
+def limit_sets() -> dict[str, LimitSet]:
+    """Every set of limits by version. Raises ProtocolError."""
+    found = [load(path, LimitSet) for path in sorted((PROTOCOLS / "limits").glob("*.yaml"))]
+    return {limit_set.version: limit_set for limit_set in found}
+
+
 def rules() -> dict[str, Sequence[Rule]]:
     """The rules of every set of limits by version. Raises ProtocolError."""
-    found = [load(path, LimitSet) for path in sorted((PROTOCOLS / "limits").glob("*.yaml"))]
-    return {limit_set.version: limit_set.rules for limit_set in found}
+    return {version: found.rules for version, found in limit_sets().items()}
 
 
 def medicines() -> dict[str, Medicines]:
@@ -52,7 +58,15 @@ def medicines() -> dict[str, Medicines]:
 def make_deps(ring: KeyRing) -> Deps:
     """Raises ProtocolError, also for a protocol that names limits or medicines which do not exist."""
     bounds = load(PROTOCOLS / "bounds" / "hard.yaml", HardBounds)
-    deps = Deps(Vault(ring), protocols(), rules(), hard_bounds=bounds, medicines=medicines())
+    combinations = {version: found.combinations for version, found in limit_sets().items()}
+    deps = Deps(
+        Vault(ring),
+        protocols(),
+        rules(),
+        hard_bounds=bounds,
+        medicines=medicines(),
+        combinations=combinations,
+    )
     for protocol in deps.protocols.values():
         if protocol.limits not in deps.rules:
             raise ProtocolError(f"{protocol.version}: limits: there is no {protocol.limits}")
@@ -75,6 +89,7 @@ def wire(settings: MonitoringSettings, mongo: Mongo, ring: KeyRing) -> Wiring:
         indexes=INDEXES,
         event_handlers=EVENT_HANDLERS,
         alarm_handlers=ALARM_HANDLERS,
+        timer_handlers=TIMER_HANDLERS | SCHEDULE_TIMERS,
         background={"ticks": Loop.of(evaluator)},
         everywhere={"memory": Loop.of(memory), "beats": Loop.of(beats)},
         serves_without_store=True,

@@ -13,6 +13,7 @@ from shared.errors import StillwaterError, Unavailable
 from shared.telemetry.metrics import HTTP_REQUESTS
 from shared.telemetry.tracing import current_traceparent, request_span
 from shared.web.bodies import again, read_body, single_headers
+from shared.web.lines import NO_PATH
 from shared.web.nurse import NURSE
 from shared.web.problems import problem_response
 from shared.web.rates import RATE_FIELDS
@@ -32,9 +33,14 @@ class Limits:
     """
 
     def __init__(
-        self, app: ASGIApp, nurse_paths: re.Pattern[str], in_flight: int = IN_FLIGHT, nurses: int = NURSE_IN_FLIGHT
+        self,
+        app: ASGIApp,
+        nurse_paths: re.Pattern[str],
+        lines_paths: re.Pattern[str] = NO_PATH,
+        in_flight: int = IN_FLIGHT,
+        nurses: int = NURSE_IN_FLIGHT,
     ) -> None:
-        self._app, self._nurse_paths = app, nurse_paths
+        self._app, self._nurse_paths, self._lines_paths = app, nurse_paths, lines_paths
         self._ordinary, self._nurses = asyncio.Semaphore(in_flight), asyncio.Semaphore(nurses)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,13 +66,14 @@ class Limits:
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = single_headers(scope["headers"])
+        lines = self._lines_paths.fullmatch(scope["path"]) is not None
         if scope[NURSE]:
-            body = await read_body(headers, receive)
+            body = await read_body(headers, receive, lines=lines)
             async with _place(self._nurses, NURSE_WAIT_SECONDS):
                 await self._app(scope, again(body, receive), send)
             return
         async with _place(self._ordinary, 0):
-            body = await read_body(headers, receive)
+            body = await read_body(headers, receive, lines=lines)
             await self._app(scope, again(body, receive), send)
 
 

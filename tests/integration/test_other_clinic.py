@@ -60,6 +60,7 @@ async def test_every_operation_finds_nothing_of_another_clinic(desk: Desk, stack
     ids |= {"resource_id": await a_resource(desk), "alarm_id": await desk.alarm(ids["session_id"])}
     ids |= {"protocol_id": a_protocol(desk)}
     ids["entry_id"] = ids["inquiry_id"]
+    ids["reading_id"] = f"{ids['session_id']}.8867-4.1767225600000.m1"
     ids |= {"hold_id": ids["inquiry_id"], "closure_id": ids["inquiry_id"]}
     with MongoClient[Any](stack.mongodb_uri) as client:
         before = documents(client, ids)

@@ -18,7 +18,8 @@ from services.monitoring.routes import (
 
 router = APIRouter()
 router.include_router(protocols.router)
-for part in (sessions, ending, entries, corrections, emergency, timeline, substances, vitals, alarms):
+# The first is found first: readings come by the thousand.
+for part in (vitals, sessions, ending, entries, corrections, emergency, timeline, substances, alarms):
     router.include_router(part.router)
     router.include_router(participants.below_the_group(part.router.routes))
 router.include_router(participants.router)

@@ -3,7 +3,9 @@
 from fastapi import APIRouter, Response
 
 from services.monitoring import schemas_entries as bodies
-from services.monitoring.routes.edge import SESSION, Clinical, add_entry
+from services.monitoring.routes.edge import SESSION, Clinical, add_entry, deps, write_entry
+from services.monitoring.usecases import entries, scoring
+from shared.persistence.mongo import Document, UnitOfWork
 from shared.web.nurse import nurse_route
 from shared.web.problems import problems
 from shared.web.schemas import Id
@@ -15,7 +17,13 @@ router = APIRouter(tags=["entries"])
 @nurse_route
 async def add_observation(session_id: Id, body: bodies.Observation, call: Clinical) -> Response:
     """A scale or a finding."""
-    return await add_entry(call, session_id, "observation", body)
+
+    async def work(unit: UnitOfWork) -> Document:
+        entry = await entries.add(unit, deps(call), session_id, "observation", body)
+        await scoring.noted(unit, deps(call), entry)
+        return entry
+
+    return await write_entry(call, work)
 
 
 @router.post(f"{SESSION}/interventions", status_code=201, response_model=bodies.EntryShown, responses=problems(404))

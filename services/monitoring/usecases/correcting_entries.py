@@ -7,6 +7,7 @@ from services.monitoring import schemas_entries as bodies
 from services.monitoring.doses_given import corrected, taken_away, taken_over
 from services.monitoring.store import ENTRIES, SESSIONS
 from services.monitoring.timeline import CORRECTABLE, CORRECTION, MOVABLE, MOVED_AWAY, present, root_of
+from services.monitoring.usecases import scoring
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import MARKS, of_session, record, tell
 from services.monitoring.usecases.sessions import load
@@ -41,6 +42,8 @@ async def correct(unit: UnitOfWork, deps: Deps, session_id: str, entry_id: str, 
         unit, session, CORRECTION, after["occurred_at"], **about, entered_in_error=wrong, now=facts, note_sealed=note
     )
     _tell(unit, deps, session, entry["_id"], after, body.reason_code, given=not body.entered_in_error)
+    if before["kind"] == "observation":
+        await scoring.judge_again(unit, deps, session_id)
     return entry
 
 
@@ -64,6 +67,9 @@ async def move(unit: UnitOfWork, deps: Deps, session_id: str, entry_id: str, bod
     entry = await record(unit, target, before["kind"], before["occurred_at"], **facts, **origin)
     _tell(unit, deps, session, away["_id"], before, body.reason_code, given=False)
     _tell(unit, deps, target, entry["_id"], entry, body.reason_code, given=True)
+    if before["kind"] == "observation":
+        for one in (session_id, body.to_session_id):
+            await scoring.judge_again(unit, deps, one)
     return entry
 
 

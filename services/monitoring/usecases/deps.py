@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from services.monitoring.limits import Limit, Rule, limits
+from services.monitoring.combinations import Combination
+from services.monitoring.limits import PHASES, Bounds, Limit, Limits, Rule, bounds_of, limits
 from services.monitoring.medicines import Medicines
 from services.monitoring.model import PHASE
 from services.monitoring.protocol import DosingProtocol, HardBounds, SessionProtocol, model_of
-from services.monitoring.vitals import BY_NAME
+from services.monitoring.vitals import BY_NAME, doubtful, judge
 from shared.errors import Conflict
 from shared.persistence.mongo import Document
 from shared.persistence.vault import Vault
@@ -31,7 +32,9 @@ class Deps:
     rules: Mapping[str, Sequence[Rule]]
     hard_bounds: HardBounds
     medicines: Mapping[str, Medicines] = field(default_factory=dict)
-    resolved: dict[object, tuple[Limit, ...]] = field(default_factory=dict, compare=False)
+    combinations: Mapping[str, Sequence[Combination]] = field(default_factory=dict)
+    resolved: dict[object, Limits] = field(default_factory=dict, compare=False)
+    bounds: dict[int, tuple[tuple[Limit, ...], Bounds]] = field(default_factory=dict, compare=False)
     pinned: dict[str, SessionProtocol] = field(default_factory=dict, compare=False)
 
     def protocol(self, session: Document) -> SessionProtocol:
@@ -58,19 +61,51 @@ class Deps:
             found = self.pinned[version] = model_of(content).model_validate(content)
         return found
 
-    def limits(self, session: Document) -> tuple[Limit, ...]:
+    def rules_of(self, session: Document) -> Sequence[Rule]:
+        """Every rule of the session's protocol, of all phases."""
+        protocol = self.protocol(session)
+        return self.rules[protocol.limits] if protocol.rules is None else protocol.rules
+
+    def limits(self, session: Document) -> Limits:
         """What counts as a breach in this session now."""
         phase, protocol = PHASE.get(session["state"], "recovery"), self.protocol(session)
         baseline, own = baseline_signs(session), session.get("own_limits") or {}
+        suppressed = session.get("suppressed") or {}
         version = protocol.limits if protocol.rules is None else session["protocol_version"]
-        key = (version, phase, tuple(baseline.items()), tuple(own.items()))
+        key = (version, phase, tuple(baseline.items()), tuple(own.items()), tuple(suppressed.items()))
         found = self.resolved.get(key)
         if found is None:
             if len(self.resolved) >= RESOLVED_KEPT:
                 self.resolved.clear()
-            rules = self.rules[version] if protocol.rules is None else protocol.rules
-            found = self.resolved[key] = limits(rules, phase, baseline, own)
+            combined = self.combinations.get(protocol.limits, ())
+            found = limits(self.rules_of(session), phase, baseline, own, suppressed, combined)
+            self.resolved[key] = found
         return found
+
+    def calm(self, found: tuple[Limit, ...]) -> Bounds:
+        """Within these bounds none of the limits is broken; kept for the very limits that `limits` gave."""
+        known = self.bounds.get(id(found))
+        if known is None or known[0] is not found:
+            if len(self.bounds) >= RESOLVED_KEPT:
+                self.bounds.clear()
+            known = self.bounds[id(found)] = (found, bounds_of(found))
+        return known[1]
+
+    def abnormal(self, session: Document | None, sign: str, value: float, unit: str) -> bool:
+        """Whether a value is one that nobody may drop: not believed, to be confirmed, a collapse, or beyond a limit.
+
+        For a session that is not known every limit of every protocol of the files counts.
+        """
+        if judge(sign, value, unit)[0] != "plausible" or doubtful(sign, value):
+            return True
+        if session is not None:
+            return any(limit.rule.sign == sign and limit.breached(value) for limit in self.limits(session))
+        return any(
+            limit.rule.sign == sign and limit.breached(value)
+            for rules in self.rules.values()
+            for phase in PHASES
+            for limit in limits(rules, phase, {})
+        )
 
     def protocol_of(self, subject: str) -> SessionProtocol | None:
         """The newest of the files for a route or kind."""

@@ -8,7 +8,7 @@ from services.monitoring import schemas_entries as bodies
 from services.monitoring.model import PHASE
 from services.monitoring.store import ALARMS, ENGINES, SESSIONS
 from services.monitoring.timeline import present
-from services.monitoring.usecases import raising
+from services.monitoring.usecases import devices, folding, raising
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import of_session, record, tell, write_down
 from services.monitoring.usecases.sessions import load
@@ -23,6 +23,8 @@ async def save_end(unit: UnitOfWork, session: Document, after: Document) -> None
     if session["watched"] and not after["watched"]:
         await raising.end_all(unit, after)
         await unit.collection(ENGINES).delete({"_id": after["_id"]})
+        await devices.release_all(unit, after, after["ended_at"])
+        await folding.later(unit, after, after["ended_at"])
 
 
 def tell_gone(

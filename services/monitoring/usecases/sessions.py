@@ -4,6 +4,7 @@ import zlib
 
 from services.monitoring import model, schemas
 from services.monitoring.store import SESSIONS
+from services.monitoring.usecases import devices
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import record
 from services.monitoring.usecases.protocols import pin, subject_of
@@ -30,6 +31,8 @@ async def new_session(unit: UnitOfWork, deps: Deps, identifier: str, route: str 
         "slot": zlib.crc32(identifier.encode()) % SLOTS,
         "room": None,
         "chair": None,
+        "monitor": None,
+        "pump": None,
         "responsible_staff": [],
         "label_sealed": None,
         "readiness": None,
@@ -111,9 +114,11 @@ async def check_in(unit: UnitOfWork, deps: Deps, session_id: str, body: schemas.
     if body.intention:
         session["intention_sealed"] = await deps.vault.encrypt(unit, session["patient_id"], body.intention)
     staff = [person.model_dump() for person in body.responsible_staff]
-    fields = {"room": body.room, "chair": body.chair, "responsible_staff": staff, "label_sealed": sealed}
+    fields: Document = {"room": body.room, "chair": body.chair, "responsible_staff": staff, "label_sealed": sealed}
+    fields |= {"monitor": body.monitor, "pump": body.pump}
     fields |= await pin(unit, deps, deps.protocol(session).subject)  # here it begins
     after = model.move(session, "check_in", now, readiness=body.readiness and body.readiness.model_dump(), **fields)
+    await devices.assign(unit, after, fields)
     await unit.collection(SESSIONS).replace_versioned(after)
     emit(unit, SessionCheckedIn(**_assignment(after)), aggregate=f"session/{session_id}", version=after["version"])
     await record(unit, after, "checked_in", body.occurred_at, room=body.room, chair=body.chair)
@@ -132,6 +137,7 @@ async def reassign(unit: UnitOfWork, session_id: str, body: schemas.Assignment) 
     session = await load(unit, session_id, "assign")
     given = body.model_dump(exclude={"occurred_at"}, exclude_none=True)
     after = model.changed(session, unit.clock.clinical_now(), **given)
+    await devices.assign(unit, after, given)
     await unit.collection(SESSIONS).replace_versioned(after)
     if after["room"] and after["chair"]:
         event = SessionReassigned(**_assignment(after))

@@ -85,7 +85,8 @@ def test_an_alarm_is_answered_twice_while_it_is_open_and_when_it_is_over(nurse: 
     path = nurse.session("dosing")
     collapse = {"sign": "8480-6", "value": 35, "unit": "mm[Hg]", "taken_at": "2026-01-01T00:00:00Z", "device": "m"}
     assert nurse.post(f"{path}/vitals", {"readings": [collapse]}).status_code == 200
-    (alarm,) = nurse.client.get(f"/v1/alarms?session_id={path.rpartition('/')[2]}").json()["items"]
+    query = f"/v1/alarms?rule=sbp_collapse&session_id={path.rpartition('/')[2]}"
+    (alarm,) = nurse.client.get(query).json()["items"]
     answers: dict[str, dict[str, Any] | None] = {"silence": {"seconds": 60}, "acknowledge": None, "attend": None}
     answers["escalate"] = None
     for ended in (False, True):

@@ -28,7 +28,7 @@ from shared.persistence.vault import KeyRing
 CLINIC = "clinic-1"
 NURSE = Scope(CLINIC, Actor("nurse-1", "nurse"))
 PRESCRIBER = Scope(CLINIC, Actor("doctor-1", "prescriber"))
-UNITS = {"8480-6": "mm[Hg]", "8462-4": "mm[Hg]", "8867-4": "/min", "59408-5": "%", "9279-1": "/min"}
+UNITS = {"8480-6": "mm[Hg]", "8462-4": "mm[Hg]", "8867-4": "/min", "59408-5": "%", "9279-1": "/min", "8310-5": "Cel"}
 
 
 def ring() -> KeyRing:
