@@ -12,6 +12,7 @@ from shared.web.limits import Limits
 from shared.web.nurse import nurse_paths
 from shared.web.paths import Methods
 from shared.web.runtime import Runtime
+from shared.web.streams import stream_paths
 
 
 def create_app(service: str, routers: list[APIRouter], runtime: Runtime | None) -> FastAPI:
@@ -30,7 +31,7 @@ def create_app(service: str, routers: list[APIRouter], runtime: Runtime | None) 
     for router in routers:
         app.include_router(router)
     problems.install(app, Methods(app.routes))
-    app.add_middleware(Limits, nurse_paths=nurse_paths(app.routes))
+    app.add_middleware(Limits, nurse_paths=nurse_paths(app.routes), stream_paths=stream_paths(app.routes))
     if runtime is not None and runtime.form_origins:
         app.add_middleware(FormOrigins, routes=app.routes, origins=runtime.form_origins)
     _describe_problems(app)

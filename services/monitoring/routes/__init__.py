@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from services.monitoring.routes import alarms, entries, sessions, vitals
+from services.monitoring.routes import alarms, board, chart, entries, sessions, vitals
 
 router = APIRouter()
-for part in (sessions, entries, vitals, alarms):
+for part in (sessions, entries, vitals, alarms, board, chart):
     router.include_router(part.router)
