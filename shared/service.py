@@ -59,8 +59,9 @@ class Wiring:
     """What a service puts on the shared plumbing; made by its `wiring.wire(settings, mongo, ring)`.
 
     `deps` goes to handlers and timers, and to routes unless `http_deps` is given. `background` loops run in workers,
-    those of `everywhere` in api processes too, those of `serving` in api processes alone. `without_store` is what the alarm lane does while nothing can be written;
-    with `serves_without_store` an api process stays ready meanwhile, and says that it is degraded.
+    those of `everywhere` in api processes too, those of `serving` in api processes alone. `without_store` is what the
+    alarm lane does while nothing can be written; with `serves_without_store` an api process stays ready meanwhile, and
+    says that it is degraded.
     """
 
     deps: Any

@@ -88,7 +88,7 @@ def render(chart: Chart) -> bytes:
 
 
 def _span(chart: Chart) -> tuple[float, float]:
-    minutes = [point.minute for series in chart.series for point in (series.points[:1] + series.points[-1:])]
+    minutes = [point.minute for series in chart.series for point in (series.points[0], series.points[-1])]
     minutes += [mark.minute for mark in chart.marks] + [alarm.begin for alarm in chart.alarms]
     minutes += [alarm.end for alarm in chart.alarms if alarm.end is not None] + [chart.now]
     low, high = min(minutes), max(minutes)

@@ -1,6 +1,6 @@
 """What a chart shows, in minutes on one axis; goes to the chart's process as JSON. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Self
@@ -92,7 +92,7 @@ class Chart:
             Series(one["name"], one["label"], [Point(**point) for point in one["points"]]) for one in row.pop("series")
         ]
         parts: tuple[tuple[str, Any], ...] = (("bounds", Bound), ("marks", Mark), ("alarms", Alarm))
-        lists = {name: [part(**one) for one in row.pop(name)] for name, part in parts}
+        lists: dict[str, Any] = {name: [part(**one) for one in row.pop(name)] for name, part in parts}
         return cls(series=series, **lists, **row)
 
     def words(self) -> str:
@@ -121,7 +121,8 @@ def chart_of(
     zero = min((dose["at"] for dose in session["doses"]), default=session["created_at"])
 
     def minute(at: datetime) -> float:
-        return round((at - zero).total_seconds() / 60, 3)
+        passed: float = (at - zero).total_seconds()
+        return round(passed / 60, 3)
 
     doses = [
         Mark("dose", f"{dose['medication']} {dose['amount_mg']:g} mg", minute(dose["at"])) for dose in session["doses"]
@@ -139,7 +140,7 @@ def chart_of(
     )
 
 
-def _series(readings: Sequence[Document], minute: Any) -> list[Series]:
+def _series(readings: Sequence[Document], minute: Callable[[datetime], float]) -> list[Series]:
     found: dict[str, list[Document]] = {}
     for row in readings:
         found.setdefault(row["sign"], []).append(row)
@@ -152,7 +153,7 @@ def _series(readings: Sequence[Document], minute: Any) -> list[Series]:
     return made
 
 
-def _done(entries: Sequence[Document], minute: Any) -> list[Mark]:
+def _done(entries: Sequence[Document], minute: Callable[[datetime], float]) -> list[Mark]:
     marks = []
     for row in sorted(entries, key=lambda row: (row["occurred_at"], row["_id"])):
         if row["kind"] in DONE:
@@ -162,7 +163,7 @@ def _done(entries: Sequence[Document], minute: Any) -> list[Mark]:
     return marks
 
 
-def _alarm(row: Document, minute: Any) -> Alarm:
+def _alarm(row: Document, minute: Callable[[datetime], float]) -> Alarm:
     cleared, accepted = row.get("cleared_at"), row.get("acknowledged_at")
     return Alarm(
         row["rule"],

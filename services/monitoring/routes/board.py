@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request, Response
@@ -70,7 +71,7 @@ async def show_file(name: str) -> Response:
     return Response((PAGE / name).read_bytes(), headers=_HEADERS, media_type=FILES[name])
 
 
-_STREAM = {
+_STREAM: dict[int | str, dict[str, Any]] = {
     200: {"description": "Server-sent events: snapshot, values, alarm, chair, gone, beat, bye", "content": {MEDIA: {}}}
 }
 

@@ -1,6 +1,7 @@
 """A session's vital signs as a picture."""
 
 import hashlib
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
@@ -19,7 +20,7 @@ _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
     "X-Content-Type-Options": "nosniff",
 }
-_SVG = {
+_SVG: dict[int | str, dict[str, Any]] = {
     200: {"description": "The chart", "content": {"image/svg+xml": {}}},
     304: {"description": "It is the one that If-None-Match names"},
 }
