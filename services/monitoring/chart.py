@@ -21,6 +21,7 @@ mpl.rcParams.update(
         "font.family": "DejaVu Sans",
         "font.size": 9,
         "axes.grid": True,
+        "axes.axisbelow": True,
         "grid.color": "0.9",
         "axes.spines.top": False,
         "axes.spines.right": False,
@@ -131,11 +132,14 @@ def _draw_bound(panel: Axes, bound: Bound) -> None:
     panel.axhline(bound.value, color="0.35", linewidth=0.8, linestyle=BOUND_DASH[bound.priority])
     panel.annotate(
         f"{bound.value:g} {bound.label}",
-        (0.002, bound.value),
+        (0.998, bound.value),
         xycoords=("axes fraction", "data"),
         fontsize=6,
-        color="0.25",
-        va="bottom",
+        color="0.15",
+        ha="right",
+        va="center",
+        bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"},
+        zorder=5,
     )
 
 
@@ -161,7 +165,7 @@ def _draw_alarm(panel: Axes, row: int, alarm: Alarm, now: float) -> None:
 def _draw_mark(panel: Axes, mark: Mark) -> None:
     marker, colour = MARKERS[mark.kind]
     panel.plot([mark.minute], [0], marker=marker, color=colour, markersize=6)
-    panel.annotate(mark.label, (mark.minute, 0), xytext=(0, 6), textcoords="offset points", fontsize=7, ha="center")
+    panel.annotate(mark.label, (mark.minute, 0), xytext=(0, 6), textcoords="offset points", fontsize=7, ha="left")
 
 
 def _described(svg: str, chart: Chart) -> str:
