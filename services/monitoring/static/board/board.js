@@ -336,7 +336,7 @@ function drawChair(box, one) {
   const head = `${one.label ?? "-"}, room ${one.room}, chair ${one.chair}`;
   box.setAttribute("aria-label", `${head}, ${alarms.length} open alarms${worst ? `, worst ${worst}` : ""}`);
   set(box.querySelector(".label"), one.label ?? "-");
-  set(box.querySelector(".count"), alarms.length ? `${alarms.length} × ${worst}` : "no alarm");
+  set(box.querySelector(".count"), alarms.length ? `${alarms.length} x ${worst}` : "no alarm");
   const since = one.dosed_at && clinicalNow ? `, ${Math.max(0, Math.floor((clinicalNow - Date.parse(one.dosed_at)) / 60000))} min since dose` : "";
   set(box.querySelector(".where"), `${one.room} · chair ${one.chair} · ${PHASES[one.phase] ?? one.phase}${one.aborted ? " (aborted)" : ""}${since}`);
   set(box.querySelector(".due"), one.due ? `Next: ${DUE[one.due.code] ?? words(one.due.code)} ${one.due.at ? `at ${time(one.due.at)}` : "now"}` : "");
@@ -377,7 +377,7 @@ function drawAlarms(list, alarms, one) {
     }
     line.className = item.priority;
     const accepted = item.acknowledged_at ? `, accepted ${time(item.acknowledged_at)}` : "";
-    const step = item.escalation_step ? `, paged ${item.escalation_step} ×` : "";
+    const step = item.escalation_step ? `, paged ${item.escalation_step} x` : "";
     set(line.querySelector("span"), `${say(item)} since ${time(item.raised_at)}${accepted}${step}`);
     line.querySelector("[data-verb=acknowledge]").hidden = Boolean(item.acknowledged_at);
     line.querySelector("[data-verb=attend]").hidden = !item.acknowledged_at || Boolean(item.attended_at);
