@@ -85,14 +85,16 @@ class Chair:
     signs: dict[str, Series] = field(default_factory=dict)
 
     def take(self, reading: Document, tolerance: timedelta = NOT_NOW) -> bool:
-        """Whether a reading changes what is shown: believed, and of now."""
-        if reading.get("quarantined") or reading["sign"] not in SIGNS:
+        """Whether a reading changes what is shown: believed, and of now; by a clock known to be wrong it is of its arrival."""
+        taken, received = reading["taken_at"], reading["received_at"]
+        if reading.get("quarantined") or reading.get("late") or reading["sign"] not in SIGNS:
             return False
-        if reading["received_at"] - reading["taken_at"] > tolerance:
+        if reading.get("clock_off_s") is not None:
+            taken = received
+        if received - taken > tolerance:
             return False
         series = self.signs.setdefault(reading["sign"], Series(reading["sign"]))
-        at = min(reading["taken_at"], reading["received_at"])
-        return series.add(at, reading["value"])
+        return series.add(min(taken, received), reading["value"])
 
     def judge(self, alarm: Document) -> bool:
         """Take an alarm's newest state; False for an older version of it."""

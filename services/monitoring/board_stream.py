@@ -16,7 +16,7 @@ from services.monitoring.board import FRAME_SECONDS, NOT_NOW, Chair, Latest, sho
 from services.monitoring.board_beats import HeardBeats
 from services.monitoring.board_readers import Reader
 from services.monitoring.memory import Memory
-from services.monitoring.store import ALARMS, SESSIONS, VITALS, open_alarms, recent_signs, watched_sessions
+from services.monitoring.store import ALARMS, SESSIONS, VITALS, open_alarms, recent_signs, vault_keys, watched_sessions
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.readings import TRANSPORT_SECONDS
 from shared.errors import StillwaterError, Unavailable
@@ -256,8 +256,7 @@ class Board:
         reader = self._mongo.reader(system_scope(clinic_id, "monitoring.board"))
         vault, found = self._deps.vault, dict[str, str]()
         if len(sealed) > 1:
-            wanted: Document = {"$or": [vault.keys_of(reader, row["patient_id"]) for row in sealed]}
-            vault.know(reader, await reader.plumbing("data_keys").find(wanted))
+            vault.know(reader, await vault_keys(reader, [vault.keys_of(reader, row["patient_id"]) for row in sealed]))
         for row in sealed:
             try:
                 found[row["_id"]] = str(await vault.decrypt(reader, row["patient_id"], row["label_sealed"]))

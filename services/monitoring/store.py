@@ -98,6 +98,11 @@ async def open_alarms(mongo: Mongo, clinics: Sequence[str]) -> list[Document]:
     return await mongo.plumbing(ALARMS).find({"clinic_id": {"$in": list(clinics)}, "open": True})
 
 
+async def vault_keys(reader: Reader, of_subjects: Sequence[Document]) -> list[Document]:
+    """The keys of several subjects (`Vault.keys_of`) in one visit."""
+    return await reader.plumbing("data_keys").find({"$or": list(of_subjects)})
+
+
 RECENT_READINGS = 1200  # of a session: five minutes of four signs at 1 Hz, or a cuff every ten minutes beside three
 
 

@@ -16,6 +16,7 @@ from shared.web.bodies import again, read_body, single_headers
 from shared.web.nurse import NURSE
 from shared.web.problems import problem_response
 from shared.web.rates import RATE_FIELDS
+from shared.web.streams import NO_PATH
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class Limits:
         self,
         app: ASGIApp,
         nurse_paths: re.Pattern[str],
-        stream_paths: re.Pattern[str],
+        stream_paths: re.Pattern[str] = NO_PATH,
         in_flight: int = IN_FLIGHT,
         nurses: int = NURSE_IN_FLIGHT,
         streams: int = STREAMS,

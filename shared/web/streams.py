@@ -21,6 +21,7 @@ from shared.web.paths import pattern
 F = TypeVar("F", bound=Callable[..., Any])
 _MARK = "__stream_route__"
 MEDIA = "text/event-stream"
+NO_PATH = re.compile("(?!)")
 
 
 def stream_route(endpoint: F) -> F:
@@ -32,7 +33,7 @@ def stream_route(endpoint: F) -> F:
 def stream_paths(routes: Iterable[BaseRoute]) -> re.Pattern[str]:
     """Matches the path of every marked route."""
     marked = [route for route in iter_route_contexts(list(routes)) if getattr(route.endpoint, _MARK, False)]
-    return re.compile("|".join(pattern(route.path or "") for route in marked) or "(?!)")
+    return re.compile("|".join(pattern(route.path or "") for route in marked) or NO_PATH.pattern)
 
 
 def frame(event: str, data: Any, position: str | None = None) -> bytes:

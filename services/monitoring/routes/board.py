@@ -76,7 +76,7 @@ _STREAM: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/v1/board/stream", response_class=EventStream, responses=problems() | _STREAM)
+@router.get("/v1/board/stream", response_class=Response, responses=problems() | _STREAM)
 @stream_route
 async def stream_board(request: Request, call: Clinical) -> Response:
     """The clinic's board as it changes; with Last-Event-ID first the alarm transitions after it."""
