@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import click
 import uvloop
 
-from bench import alarm_path, footprint, growth, inbox, limits, outbox, routes
+from bench import alarm_path, board, footprint, growth, inbox, limits, outbox, routes
 from bench.figures import Figure, show, write
 from bench.world import World, world
 
@@ -34,6 +34,10 @@ async def _limits(system: World, quick: bool) -> list[Figure]:
     return await limits.measure(system, 100 if quick else 1_000, 400 if quick else 4_000)
 
 
+async def _board(system: World, quick: bool) -> list[Figure]:
+    return await board.measure(system, 10, 40, 10) if quick else await board.measure(system, 60)
+
+
 async def _growth(system: World, quick: bool) -> list[Figure]:
     return await growth.measure(system, 20_000 if quick else 1_000_000, quick=quick)
 
@@ -44,6 +48,7 @@ BENCHES: dict[str, Bench] = {
     "relay": _relay,
     "consumer": _consumer,
     "limits": _limits,
+    "board": _board,
 }
 LONG: dict[str, Bench] = {"growth": _growth}  # ten minutes, only when named
 
