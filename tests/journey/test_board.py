@@ -9,6 +9,12 @@ import pytest
 from playwright.async_api import Page, expect
 
 from deploy.local.stack import CLINIC, Stack
+from shared.clock import SystemClock
+from shared.events.envelope import Envelope, rfc3339
+from shared.events.monitoring import EvaluatorBeat, UnrecordedAlarm
+from shared.ids import new_id
+from shared.messaging.kafka import KafkaAddress, new_producer
+from shared.messaging.topics import BEATS
 from tests.faults.proxy import Proxy, Way
 from tests.integration.monitoring.test_nurse import Nurse
 from tests.support.browser import chromium
@@ -20,8 +26,9 @@ CALM = {"8480-6": (121, "mm[Hg]"), "59408-5": (97, "%"), "9279-1": (14, "/min"),
 class Ward:
     """One chair and its nurse, who does not go by the way that the board goes."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, clinic: str = CLINIC) -> None:
         self.nurse = Nurse(stack)
+        self.nurse.client.headers["Authorization"] = f"Bearer {stack.token('nurse', 'nurse-1', clinic)}"
         self._stack = stack
         self.path = self.nurse.session("dosing")
 
@@ -73,9 +80,10 @@ async def page(way: Way, ward: Ward) -> AsyncIterator[Page]:
         assert faults == []
 
 
-async def signs_in(page: Page, role: str = "nurse") -> None:
+async def signs_in(page: Page, role: str = "nurse", clinic: str = CLINIC) -> None:
     await page.get_by_role("button", name="Sign in").click()
     await page.get_by_label("Role").select_option(role)
+    await page.get_by_label("Clinic").fill(clinic)
     await page.get_by_role("button", name="Sign in").click()
 
 
@@ -153,6 +161,33 @@ async def test_a_stream_that_falls_silent_is_loud_within_seconds(page: Page, war
     way.become("open")
     await expect(page.locator("#lost")).to_be_hidden(timeout=BACK_MS)
     await expect(chair(page, ward)).to_be_visible()
+
+
+async def test_an_alarm_that_another_process_could_not_record_is_shown_as_such(way: Way, stack: Stack) -> None:
+    clinic = str(uuid4())
+    ward = Ward(stack, clinic)
+    now = SystemClock().system_now()
+    alarm = UnrecordedAlarm(session_id=ward.session_id, rule="spo2_collapse", priority="high", since=now)
+    beat = EvaluatorBeat(evaluator="elsewhere", at=now, store="gone", sessions=[], unrecorded=[alarm])
+    headers = Envelope(
+        id=new_id(),
+        source="/stillwater/monitoring/evaluator/elsewhere",
+        type=EvaluatorBeat.event_type(),
+        time=rfc3339(now),
+        clinic_id=clinic,
+        partition_key=clinic,
+    ).headers()
+    async with chromium() as browser, new_producer(KafkaAddress(stack.kafka), "test") as producer:
+        page = await browser.new_page()
+        await page.goto(f"http://127.0.0.1:{way.port}/board")
+        await signs_in(page, clinic=clinic)
+        await expect(chair(page, ward)).to_be_visible(timeout=SHOWN_MS)
+        await producer.send_and_wait(BEATS.name, beat.model_dump_json().encode(), clinic.encode(), headers=headers)
+        await expect(chair(page, ward)).to_contain_text("NOT RECORDED: spo2 collapse (high)", timeout=SHOWN_MS)
+        await expect(page.locator("#unrecorded")).to_contain_text("ADA, R chair 2")
+        await expect(page.locator("body")).to_have_attribute("data-sounding", "lost", timeout=SHOWN_MS)
+    ward.nurse.post(f"{ward.path}/leave", {"disposition": "transferred"}).raise_for_status()
+    ward.nurse.client.close()
 
 
 async def test_who_may_not_see_it_is_told_so(way: Way) -> None:

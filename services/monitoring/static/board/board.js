@@ -160,8 +160,8 @@ function snapshot(data) {
   }
   for (const id of before) if (!chairs.has(id)) document.getElementById(`chair-${id}`)?.remove();
   if (data.missed) log("Alarms may have come and gone while the board was not connected: look at the sessions.", null);
-  beat(data);
   found();
+  beat(data);
   draw();
 }
 
@@ -200,7 +200,9 @@ function gone(data) {
 }
 
 function beat(data) {
+  const changed = JSON.stringify(unrecorded) !== JSON.stringify(data.unrecorded);
   unrecorded = data.unrecorded;
+  if (changed) draw();
   banner("store", data.store === "gone" ? "The store does not answer: nothing new is recorded. Look at the monitors." : "");
   banner("unrecorded", unrecorded.map((one) => `NOT RECORDED: ${place(one.session_id)} ${words(one.rule)} (${one.priority})`).join(" · "));
   drawClock();
@@ -331,7 +333,8 @@ function draw() {
 
 function drawChair(box, one) {
   const alarms = [...one.alarms.values()];
-  const worst = ["high", "medium", "low"].find((priority) => alarms.some((item) => item.priority === priority));
+  const only = unrecorded.filter((item) => item.session_id === one.session_id);
+  const worst = ["high", "medium", "low"].find((priority) => [...alarms, ...only].some((item) => item.priority === priority));
   box.dataset.colour = { high: "red", medium: "yellow", low: "cyan" }[worst] ?? "none";
   const head = `${one.label ?? "-"}, room ${one.room}, chair ${one.chair}`;
   box.setAttribute("aria-label", `${head}, ${alarms.length} open alarms${worst ? `, worst ${worst}` : ""}`);
@@ -340,6 +343,9 @@ function drawChair(box, one) {
   const since = one.dosed_at && clinicalNow ? `, ${Math.max(0, Math.floor((clinicalNow - Date.parse(one.dosed_at)) / 60000))} min since dose` : "";
   set(box.querySelector(".where"), `${one.room} · chair ${one.chair} · ${PHASES[one.phase] ?? one.phase}${one.aborted ? " (aborted)" : ""}${since}`);
   set(box.querySelector(".due"), one.due ? `Next: ${DUE[one.due.code] ?? words(one.due.code)} ${one.due.at ? `at ${time(one.due.at)}` : "now"}` : "");
+  const unknown = box.querySelector(".unrecorded");
+  set(unknown, only.map((item) => `NOT RECORDED: ${words(item.rule)} (${item.priority})`).join(", "));
+  unknown.hidden = !only.length;
   drawSigns(box.querySelector(".signs"), one.signs);
   drawAlarms(box.querySelector(".alarms"), alarms, one);
 }
