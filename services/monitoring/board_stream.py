@@ -79,8 +79,6 @@ class Board:
         """From now on it gets every frame of its clinic. Raises Unavailable while the process is ending."""
         if self._stopped:
             raise Unavailable("This process is ending; come again.")
-        reader = Reader(clinic_id, self._clock.monotonic() + LIFETIME_SECONDS)
-        self._readers.setdefault(clinic_id, set()).add(reader)
         if clinic_id not in self._watched:
             self._watched |= {clinic_id}
             self._reopen.set()
@@ -89,6 +87,8 @@ class Board:
                 await self._load_signs(clinic_id)
             except StoreFault as error:
                 log.warning("board.signs", extra={"error": type(error).__name__})
+        reader = Reader(clinic_id, self._clock.monotonic() + LIFETIME_SECONDS)
+        self._readers.setdefault(clinic_id, set()).add(reader)
         return reader
 
     def leave(self, reader: Reader) -> None:
