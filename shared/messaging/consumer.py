@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IllegalStateError, KafkaError
 from aiokafka.structs import ConsumerRecord
 
 from shared.messaging.deadletters import UNKNOWN_TYPE
@@ -54,7 +54,23 @@ class _Lane:
         return self.task is not None and not self.task.done()
 
 
-class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
+    """What the group says to one connection; one that was given up has no say over the partitions of the next."""
+
+    def __init__(self, member: "Consumer", connection: AIOKafkaConsumer) -> None:
+        self._member, self._connection = member, connection
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        """Work in hand is finished, bounded; what is queued belongs to the next owner."""
+        if self._member.connection is self._connection:
+            await self._member.close(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        if self._member.connection is self._connection:
+            self._member.open(assigned)
+
+
+class Consumer:
     """One consumer group member. `fuse=False` on the alarm lane, where nothing may stop."""
 
     def __init__(
@@ -68,7 +84,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka shi
         self._pipeline, self._topics, self._connect, self._fuse = pipeline, list(topics), connect, fuse
         self._clock = pipeline.mongo.clock
         self._lanes: dict[TopicPartition, _Lane] = {}
-        self._consumer: AIOKafkaConsumer | None = None
+        self.connection: AIOKafkaConsumer | None = None
         self._stop = asyncio.Event()
         self.joined = False
         self.blown = False
@@ -91,11 +107,11 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka shi
             if self.blown:
                 await _pause(stop, 1.0)
                 continue
-            self._consumer = consumer = self._connect()
+            self.connection = consumer = self._connect()
             try:
                 async with asyncio.timeout(20):
                     await consumer.start()
-                consumer.subscribe(self._topics, listener=self)
+                consumer.subscribe(self._topics, listener=_Listener(self, consumer))
                 await self._consume(consumer)
             except (KafkaError, TimeoutError, OSError) as error:
                 log.warning("consumer.lost", extra={"group": self.group, "error": type(error).__name__})
@@ -117,7 +133,10 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka shi
     def _take(self, consumer: AIOKafkaConsumer, place: TopicPartition, rows: list[ConsumerRecord]) -> None:
         lane = self._lanes.get(place)
         if lane is None:
-            return  # revoked while it was on its way; whoever has the partition now fetches it
+            # Revoked while it was on its way. Were it still ours, nothing that was fetched may be passed over.
+            with contextlib.suppress(IllegalStateError):
+                consumer.seek(place, rows[0].offset)
+            return
         lane.queue.extend(rows)
         if len(lane.queue) >= QUEUE_FULL:
             consumer.pause(place)
@@ -195,30 +214,28 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka shi
         for place, offset in offsets.items():
             lanes[place].committed = offset
 
-    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        """Work in hand is finished, bounded; what is queued belongs to the next owner."""
-        await self._close(self._consumer, revoked)
-
-    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        for place in assigned:
+    def open(self, places: Iterable[TopicPartition]) -> None:
+        for place in places:
             self._lanes[place] = _Lane()
         self.joined = True
 
-    async def _close(self, consumer: AIOKafkaConsumer | None, places: Iterable[TopicPartition]) -> None:
+    async def close(self, places: Iterable[TopicPartition]) -> None:
+        """Work in hand is finished, bounded, and its offsets are committed."""
         lanes = {place: self._lanes[place] for place in places if place in self._lanes}
         for lane in lanes.values():
             lane.closing.set()
         busy = [lane.task for lane in lanes.values() if lane.task and lane.busy]
         if busy:
             await asyncio.wait(busy, timeout=REVOKE_SECONDS)
-        if consumer is not None:
-            await self._commit(consumer, lanes)
+        if self.connection is not None:
+            await self._commit(self.connection, lanes)
         for place in lanes:
             self._lanes.pop(place, None)
 
     async def _leave(self, consumer: AIOKafkaConsumer) -> None:
         self.joined = False
-        await self._close(consumer, list(self._lanes))
+        await self.close(list(self._lanes))
+        self.connection = None
         await stop_bounded(consumer)
 
 

@@ -12,6 +12,7 @@ from shared.settings import ServiceSettings
 
 STOP_SECONDS = 5.0
 REBALANCE_MS = 10_000
+REQUEST_MS = REBALANCE_MS + 2_000  # a way that is half open is noticed by this alone; joining a group takes a rebalance
 
 
 @dataclass(frozen=True)
@@ -64,17 +65,30 @@ def new_consumer(address: KafkaAddress, group: str, client_id: str, *, session_t
         heartbeat_interval_ms=session_timeout_ms // 5,
         max_poll_interval_ms=300_000,
         rebalance_timeout_ms=REBALANCE_MS,
+        request_timeout_ms=REQUEST_MS,
         fetch_max_wait_ms=100,
         **address.options(),
     )
 
 
 async def stop_bounded(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
-    """`stop()` may hang for ever while the broker is down (aiokafka 1101); after the bound it is abandoned."""
+    """`stop()` may hang for ever while the broker is down (aiokafka 1101); after the bound it is torn down."""
     try:
         await asyncio.wait_for(client.stop(), STOP_SECONDS)
     except (TimeoutError, asyncio.CancelledError, Exception):  # noqa: BLE001 - a client that is thrown away
-        return
+        if isinstance(client, AIOKafkaConsumer):
+            await _tear_down(client)
+
+
+async def _tear_down(consumer: AIOKafkaConsumer) -> None:
+    """Without this its heartbeats would go on, and with them its membership: of partitions that nobody reads."""
+    coordinator = consumer._coordinator  # noqa: SLF001 - aiokafka has no way to close without a goodbye (0.14.0)
+    for name in ("_coordination_task", "_heartbeat_task", "_commit_refresh_task"):
+        task = getattr(coordinator, name, None)
+        if task is not None:
+            task.cancel()
+    with contextlib.suppress(Exception, asyncio.CancelledError):
+        await asyncio.wait_for(consumer._client.close(), STOP_SECONDS)  # noqa: SLF001
 
 
 async def kill(producer: AIOKafkaProducer) -> None:
