@@ -211,29 +211,31 @@ function beat(data) {
 // Being loud
 
 function lose(why) {
-  if (lostSince === null) lostSince = Date.now();
-  $("link").textContent = "Not connected";
-  document.body.classList.add("stale");
-  const seconds = Math.round((Date.now() - lostSince) / 1000);
-  banner("lost", `${why}: this board shows nothing new. Look at the monitors. (${seconds} s)`);
+  if (lostSince === null) {
+    lostSince = Date.now();
+    set($("link"), "Not connected");
+    document.body.classList.add("stale");
+    banner("lost", `${why}: this board shows nothing new. Look at the monitors.`);
+  }
+  set($("lost-for"), `${Math.round((Date.now() - lostSince) / 1000)} s`); // not read aloud: a voice says it once
 }
 
 function found() {
   lostSince = null;
-  $("link").textContent = "Connected";
+  set($("link"), "Connected");
+  set($("lost-for"), "");
   document.body.classList.remove("stale");
   banner("lost", "");
 }
 
 function banner(id, text) {
-  const box = $(id);
-  if (box.textContent !== text) box.textContent = text;
-  box.hidden = !text;
+  set($(id), text);
+  $(id).hidden = !text;
 }
 
 setInterval(() => {
   if (!token && lostSince === null) return;
-  if (lostSince !== null) lose($("lost").textContent.split(":")[0]);
+  if (lostSince !== null) lose("");
   else if (performance.now() - heardAt > DEADLINE_MS) {
     lose("The stream is silent");
     connection?.abort();
