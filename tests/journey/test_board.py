@@ -83,7 +83,7 @@ async def page(way: Way, ward: Ward) -> AsyncIterator[Page]:
 async def signs_in(page: Page, role: str = "nurse", clinic: str = CLINIC) -> None:
     await page.get_by_role("button", name="Sign in").click()
     await page.get_by_label("Role").select_option(role)
-    await page.get_by_label("Clinic").fill(clinic)
+    await page.get_by_role("textbox", name="Clinic").fill(clinic)
     await page.get_by_role("button", name="Sign in").click()
 
 
