@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from services.monitoring.board_due import due_next
 from services.monitoring.model import SessionProtocol
 from services.monitoring.vitals import SIGNS
 from shared.persistence.mongo import Document
@@ -127,35 +128,10 @@ def transition(alarm: Document) -> str:
     return max(moments)[2].removesuffix("_at")
 
 
-@dataclass(frozen=True)
-class Due:
-    """What comes next at a chair, and when: None is now."""
-
-    code: str
-    at: datetime | None
-
-
-def due_next(row: Document, protocol: SessionProtocol) -> Due | None:
-    """The next step that somebody waits for."""
-    state = row["state"]
-    if state == "checked_in":
-        return Due("baseline", None)
-    if state == "baseline":
-        taken = row["baseline_at"]
-        return Due("dose_before", taken + timedelta(minutes=protocol.gate.valid_minutes) if taken else None)
-    if state in ("dosing", "recovery") and row["doses"]:
-        last = max(dose["at"] for dose in row["doses"])
-        return Due("discharge_from", last + timedelta(minutes=protocol.discharge.min_minutes_after_dose))
-    return None
-
-
-def show_chair(chair: Chair, protocol: SessionProtocol, measurement: Due | None = None) -> Shown:
-    """Everything of one chair. `measurement` is the next one of the protocol's schedule, if it has any."""
-    row, due = chair.row, due_next(chair.row, protocol)
-    if measurement is not None and (
-        due is None or due.at is None or measurement.at is None or measurement.at <= due.at
-    ):
-        due = measurement
+def show_chair(chair: Chair, protocol: SessionProtocol | None) -> Shown:
+    """Everything of one chair; without its protocol, where a process does not know the version, nothing is due."""
+    row, newest = chair.row, {sign: series.newest[0] for sign, series in chair.signs.items() if series.newest}
+    due = due_next(row, protocol, newest)
     return {
         "session_id": row["_id"],
         "label": chair.label,
@@ -163,12 +139,12 @@ def show_chair(chair: Chair, protocol: SessionProtocol, measurement: Due | None 
         "chair": row["chair"],
         "phase": row["state"],
         "aborted": bool(row.get("aborted")),
-        "route": protocol.route,
+        "route": protocol.route if protocol else None,
         "dosed_at": max((dose["at"] for dose in row["doses"]), default=None),
         "colour": colour(alarm["priority"] for alarm in chair.alarms.values()),
         "alarms": [show_alarm(alarm) for alarm in in_order(chair.alarms.values())],
         "signs": {sign: shown for sign, series in chair.signs.items() if (shown := series.shown())},
-        "due": {"code": due.code, "at": due.at} if due else None,
+        "due": {"code": due.code, "at": due.at, "signs": due.signs} if due else None,
         "version": row["version"],
     }
 

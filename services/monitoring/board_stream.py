@@ -342,7 +342,10 @@ class Board:
         return [reader for readers in self._readers.values() for reader in readers]
 
     def _show(self, chair: Chair) -> Document:
-        return show_chair(chair, self._deps.protocol(chair.row))
+        try:
+            return show_chair(chair, self._deps.protocol(chair.row))
+        except KeyError:  # of a newer process's content: the chair is shown all the same
+            return show_chair(chair, None)
 
 
 def _told(change: Change, row: Document) -> bytes:

@@ -114,7 +114,7 @@ async def test_a_snapshot_holds_all_that_a_chair_shows(chair: Chair, board: Boar
     assert (shown["label"], shown["room"], shown["chair"], shown["phase"]) == ("ADA", "R", "2", "dosing")
     assert shown["dosed_at"] == "2026-01-01T12:00:00.000Z"
     assert shown["signs"]["8480-6"]["value"] == 192
-    assert shown["due"] == {"code": "discharge_from", "at": "2026-01-01T13:00:00.000Z"}
+    assert shown["due"] == {"code": "discharge_from", "at": "2026-01-01T13:00:00.000Z", "signs": []}
 
     async def alarmed() -> bool:
         return viewer.board.snapshot(CLINIC, None).count(b'"colour":"red"') == 1

@@ -1,13 +1,15 @@
 """What a chair shows: colours, trends, the latest values, what is due. IEC 60601-1-8: red, yellow, cyan."""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.monitoring.board import Chair, Due, Latest, Series, colour, due_next, show_alarm, show_chair, transition
+from services.monitoring.board import Chair, Latest, Series, colour, show_alarm, show_chair, transition
+from services.monitoring.board_due import Due, due_next
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.wiring import protocols, rules
 from shared.persistence.mongo import Document
@@ -153,10 +155,40 @@ def test_an_alarm_shows_neither_patient_nor_clinic() -> None:
     ],
 )
 def test_what_is_due_next(fields: Document, due: Due | None) -> None:
-    assert due_next(session(**fields), IV) == due
+    assert due_next(session(**fields), IV, {}) == due
 
 
-def test_a_measurement_of_the_schedule_goes_before_what_comes_later() -> None:
-    measurement = Due("blood_pressure", after(2400))
-    assert show_chair(Chair(session()), IV, measurement)["due"]["code"] == "blood_pressure"
-    assert show_chair(Chair(session()), IV, Due("blood_pressure", after(9000)))["due"]["code"] == "discharge_from"
+PRESSURE = {"signs": (SYSTOLIC, "8462-4"), "phase": "dosing", "since": "phase", "at_minutes": (), "every_minutes": 10.0}
+AT_40 = PRESSURE | {"since": "first_dose", "at_minutes": (40.0,), "every_minutes": None}
+
+
+@pytest.mark.parametrize(
+    ("item", "taken", "minutes"),
+    [
+        (PRESSURE, {}, 10),
+        (PRESSURE, {SYSTOLIC: 12, "8462-4": 12}, 22),
+        (PRESSURE, {SYSTOLIC: 12}, 10),
+        (AT_40, {SYSTOLIC: 12, "8462-4": 12}, 40),
+        (AT_40, {SYSTOLIC: 41, "8462-4": 41}, None),
+        (PRESSURE | {"phase": "recovery"}, {}, None),
+        (PRESSURE | {"signs": ()}, {}, None),
+        (PRESSURE | {"every_minutes": 90.0}, {}, None),
+    ],
+)
+def test_the_next_measurement_of_the_schedule_is_due_before_what_comes_later(
+    item: dict[str, Any], taken: dict[str, int], minutes: float | None
+) -> None:
+    protocol = SimpleNamespace(gate=IV.gate, discharge=IV.discharge, schedule=[SimpleNamespace(**item)])
+    due = due_next(session(), protocol, {sign: after(60 * when) for sign, when in taken.items()})
+    measured = Due("measure", after(60 * (minutes or 0)), (SYSTOLIC, "8462-4"))
+    assert due == (measured if minutes is not None else Due("discharge_from", after(3600)))
+
+
+def test_where_no_dose_is_given_nothing_of_a_dose_is_due() -> None:
+    for state in ("checked_in", "baseline"):
+        assert due_next(session(state=state, doses=[]), SimpleNamespace(), {}) is None
+
+
+def test_a_chair_whose_protocol_is_not_known_here_is_shown_all_the_same() -> None:
+    shown = show_chair(Chair(session(), "ADA"), None)
+    assert (shown["label"], shown["due"], shown["route"]) == ("ADA", None, None)

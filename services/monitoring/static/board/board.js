@@ -344,12 +344,17 @@ function drawChair(box, one) {
   set(box.querySelector(".count"), alarms.length ? `${alarms.length} x ${worst}` : "no alarm");
   const since = one.dosed_at && clinicalNow ? `, ${Math.max(0, Math.floor((clinicalNow - Date.parse(one.dosed_at)) / 60000))} min since dose` : "";
   set(box.querySelector(".where"), `${one.room} · chair ${one.chair} · ${PHASES[one.phase] ?? one.phase}${one.aborted ? " (aborted)" : ""}${since}`);
-  set(box.querySelector(".due"), one.due ? `Next: ${DUE[one.due.code] ?? words(one.due.code)} ${one.due.at ? `at ${time(one.due.at)}` : "now"}` : "");
+  set(box.querySelector(".due"), one.due ? `Next: ${dueWords(one.due)} ${one.due.at ? `at ${time(one.due.at)}` : "now"}` : "");
   const unknown = box.querySelector(".unrecorded");
   set(unknown, only.map((item) => `NOT RECORDED: ${words(item.rule)} (${item.priority})`).join(", "));
   unknown.hidden = !only.length;
   drawSigns(box.querySelector(".signs"), one.signs);
   drawAlarms(box.querySelector(".alarms"), alarms, one);
+}
+
+function dueWords(due) {
+  if (due.code !== "measure") return DUE[due.code] ?? words(due.code);
+  return due.signs.includes("8480-6") ? "blood pressure" : due.signs.map((sign) => SIGNS[sign]?.[0] ?? sign).join(", ");
 }
 
 function drawSigns(list, signs) {
