@@ -390,7 +390,7 @@ function drawAlarms(list, alarms, one) {
     }
     line.className = item.priority;
     const accepted = item.acknowledged_at ? `, accepted ${time(item.acknowledged_at)}` : "";
-    const step = item.escalation_step ? `, paged ${item.escalation_step} x` : "";
+    const step = item.escalation_step ? `, paging step ${item.escalation_step}` : "";
     set(line.querySelector("span"), `${say(item)} since ${time(item.raised_at)}${accepted}${step}`);
     line.querySelector("[data-verb=acknowledge]").hidden = Boolean(item.acknowledged_at);
     line.querySelector("[data-verb=attend]").hidden = !item.acknowledged_at || Boolean(item.attended_at);
