@@ -1,5 +1,6 @@
 """All of the store is gone: the board goes on, says so, and shows what cannot be recorded; when it is back, all is well again."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -42,7 +43,7 @@ async def test_an_alarm_without_a_store_is_on_the_board_and_is_not_recorded(alon
         await early.goto(f"{alone.url('monitoring')}/board")
         await signs_in(early)
         await expect(chair(early, ward)).to_be_visible(timeout=GONE_MS)
-        processes.stop(alone.home, ["mongod"])
+        await asyncio.to_thread(processes.stop, alone.home, ["mongod"])
         ward.nurse.client.timeout = httpx.Timeout(30)
         with pytest.raises(httpx.HTTPStatusError, match="503"):
             ward.measures("8480-6", 35)
@@ -53,7 +54,7 @@ async def test_an_alarm_without_a_store_is_on_the_board_and_is_not_recorded(alon
             await expect(page.locator("#store")).to_be_visible()
             await expect(chair(page, ward).locator(".label")).to_have_text("ADA")
             await expect(page.locator("#lost")).to_be_hidden()
-        alone.start_stores()
+        await asyncio.to_thread(alone.start_stores)
         for page in (early, late):
             await expect(page.locator("#store")).to_be_hidden(timeout=BACK_MS)
         ward.measures("8480-6", 35)
