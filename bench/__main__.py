@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import click
 import uvloop
 
-from bench import alarm_path, engine, footprint, growth, history, inbox, limits, outbox, routes, vitals
+from bench import alarm_path, board, engine, footprint, growth, history, inbox, limits, outbox, routes, vitals
 from bench.figures import Figure, show, write
 from bench.world import World, world
 
@@ -50,6 +50,10 @@ async def _history(system: World, quick: bool) -> list[Figure]:
     return await history.measure(system, 300_000 if quick else 10_000_000, quick=quick)
 
 
+async def _board(system: World, quick: bool) -> list[Figure]:
+    return await board.measure(system, 10, 40, 10) if quick else await board.measure(system, 60)
+
+
 async def _growth(system: World, quick: bool) -> list[Figure]:
     return await growth.measure(system, 20_000 if quick else 1_000_000, quick=quick)
 
@@ -63,6 +67,7 @@ BENCHES: dict[str, Bench] = {
     "limits": _limits,
     "vitals_ingest": _vitals_ingest,
     "vitals_single": _vitals_single,
+    "board": _board,
 }
 LONG: dict[str, Bench] = {"growth": _growth, "history": _history}  # ten minutes each, only when named
 

@@ -60,9 +60,9 @@ class Wiring:
     """What a service puts on the shared plumbing; made by its `wiring.wire(settings, mongo, ring)`.
 
     `deps` goes to handlers and timers, and to routes unless `http_deps` is given. `background` loops run in workers,
-    those of `everywhere` in api processes too. `without_store` is what the alarm lane does while nothing can be written;
-    with `serves_without_store` an api process stays ready meanwhile, and says that it is degraded.
-    `knows_age`: workers note how far behind what they consume is, for decisions that rest on it.
+    those of `everywhere` in api processes too, those of `serving` in api processes alone. `without_store` is what the
+    alarm lane does while nothing can be written; with `serves_without_store` an api process stays ready meanwhile, and
+    says that it is degraded. `knows_age`: workers note how far behind what they consume is, for decisions that rest on it.
     """
 
     deps: Any
@@ -74,6 +74,7 @@ class Wiring:
     http_deps: Any = None
     background: Mapping[str, Loop] = field(default_factory=dict)
     everywhere: Mapping[str, Loop] = field(default_factory=dict)
+    serving: Mapping[str, Loop] = field(default_factory=dict)
     without_store: WithoutStore | None = None
     serves_without_store: bool = False
     knows_age: bool = False
@@ -125,7 +126,7 @@ class Process:
             return {}
         loops = {"ping": Loop.of(_Ping(self.mongo)), "topics": Loop.of(self._topics), **self.wiring.everywhere}
         if self._role != "worker":
-            loops["backlog"] = Loop.of(self._backlog)
+            loops |= {"backlog": Loop.of(self._backlog), **self.wiring.serving}
         return loops if self._role == "api" else loops | self._worker_loops()
 
     def _worker_loops(self) -> dict[str, Loop]:

@@ -190,3 +190,51 @@ async def last_heard(reader: Reader | Mongo, ids: Sequence[str]) -> dict[str, di
         if row["newest"]:
             found.setdefault(row["_id"], {})[row["devices"]["k"]] = row["newest"][0]["received_at"]
     return found
+
+
+async def open_alarms(mongo: Mongo, clinics: Sequence[str]) -> list[Document]:
+    return await mongo.plumbing(ALARMS).find({"clinic_id": {"$in": list(clinics)}, "open": True})
+
+
+async def vault_keys(reader: Reader, of_subjects: Sequence[Document]) -> list[Document]:
+    """The keys of several subjects (`Vault.keys_of`) in one visit."""
+    return await reader.plumbing("data_keys").find({"$or": list(of_subjects)})
+
+
+RECENT_READINGS = 1200  # of a session: five minutes of four signs at 1 Hz, or a cuff every ten minutes beside three
+
+
+async def recent_signs(mongo: Mongo, clinic_id: str) -> list[Document]:
+    """Of every watched session of a clinic: per sign its newest reading, and the oldest of its recent ones."""
+    mine = [{"$eq": ["$clinic_id", clinic_id]}, {"$eq": ["$session_id", "$$session"]}]
+    names = ("session_id", "sign", "value", "taken_at", "received_at", "clock_off_s")
+    told = {name: f"${name}" for name in names}
+    recent: list[Document] = [
+        {"$match": {"$expr": {"$and": mine}}},
+        {"$sort": {"taken_at": -1}},
+        {"$limit": RECENT_READINGS},
+        {"$match": {"quarantined": None, "moved_to": None, "late": None, "decision": {"$ne": "artefact"}}},
+        {"$group": {"_id": "$sign", "newest": {"$first": told}, "oldest": {"$last": told}}},
+    ]
+    stages: list[Document] = [
+        {"$match": {"watched": True, "clinic_id": clinic_id}},
+        {"$lookup": {"from": VITALS, "let": {"session": "$_id"}, "pipeline": recent, "as": "signs"}},
+        {"$unwind": "$signs"},
+        {"$replaceRoot": {"newRoot": "$signs"}},
+    ]
+    return await mongo.plumbing(SESSIONS).aggregate(stages)
+
+
+CHARTED_READINGS = 100_000  # of a session: four signs at 1 Hz for seven hours; of more the newest
+
+
+async def charted_readings(reader: Reader, session_id: str) -> list[Document]:
+    """What a chart shows of every reading of a session that was not folded yet."""
+    told = dict.fromkeys(("sign", "value", "taken_at", "quarantined", "decision"), 1)
+    stages: list[Document] = [
+        {"$match": {"session_id": session_id, "moved_to": None}},
+        {"$sort": {"taken_at": -1}},
+        {"$limit": CHARTED_READINGS},
+        {"$project": told},
+    ]
+    return await reader.collection(VITALS).aggregate(stages)

@@ -1,8 +1,9 @@
 """Signs by their LOINC code: unit (UCUM), bounds (clinical.md 3.1 with section 10), and what a machine may have made up."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 Verdict = Literal["plausible", "collapse", "quarantined"]
 FLAT_READINGS = 60
@@ -19,6 +20,13 @@ class Outcome(NamedTuple):
     def told(self) -> dict[str, str]:
         """As the API says it."""
         return {name: text for name, text in zip(self._fields, self, strict=True) if text is not None}
+
+
+def believed(reading: Mapping[str, Any]) -> bool:
+    """Whether a stored reading counts: not moved away, no artefact, and believed by its bounds or by a human."""
+    if reading.get("moved_to") is not None or reading.get("decision") == "artefact":
+        return False
+    return reading.get("quarantined") is None or reading.get("decision") == "confirmed"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,12 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+from aiokafka import AIOKafkaConsumer
+
 from services.monitoring.beats import Beats
+from services.monitoring.board_beats import HeardBeats
+from services.monitoring.board_stream import Board
+from services.monitoring.charts import Charts
 from services.monitoring.evaluator import Evaluator
 from services.monitoring.handlers import ALARM_HANDLERS, EVENT_HANDLERS, TIMER_HANDLERS
 from services.monitoring.ingest import Ingest
@@ -15,7 +20,7 @@ from services.monitoring.memory import Memory
 from services.monitoring.protocol import DosingProtocol, HardBounds, SessionProtocol, model_of
 from services.monitoring.republish import REPUBLISH
 from services.monitoring.routes import router
-from services.monitoring.routes.edge import Edge
+from services.monitoring.routes.edge import Edge, Login
 from services.monitoring.settings import MonitoringSettings
 from services.monitoring.store import INDEXES
 from services.monitoring.usecases.deps import Deps
@@ -75,6 +80,10 @@ def make_deps(ring: KeyRing) -> Deps:
     return deps
 
 
+def _beats_reader(address: KafkaAddress) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(client_id="monitoring.beats", auto_offset_reset="latest", **address.options())
+
+
 def wire(settings: MonitoringSettings, mongo: Mongo, ring: KeyRing) -> Wiring:
     deps = make_deps(ring)
     memory = Memory(mongo, deps)
@@ -82,9 +91,12 @@ def wire(settings: MonitoringSettings, mongo: Mongo, ring: KeyRing) -> Wiring:
     address = KafkaAddress.of(settings)
     beats = Beats(mongo.clock, memory, holder, lambda: new_producer(address, "monitoring.beats"))
     evaluator = Evaluator(mongo, deps, memory, holder)
+    heard = HeardBeats(mongo.clock, lambda: _beats_reader(address))
+    board, charts = Board(mongo, deps, memory, heard), Charts()
+    login = Login(settings.oidc_issuer, settings.board_client_id)
     return Wiring(
         deps=deps,
-        http_deps=Edge(deps, Ingest(mongo, deps, memory), memory),
+        http_deps=Edge(deps, Ingest(mongo, deps, memory), memory, board, charts, login),
         routers=[router],
         indexes=INDEXES,
         event_handlers=EVENT_HANDLERS,
@@ -92,6 +104,7 @@ def wire(settings: MonitoringSettings, mongo: Mongo, ring: KeyRing) -> Wiring:
         timer_handlers=TIMER_HANDLERS | SCHEDULE_TIMERS,
         background={"ticks": Loop.of(evaluator)},
         everywhere={"memory": Loop.of(memory), "beats": Loop.of(beats)},
+        serving={"board": Loop.of(board), "board.beats": Loop.of(heard), "charts": Loop.of(charts)},
         serves_without_store=True,
         knows_age=True,
         republish=REPUBLISH,

@@ -9,11 +9,10 @@ from pydantic import BaseModel
 from starlette.routing import BaseRoute
 
 from shared.web.bodies import LINES
-from shared.web.paths import pattern
+from shared.web.paths import NO_PATH, pattern
 
 F = TypeVar("F", bound=Callable[..., Any])
 Object = dict[str, Any]
-NO_PATH = re.compile("(?!)")
 _MARK = "__takes_lines__"
 
 

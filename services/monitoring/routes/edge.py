@@ -8,6 +8,8 @@ from fastapi import Depends, Response
 
 from services.monitoring import model, schemas
 from services.monitoring import schemas_session as bodies
+from services.monitoring.board_stream import Board
+from services.monitoring.charts import Charts
 from services.monitoring.ingest import Ingest
 from services.monitoring.memory import Memory
 from services.monitoring.schemas_entries import Entry, EntryShown
@@ -16,6 +18,15 @@ from services.monitoring.usecases.deps import Deps
 from shared.persistence.mongo import Document, UnitOfWork
 from shared.web.auth import CLINICAL, STAFF, Role
 from shared.web.call import Call, Reply, admit
+
+
+@dataclass(frozen=True)
+class Login:
+    """Where the board's page lets people sign in: OIDC, code with PKCE, as this client. Nothing secret."""
+
+    issuer: str
+    client_id: str
+
 
 SESSION = "/v1/sessions/{session_id}"
 Staff = Annotated[Call, Depends(admit(*STAFF))]
@@ -27,11 +38,14 @@ Measuring = Annotated[Call, Depends(admit(*CLINICAL, Role.DEVICE))]
 
 @dataclass(frozen=True)
 class Edge:
-    """`deps` of the use cases, the way in for readings, and what is known without the store."""
+    """`deps` of the use cases, the way in for readings, what is known without the store, the board, the charts."""
 
     deps: Deps
     ingest: Ingest
     memory: Memory
+    board: Board
+    charts: Charts
+    login: Login
 
 
 def edge(call: Call) -> Edge:

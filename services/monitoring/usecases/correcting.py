@@ -18,17 +18,11 @@ from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import record
 from services.monitoring.usecases.judging import Judged, breaches
 from services.monitoring.usecases.sessions import load
+from services.monitoring.vitals import believed
 from shared.errors import Conflict, NotFound
 from shared.persistence.mongo import Document, UnitOfWork
 
 WINDOW, LONGEST = timedelta(minutes=15), timedelta(hours=2)
-
-
-def counts(row: Document) -> bool:
-    """Whether a reading counts: not moved away, no artefact, and believed by its bounds or by a human."""
-    if "moved_to" in row or row.get("decision") == "artefact":
-        return False
-    return "quarantined" not in row or row.get("decision") == "confirmed"
 
 
 async def find(unit: UnitOfWork, session_id: str, identifier: str) -> tuple[Document, Document | None]:
@@ -143,7 +137,7 @@ async def judge_again(unit: UnitOfWork, deps: Deps, session: Document, sign: str
         [around - WINDOW, *(judged.states[limit.name].breach_since for limit in mine if limit.name in judged.states)]
     )
     rows = await readings_within(unit, session["_id"], sign, max(since, now - LONGEST), max(around, now))
-    counted = _one_per_moment([row for row in rows if counts(row)], mine)
+    counted = _one_per_moment([row for row in rows if believed(row)], mine)
     replayed, transitions = _replay(counted, mine)
     for limit in mine:
         await _settle(unit, judged, limit, replayed.get(limit.name), transitions)

@@ -13,7 +13,7 @@ from services.monitoring.model import OPEN
 from services.monitoring.store import ALARMS, BACKLOGS, ENGINES, SESSIONS, newest_of, readings_within
 from services.monitoring.timing import TRUSTED
 from services.monitoring.usecases import raising
-from services.monitoring.vitals import SIGNS
+from services.monitoring.vitals import SIGNS, believed
 from shared.events.monitoring import SignRef
 from shared.persistence.mongo import Document, UnitOfWork
 
@@ -116,7 +116,7 @@ class Judged:
             stored = [
                 (row["received_at"] if "clock_off_s" in row else row["taken_at"], row["value"])
                 for row in rows
-                if "quarantined" not in row and row.get("decision") != "artefact" and "moved_to" not in row
+                if believed(row)
             ]
             known = [*stored, *known]
         return [point for point in known if given.at - JUMP_WINDOW <= point[0]]
