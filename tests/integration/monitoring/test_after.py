@@ -171,15 +171,16 @@ def test_only_a_prescriber_overrides_and_it_leaves_a_trail(nurse: Recovery, doct
     path = nurse.recovering()
     nurse.recovered(path, moaas=4)
     wanted = FIT | {"override_reason": "sleepy_by_nature"}
-    assert reasons(nurse.post(f"{path}/discharge", FIT)) == {"moaas"}
+    assert reasons(nurse.post(f"{path}/discharge", FIT)) == {"moaas", "no_open_alarm"}
     assert nurse.post(f"{path}/discharge", wanted).status_code == 403
     assert doctor.post(f"{path}/discharge", wanted).status_code == 200
     entry = doctor.entry(path, "discharged")
-    assert (entry["facts"]["overridden"], entry["facts"]["override_code"]) == (["moaas"], "sleepy_by_nature")
+    assert entry["facts"]["overridden"] == ["moaas", "no_open_alarm"]
+    assert entry["facts"]["override_code"] == "sleepy_by_nature"
     assert (entry["by_role"], entry["facts"]["aftercare"]) == ("prescriber", FIT["aftercare"])
     (event,) = doctor.told(path, PatientDischarged)
     assert event.override_code == "sleepy_by_nature"
-    assert [item.criterion for item in event.criteria if not item.met] == ["moaas"]
+    assert [item.criterion for item in event.criteria if not item.met] == ["moaas", "no_open_alarm"]
 
 
 def test_a_corrected_finding_counts_as_corrected(nurse: Recovery) -> None:
@@ -190,7 +191,7 @@ def test_a_corrected_finding_counts_as_corrected(nurse: Recovery) -> None:
         for item in nurse.client.get(f"{path}/timeline?kind=observation").json()["items"]
         if item["facts"]["observation_code"] == "moaas"
     )
-    assert reasons(nurse.post(f"{path}/discharge", FIT)) == {"moaas"}
+    assert reasons(nurse.post(f"{path}/discharge", FIT)) == {"moaas", "no_open_alarm"}
     fixed = {"reason_code": "typing_error", "observation": {"observation_code": "moaas", "score": 5}}
     assert nurse.post(f"{path}/entries/{wrong['id']}/correct", fixed).status_code == 201
     assert nurse.post(f"{path}/discharge", FIT).status_code == 200
