@@ -29,6 +29,7 @@ class Ward:
     def __init__(self, stack: Stack, clinic: str = CLINIC) -> None:
         self.nurse = Nurse(stack)
         self.nurse.client.headers["Authorization"] = f"Bearer {stack.token('nurse', 'nurse-1', clinic)}"
+        self.nurse.prescriber = {"Authorization": f"Bearer {stack.token('prescriber', 'doctor-1', clinic)}"}
         self._stack = stack
         self.path = self.nurse.session("dosing")
 
@@ -38,7 +39,7 @@ class Ward:
 
     def measures(self, sign: str, value: float | None = None) -> None:
         calm, unit = CALM[sign]
-        about = {"sign": sign, "value": calm if value is None else value, "unit": unit, "device": "m"}
+        about = {"sign": sign, "value": calm if value is None else value, "unit": unit, "device": "manual"}
         reading = about | {"taken_at": self._stack.now().isoformat(timespec="milliseconds")}
         self.nurse.post(f"{self.path}/vitals", {"readings": [reading]}).raise_for_status()
 
@@ -102,7 +103,7 @@ async def test_a_chair_shows_who_where_and_how_they_are(page: Page, ward: Ward) 
     await expect(shown.locator(".label")).to_have_text("ADA")
     await expect(shown.locator(".where")).to_contain_text("R · chair 2 · dosing, 0 min since dose")
     await expect(shown.locator('[data-sign="8480-6"] dd')).to_contain_text("121", timeout=SHOWN_MS)
-    await expect(shown.locator(".due")).to_contain_text("Next: discharge possible at")
+    await expect(shown.locator(".due")).to_contain_text("Next: blood pressure at")
     await expect(shown).to_have_attribute("data-colour", "none")
 
 

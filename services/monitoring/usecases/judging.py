@@ -196,12 +196,20 @@ class Judged:
             await raising.end_technical(unit, self.row, alarm_id, value)
             self.changes[rule] = None
 
-    async def forget(self, unit: UnitOfWork, sign: str, now: datetime) -> None:
-        """Nothing of this sign counts any more: what was told of it is over."""
-        for name in self.limits.stirred_by.get(sign, ()):
-            state = self.states.pop(name, None)
-            if state is not None and state.alarm_id is not None:
-                await raising.clear(unit, self.row, state.alarm_id, now, state.value)
+    async def forget(self, unit: UnitOfWork, sign: str, now: datetime, value: float | None) -> None:
+        """What was told of a sign and was never so is over, answered or not. `value`: what is known of it now, if anything."""
+        mine = self.limits.stirred_by.get(sign, ())
+        for limit in self.limits:
+            if limit.name in mine and not (value is not None and self._speaks_of(limit, sign, value)):
+                state = self.states.pop(limit.name, None)
+                if state is not None and state.alarm_id is not None:
+                    await raising.clear(unit, self.row, state.alarm_id, now, state.value)
+
+    def _speaks_of(self, limit: Limit, sign: str, value: float) -> bool:
+        if limit.rule.sign == sign:
+            return limit.breached(value)
+        joined = [item for item in self.limits.combinations if item.sign == limit.rule.sign]
+        return any(part.sign == sign and part.found(value) for item in joined for part in item.parts)
 
     @property
     def stirred(self) -> bool:

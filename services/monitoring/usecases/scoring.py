@@ -45,9 +45,10 @@ async def judge_again(unit: UnitOfWork, deps: Deps, session_id: str) -> None:
         newest = next((entry for entry in reversed(written) if _scores(entry, code)), None)
         if newest is None:
             await _keep(unit, session, code, None)
-            await judged.forget(unit, code, now)
+            await judged.forget(unit, code, now, None)
             continue
         value = float(newest["facts"]["score"])
+        await judged.forget(unit, code, now, value)
         await _keep(unit, session, code, {"at": newest["occurred_at"], "value": value})
         await judged.now(unit, Given(code, value, now))
     await judged.save(unit, now)

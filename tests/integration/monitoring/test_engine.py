@@ -3,9 +3,8 @@
 import asyncio
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -13,6 +12,7 @@ from services.monitoring import schemas, schemas_entries
 from services.monitoring.alarms import RuleState, Transition, evaluate
 from services.monitoring.episodes import SPAN, Point
 from services.monitoring.ingest import Ingest
+from services.monitoring.protocol import Measurement, SessionProtocol
 from services.monitoring.usecases import answering, correcting_entries, entries, limiting, scoring
 from services.monitoring.usecases.due import SCHEDULE_TIMERS
 from shared.errors import Conflict, Invalid
@@ -286,26 +286,17 @@ async def test_a_missing_parameter_makes_no_news2(chair: Chair) -> None:
     assert await scored(chair) == []
 
 
-@dataclass(frozen=True)
-class Line:
-    """As a protocol's schedule has it."""
-
-    name: str = "pressure"
-    signs: Sequence[str] = (SYSTOLIC,)
-    scales: Sequence[str] = ()
-    phase: Any = "dosing"
-    since: str = "first_dose"
-    at_minutes: Sequence[float] = (40,)
-    every_minutes: float | None = None
-    for_minutes: float | None = None
-    grace_minutes: float = 5
+PRESSURE_AT_40 = Measurement(
+    name="pressure", signs=(SYSTOLIC,), phase="dosing", since="first_dose", at_minutes=(40,), grace_minutes=5
+)
 
 
 @pytest.fixture
 def scheduled(chair: Chair, monkeypatch: pytest.MonkeyPatch) -> Chair:
     """The chair with "blood pressure due at 40 minutes"."""
-    protocol = next(iter(chair.deps.protocols.values()))
-    monkeypatch.setattr(type(protocol), "schedule", (Line(),), raising=False)
+    for version, protocol in list(chair.deps.protocols.items()):
+        changed = protocol.model_copy(update={"schedule": (PRESSURE_AT_40,)})
+        monkeypatch.setitem(cast("dict[str, SessionProtocol]", chair.deps.protocols), version, changed)
     return chair
 
 

@@ -115,7 +115,7 @@ def test_equal_entries_within_a_minute_are_both_kept_and_marked(nurse: Nurse) ->
 
 def test_the_timeline_tells_everything_in_order_with_its_notes(nurse: Nurse) -> None:
     path = nurse.session("dosing")
-    nurse.post(f"{path}/observations", ACTS["observations"])
+    nurse.post(f"{path}/observations", ACTS["observations"] | {"score": 5})
     nurse.post(f"{path}/dose/stop", {"occurred_at": "2026-01-01T10:00:00Z"})
     items = nurse.client.get(f"{path}/timeline").json()["items"]
     assert [item["kind"] for item in items] == ["dose_stopped", "observation", "dose", "baseline", "checked_in"]
