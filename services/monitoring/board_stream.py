@@ -50,6 +50,7 @@ class Board:
         self._readers: dict[str, set[Reader]] = {}
         self._latest: dict[str, Latest] = {}
         self._watched: frozenset[str] = frozenset()
+        self._followed: frozenset[str] = frozenset()
         self._loaded: set[str] = set()
         self._kept: deque[tuple[str, str, bytes]] = deque(maxlen=KEPT_TRANSITIONS)
         self._owed: deque[tuple[Scope, datetime]] = deque(maxlen=OWED)
@@ -162,8 +163,9 @@ class Board:
 
     async def _listen(self, stop: asyncio.Event) -> None:
         self._reopen.clear()
+        watched = self._watched
         values: Document = {"ns.coll": VITALS, "operationType": "insert"}
-        values["fullDocument.clinic_id"] = {"$in": sorted(self._watched)}
+        values["fullDocument.clinic_id"] = {"$in": sorted(watched)}
         match: Document = {"$or": [{"ns.coll": {"$in": [ALARMS, SESSIONS]}, "operationType": _WRITES}, values]}
         async with self._mongo.changes(match, after=self._position) as changes:
             if self._position is None:
@@ -171,6 +173,9 @@ class Board:
                 self._position = changes.position
                 self._lost = False
                 self._begin_anew()
+            for clinic_id in watched - self._followed:
+                await self._load_signs(clinic_id)  # the stream before did not ask for them and is past them
+            self._followed = watched
             while not stop.is_set() and not self._reopen.is_set():
                 self.last_attempt = self._clock.monotonic()
                 await self._take(changes)
@@ -245,9 +250,13 @@ class Board:
         chairs = self._chairs.get(clinic_id, {})
         for row in await recent_signs(self._mongo, clinic_id):
             chair = chairs.get(row["newest"]["session_id"])
-            if chair is not None and row["newest"]["sign"] not in chair.signs:
+            if chair is None:
+                continue
+            sign = row["newest"]["sign"]
+            if sign not in chair.signs:
                 chair.take(row["oldest"])
-                chair.take(row["newest"])
+            if chair.take(row["newest"]):
+                self._latest.setdefault(clinic_id, Latest()).note(chair.row["_id"], sign)
         self._loaded.add(clinic_id)
 
     async def _labels(self, clinic_id: str, rows: Sequence[Document]) -> dict[str, str]:
