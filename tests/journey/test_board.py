@@ -30,7 +30,7 @@ class Ward:
         self.nurse = Nurse(stack)
         self.nurse.client.headers["Authorization"] = f"Bearer {stack.token('nurse', 'nurse-1', clinic)}"
         self.nurse.prescriber = {"Authorization": f"Bearer {stack.token('prescriber', 'doctor-1', clinic)}"}
-        self._stack = stack
+        self._stack, self.clinic = stack, clinic
         self.path = self.nurse.session("dosing")
 
     @property
@@ -60,7 +60,8 @@ def way(stack: Stack) -> Iterator[Way]:
 
 @pytest.fixture
 def ward(stack: Stack) -> Iterator[Ward]:
-    made = Ward(stack)
+    """In a clinic of its own: a page sounds for every chair of its clinic."""
+    made = Ward(stack, str(uuid4()))
     yield made
     made.nurse.post(f"{made.path}/leave", {"disposition": "transferred"})
     made.nurse.client.close()
@@ -75,7 +76,7 @@ async def page(way: Way, ward: Ward) -> AsyncIterator[Page]:
         made.on("pageerror", lambda error: faults.append(str(error)))
         made.on("console", lambda said: faults.append(said.text) if "Content Security" in said.text else None)
         await made.goto(f"http://127.0.0.1:{way.port}/board")
-        await signs_in(made)
+        await signs_in(made, clinic=ward.clinic)
         await expect(chair(made, ward)).to_be_visible(timeout=SHOWN_MS)
         yield made
         assert faults == []
