@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from fastapi import FastAPI, HTTPException, Request, Response
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from deploy.local.login import OPEN, Codes, first_values, login_router
 from deploy.local.processes import write_whole
 
 TOKEN_SECONDS = 8 * 3600
@@ -83,19 +84,7 @@ def make_token(
 def create(issuer: str, key: rsa.RSAPrivateKey, sinks: Sinks) -> FastAPI:
     app = FastAPI(title="Stillwater local companions")
 
-    @app.get("/.well-known/openid-configuration")
-    async def discovery() -> dict[str, Any]:
-        return {"issuer": issuer, "jwks_uri": f"{issuer}/jwks", "token_endpoint": f"{issuer}/token"}
-
-    @app.get("/jwks")
-    async def jwks() -> dict[str, Any]:
-        row = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
-        return {"keys": [{**row, "kid": KID, "use": "sig", "alg": "RS256"}]}
-
-    @app.post("/token")
-    async def token(role: str, clinic: str, subject: str, patient_id: str | None = None) -> dict[str, Any]:
-        made = make_token(key, issuer, role, clinic, subject, patient_id)
-        return {"access_token": made, "token_type": "Bearer", "expires_in": TOKEN_SECONDS}
+    _add_issuer(app, issuer, key)
 
     @app.post("/sink/{kind}")
     async def receive(kind: str, request: Request) -> dict[str, str]:
@@ -123,6 +112,47 @@ def create(issuer: str, key: rsa.RSAPrivateKey, sinks: Sinks) -> FastAPI:
         return [row for row in sinks.spans if trace_id in (None, row["trace_id"])]
 
     return app
+
+
+def _add_issuer(app: FastAPI, issuer: str, key: rsa.RSAPrivateKey) -> None:
+    codes = Codes(lambda role, clinic, subject: _answer(make_token(key, issuer, role, clinic, subject)))
+    app.include_router(login_router(codes))
+
+    @app.get("/.well-known/openid-configuration")
+    async def discovery(response: Response) -> dict[str, Any]:
+        response.headers.update(OPEN)
+        return {
+            "issuer": issuer,
+            "jwks_uri": f"{issuer}/jwks",
+            "token_endpoint": f"{issuer}/token",
+            "authorization_endpoint": f"{issuer}/authorize",
+            "response_types_supported": ["code"],
+            "grant_types_supported": ["authorization_code"],
+            "code_challenge_methods_supported": ["S256"],
+        }
+
+    @app.get("/jwks")
+    async def jwks() -> dict[str, Any]:
+        row = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
+        return {"keys": [{**row, "kid": KID, "use": "sig", "alg": "RS256"}]}
+
+    @app.post("/token")
+    async def token(request: Request, response: Response) -> dict[str, Any]:
+        """For a code; or, with the role in the query, at once for whoever asks."""
+        response.headers.update(OPEN)
+        asked = dict(request.query_params)
+        if "role" in asked:
+            who = asked["role"], asked["clinic"], asked["subject"]
+            return _answer(make_token(key, issuer, *who, asked.get("patient_id")))
+        answer = codes.redeem(first_values((await request.body()).decode()))
+        if answer is None:
+            response.status_code = 400
+            return {"error": "invalid_grant"}
+        return answer
+
+
+def _answer(token: str) -> dict[str, Any]:
+    return {"access_token": token, "token_type": "Bearer", "expires_in": TOKEN_SECONDS}
 
 
 def _span(service: str, span: Any) -> dict[str, Any]:

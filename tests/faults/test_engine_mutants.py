@@ -9,7 +9,7 @@ import pytest
 from services.monitoring import alarms
 from services.monitoring.limits import Limit
 from services.monitoring.store import INDEXES
-from services.monitoring.usecases import readings as use_case
+from services.monitoring.usecases import judging as use_case
 from shared.clock import ManualClock
 from shared.persistence.indexes import PLUMBING_INDEXES
 from shared.persistence.mongo import Mongo
@@ -33,10 +33,10 @@ def forgetful(_: Any, *rest: Any) -> Any:
     return alarms.evaluate({}, *rest)
 
 
-def hasty(states: Any, sign: str, value: float, at: Any, limits: list[Limit], previous: Any = None) -> Any:
+def hasty(states: Any, sign: str, value: float, at: Any, limits: list[Limit], earlier: Any = ()) -> Any:
     """Broken: it waits for no delay."""
     at_once = [replace(limit, rule=limit.rule.model_copy(update={"delay_s": 0})) for limit in limits]
-    return alarms.evaluate(states, sign, value, at, at_once, previous)
+    return alarms.evaluate(states, sign, value, at, at_once, earlier)
 
 
 async def played(mongo: Mongo) -> set[str]:
