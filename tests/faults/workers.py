@@ -110,14 +110,13 @@ async def clock_jumps(system: System) -> None:
     for name, offset in zip(names, offsets, strict=True):
         offset.write_text("0")
         stack.preloaded[name] = {"LD_PRELOAD": library, "WALL_CLOCK_FILE": str(offset)}
-        await system.kill(name)
+    await asyncio.gather(*map(system.kill, names))
     for jumps in JUMPS:
         for offset, seconds in zip(offsets, jumps, strict=True):
             offset.write_text(str(seconds))
         await system.asked(JUMP_REQUESTS)
     stack.preloaded.clear()
-    for name in names:
-        await system.kill(name)
+    await asyncio.gather(*map(system.kill, names))
 
 
 def _wall_clock(home: Path) -> str:
