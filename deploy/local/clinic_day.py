@@ -363,6 +363,7 @@ def main() -> None:
         console.print(f"  {service:<14} {stack.url(service)}/docs")
     console.print(f"  sinks          {stack.issuer}/messages\n  spans          {stack.issuer}/spans")
     console.print("  a token        make token ROLE=nurse")
+    console.print("  the end        make down")
 
 
 if __name__ == "__main__":
