@@ -392,6 +392,7 @@ def main() -> None:
     console.print(f"  sinks          {stack.issuer}/messages\n  spans          {stack.issuer}/spans")
     console.print("  a token        make token ROLE=nurse")
     console.print(f"  the board      {stack.url('monitoring')}/board (sign in as nurse)")
+    console.print("  the end        make down")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ class Balancer:
         self._turn = 0
         self._server: asyncio.Server | None = None
         self._looking: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         self._looking = asyncio.create_task(self._look())
@@ -33,12 +34,12 @@ class Balancer:
         if self._server is not None:
             self._server.close()
         if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
+            self._closing.set()
+            await self._looking
 
     async def _look(self) -> None:
         async with httpx.AsyncClient(timeout=0.5) as client:
-            while True:
+            while not self._closing.is_set():
                 found = []
                 for part in self.replicas:
                     with contextlib.suppress(httpx.HTTPError):
@@ -46,7 +47,8 @@ class Balancer:
                         found += [part] if answer.status_code == 200 else []
                 self._ready = found
                 (self._some.set if found else self._some.clear)()
-                await asyncio.sleep(LOOK_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._closing.wait(), LOOK_SECONDS)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._some.wait()

@@ -22,7 +22,7 @@ def way(store: str, state: State, seconds: float) -> Act:
         ways = [system.stack.ways[name] for name in (MEMBERS if store == "mongodb" else (store,))]
         for one in ways:
             one.become(state)
-        await asyncio.sleep(seconds)
+        await system.lasts(seconds)
         for one in ways:
             one.become("open")
 
@@ -67,7 +67,7 @@ async def member_cut_off(system: System) -> None:
     stack.ways[name].become("cut")
     for other in MEMBERS:
         stack.ways[other].reset_of(pid)
-    await asyncio.sleep(CUT_OFF_SECONDS)
+    await system.lasts(CUT_OFF_SECONDS)
     stack.proxy.shut(None)
     stack.ways[name].become("open")
 

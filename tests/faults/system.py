@@ -44,6 +44,10 @@ class System:
             self.history.faults.remove(fault)
             self.history.faults.append(replace(fault, ended=time.time()))
 
+    async def lasts(self, seconds: float) -> None:
+        """How long a fault is there: the one thing that no condition ends. It has to outlast leases and sessions."""
+        await asyncio.sleep(seconds)
+
     async def asked(self, requests: int) -> None:
         """Until the traffic has asked for so much more. Raises NotInTime when it stands still."""
         wanted = len(self.history.asked) + requests
@@ -69,7 +73,7 @@ class System:
     async def kill(self, name: str, down_s: float = 0.0) -> None:
         """kill -9, and start it again."""
         self.send(name, signal.SIGKILL)
-        await asyncio.sleep(down_s)
+        await self.lasts(down_s)
         await asyncio.to_thread(self.start, name)
 
     def start(self, name: str) -> None:
@@ -83,7 +87,7 @@ class System:
     async def pause(self, name: str, seconds: float) -> None:
         """SIGSTOP and SIGCONT: longer than leases and group sessions last."""
         self.send(name, signal.SIGSTOP)
-        await asyncio.sleep(seconds)
+        await self.lasts(seconds)
         self.send(name, signal.SIGCONT)
 
     async def ready(self) -> None:

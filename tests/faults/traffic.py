@@ -1,6 +1,7 @@
 """The load of a fault run: inquiries, episodes at the chair, and visits through all four services; until stopped."""
 
 import asyncio
+import contextlib
 import itertools
 import random
 import time
@@ -67,7 +68,8 @@ class Traffic:
     async def _again(self, group: asyncio.TaskGroup, kind: Callable[[], Awaitable[None]], every_s: float) -> None:
         while not self.stop.is_set():
             group.create_task(_whole(kind))
-            await asyncio.sleep(every_s * self._random.uniform(0.5, 1.5))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.stop.wait(), every_s * self._random.uniform(0.5, 1.5))
 
     async def inquiry(self) -> None:
         """Each with a key and an address of its own."""

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 
-from services.intake import schemas
+from services.intake import model, schemas
 from services.intake.routes.edge import PATIENT, Director, Staff, StaffOrSelf, change, itself, read_of_patient, shown
 from services.intake.store import PATIENTS
 from services.intake.usecases import erasing, holding, patients
@@ -17,8 +17,7 @@ LISTED = Listed(schemas.Patient, "inquiry_id", "time_zone")
 
 
 def show_patient(row: Document, contact: Document | None = None) -> schemas.Patient:
-    held = row.get("legal_hold") is not None
-    return shown(schemas.Patient, row, id=row["_id"], contact=contact, legal_hold=held)
+    return shown(schemas.Patient, row, id=row["_id"], contact=contact, legal_hold=model.held(row))
 
 
 @router.post("/v1/patients", status_code=201, response_model=schemas.Patient, responses=problems())

@@ -22,6 +22,7 @@ from shared.events.notifications import NotificationDelivered
 from shared.messaging.outbox import SLOTS
 from shared.messaging.topics import topic_for
 from tests.integration.monitoring.test_nurse import Nurse
+from tests.support.eventually import eventually
 
 ROWS, AT_ONCE, MOST_PAGES = 100_000, 10_000, 15
 # The backlog takes far longer to leave: whoever queues behind it is found out. The design's bound for a page, one second
@@ -109,21 +110,21 @@ class Bedside:
         self._stack, self._nurse = stack, nurse
         self.path = nurse.session("dosing")
 
-    def collapses(self) -> float:
+    async def collapses(self) -> float:
         """Seconds from the moment before the reading is sent to the arrival of its page."""
         at, began = rfc3339(self._stack.now()), time.time()
         reading = {"sign": "8480-6", "value": 30, "unit": "mm[Hg]", "taken_at": at, "device": "monitor-9"}
         self._nurse.post(f"{self.path}/vitals", {"readings": [reading]}).raise_for_status()
         session_id = self.path.rpartition("/")[2]
-        answer = self._nurse.client.get(f"/v1/alarms?session_id={session_id}&priority=high")
-        (alarm,) = answer.json()["items"]
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            rows = httpx.get(f"{self._stack.issuer}/messages", params={"kind": "pager"}).json()
-            pages = [page for page in rows if page["body"].get("alarm_id") == alarm["id"]]
-            if pages:
-                return min(datetime.fromisoformat(page["at"]).timestamp() for page in pages) - began
-        raise AssertionError("nobody was paged")
+        (alarm,) = self._nurse.client.get(f"/v1/alarms?session_id={session_id}&priority=high").json()["items"]
+
+        async def paged() -> float | None:
+            answer = await sink.get("/messages", params={"kind": "pager"})
+            pages = [page for page in answer.json() if page["body"].get("alarm_id") == alarm["id"]]
+            return min((datetime.fromisoformat(page["at"]).timestamp() for page in pages), default=None)
+
+        async with httpx.AsyncClient(base_url=self._stack.issuer) as sink:
+            return await eventually(paged, 30) - began
 
     def leaves(self) -> None:
         for alarm in self._nurse.client.get(f"/v1/alarms?session_id={self.path.rpartition('/')[2]}").json()["items"]:
@@ -135,7 +136,7 @@ def moved(outboxes: list[Rows]) -> bool:
     return all(waiting(outbox) < ROWS for outbox in outboxes)
 
 
-def test_every_page_arrives_in_time_while_100_000_rows_wait_in_each_outbox_on_its_way(
+async def test_every_page_arrives_in_time_while_100_000_rows_wait_in_each_outbox_on_its_way(
     stack: Stack, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One patient after the other collapses, from the moment in which all rows wait until both backlogs are moving."""
@@ -145,14 +146,14 @@ def test_every_page_arrives_in_time_while_100_000_rows_wait_in_each_outbox_on_it
         with MongoClient[Any](stack.mongodb_uri) as client, held_back(client) as outboxes:
             every += [Bedside(stack, nurse) for _ in range(MOST_PAGES)]
             calm, last, *chairs = every
-            without = calm.collapses()
+            without = await calm.collapses()
             for outbox, event in zip(outboxes, EVENTS, strict=True):
                 fill(outbox, event)
             before = [waiting(outbox) for outbox in outboxes]
             release(outboxes)
             while chairs and not (len(took) > 2 and moved(outboxes)):
-                took.append(chairs.pop().collapses())
-            took.append(last.collapses())
+                took.append(await chairs.pop().collapses())
+            took.append(await last.collapses())
             after = [waiting(outbox) for outbox in outboxes]
     finally:
         for chair in every:

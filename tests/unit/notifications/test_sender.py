@@ -31,7 +31,6 @@ class Backlog(Sender):
 
     async def _claim_and_deliver(self, row: dict[str, Any]) -> None:
         self.at_once = max(self.at_once, len(self._running))
-        await asyncio.sleep(0)
         self.waiting.remove(row)
 
     async def empty(self) -> bool:
