@@ -389,7 +389,7 @@ def main() -> None:
         sys.exit(1)
     for service in ("intake", "scheduling", "monitoring", "notifications"):
         console.print(f"  {service:<14} {stack.url(service)}/docs")
-    console.print(f"  sinks          {stack.issuer}/messages\n  spans          {stack.issuer}/spans")
+    console.print(f"  sinks          {stack.issuer}/messages\n  telemetry      {stack.issuer}/spans, /logs, /metrics")
     console.print("  a token        make token ROLE=nurse")
     console.print(f"  the board      {stack.url('monitoring')}/board (sign in as nurse)")
     console.print("  the end        make down")

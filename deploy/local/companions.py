@@ -16,14 +16,13 @@ from aiosmtpd.smtp import SMTP
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from fastapi import FastAPI, HTTPException, Request, Response
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from deploy.local.login import OPEN, Codes, first_values, login_router
+from deploy.local.otlp import Received, otlp_router
 from deploy.local.processes import write_whole
 
 TOKEN_SECONDS = 8 * 3600
 KID = "local-1"
-KEEP = 50_000
 
 
 class Sinks:
@@ -31,7 +30,6 @@ class Sinks:
 
     def __init__(self) -> None:
         self.messages: list[dict[str, Any]] = []
-        self.spans: list[dict[str, Any]] = []
 
     def add(self, kind: str, **fields: Any) -> None:
         self.messages.append(
@@ -97,20 +95,7 @@ def create(issuer: str, key: rsa.RSAPrivateKey, sinks: Sinks) -> FastAPI:
     async def messages(kind: str | None = None, since: int = 0) -> list[dict[str, Any]]:
         return [row for row in sinks.messages[since:] if kind in (None, row["kind"])]
 
-    @app.post("/v1/traces")
-    async def traces(request: Request) -> Response:
-        batch = ExportTraceServiceRequest.FromString(await request.body())
-        for resource in batch.resource_spans:
-            service = next((a.value.string_value for a in resource.resource.attributes if a.key == "service.name"), "")
-            for scope in resource.scope_spans:
-                sinks.spans += [_span(service, span) for span in scope.spans]
-        del sinks.spans[:-KEEP]
-        return Response(media_type="application/x-protobuf")
-
-    @app.get("/spans")
-    async def spans(trace_id: str | None = None) -> list[dict[str, Any]]:
-        return [row for row in sinks.spans if trace_id in (None, row["trace_id"])]
-
+    app.include_router(otlp_router(Received()))
     return app
 
 
@@ -153,20 +138,6 @@ def _add_issuer(app: FastAPI, issuer: str, key: rsa.RSAPrivateKey) -> None:
 
 def _answer(token: str) -> dict[str, Any]:
     return {"access_token": token, "token_type": "Bearer", "expires_in": TOKEN_SECONDS}
-
-
-def _span(service: str, span: Any) -> dict[str, Any]:
-    attributes = {a.key: a.value.string_value or a.value.int_value for a in span.attributes}
-    return {
-        "service": service,
-        "name": span.name,
-        "trace_id": span.trace_id.hex(),
-        "span_id": span.span_id.hex(),
-        "parent_id": span.parent_span_id.hex(),
-        "start_ns": span.start_time_unix_nano,
-        "end_ns": span.end_time_unix_nano,
-        "attributes": attributes,
-    }
 
 
 async def serve(home: Path, port: int, smtp_port: int) -> None:

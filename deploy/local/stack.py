@@ -294,7 +294,7 @@ class Stack:
             name: {"url": self.url(name), "health_url": self.health_url(name), "pids": self._pids(name)}
             for name in SERVICES
         }
-        sinks = {"messages": f"{self.issuer}/messages", "spans": f"{self.issuer}/spans"}
+        sinks = {name: f"{self.issuer}/{name}" for name in ("messages", "spans", "logs", "metrics")}
         addresses: dict[str, Any] = {
             "mongodb_uri": self.mongodb_uri,
             "kafka_bootstrap_servers": self.kafka,
