@@ -1,7 +1,6 @@
 """Recovery and every way out, over HTTP: the discharge gate, dispositions, what ends with them and what does not."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -12,7 +11,6 @@ from pymongo import MongoClient
 from deploy.local.clinic_day import RECOVERED
 from deploy.local.stack import Stack
 from services.monitoring.scales import SCALES
-from shared.events.envelope import rfc3339
 from shared.events.monitoring import AdverseEventReported, PatientDischarged, SessionAborted, SessionCompleted
 from shared.events.registry import REGISTRY
 from tests.integration.monitoring.test_nurse import AE, ARRIVAL, BASE, DOSE, Nurse
@@ -24,16 +22,11 @@ FIT = {
 }
 
 
-def ago(minutes: float) -> str:
-    return rfc3339(datetime.now(UTC) - timedelta(minutes=minutes))
-
-
 class Recovery(Nurse):
     """A nurse whose patients have had their dose hours ago."""
 
     def __init__(self, stack: Stack, role: str = "nurse") -> None:
         super().__init__(stack, role)
-        self.stack = stack
 
     def arrived(self, route: str = "iv") -> str:
         """A session with its baseline taken."""
@@ -51,12 +44,12 @@ class Recovery(Nurse):
     def recovering(self, route: str = "iv", minutes: float = 200) -> str:
         """In recovery since so long; esketamine's own gate is no matter here, so its dose comes by a move."""
         path = self.arrived("iv" if route == "esketamine_nasal" else route)
-        self.dosed(path, occurred_at=ago(minutes)).raise_for_status()
+        self.dosed(path, occurred_at=self.ago(minutes)).raise_for_status()
         if route == "esketamine_nasal":
             given, path = self.entry(path, "dose"), self.arrived(route)
             to = {"to_session_id": path.rpartition("/")[2], "reason_code": "wrong_patient"}
             self.post(f"/v1/sessions/{given['session']}/entries/{given['id']}/move", to).raise_for_status()
-        self.post(f"{path}/dose/stop", {"occurred_at": ago(minutes)}).raise_for_status()
+        self.post(f"{path}/dose/stop", {"occurred_at": self.ago(minutes)}).raise_for_status()
         return path
 
     def entry(self, path: str, kind: str) -> dict[str, Any]:
@@ -69,7 +62,7 @@ class Recovery(Nurse):
         for scale, items in RECOVERED.items():
             self.observes(path, scale, items=items)
         self.observes(path, "moaas", score=changed.get("moaas", 5))
-        pressure = {"sign": "8480-6", "value": 122, "unit": "mm[Hg]", "taken_at": ago(0), "device": "manual"}
+        pressure = {"sign": "8480-6", "value": 122, "unit": "mm[Hg]", "taken_at": self.ago(0), "device": "manual"}
         self.post(f"{path}/vitals", {"readings": [pressure]}).raise_for_status()
 
     def observes(self, path: str, code: str, **what: Any) -> dict[str, Any]:
@@ -152,18 +145,18 @@ def test_the_refusal_names_everything_that_is_missing_and_changes_nothing(nurse:
 def test_what_was_seen_before_the_last_dose_is_no_finding(nurse: Recovery) -> None:
     path = nurse.recovering(minutes=70)
     for scale, items in RECOVERED.items():
-        nurse.observes(path, scale, items=items, occurred_at=ago(80))
-    nurse.observes(path, "moaas", score=5, occurred_at=ago(80))
+        nurse.observes(path, scale, items=items, occurred_at=nurse.ago(80))
+    nurse.observes(path, "moaas", score=5, occurred_at=nurse.ago(80))
     assert {"aldrete", "padss", "moaas"} <= reasons(nurse.post(f"{path}/discharge", FIT))
 
 
 def test_findings_grow_old(nurse: Recovery) -> None:
     path = nurse.recovering()
     nurse.recovered(path)
-    nurse.observes(path, "moaas", score=5, occurred_at=ago(31))
-    assert nurse.post(f"{path}/discharge", FIT | {"occurred_at": ago(-5)}).status_code == 200
+    nurse.observes(path, "moaas", score=5, occurred_at=nurse.ago(31))
+    assert nurse.post(f"{path}/discharge", FIT | {"occurred_at": nurse.ago(-5)}).status_code == 200
     other = nurse.recovering()
-    nurse.observes(other, "moaas", score=5, occurred_at=ago(31))
+    nurse.observes(other, "moaas", score=5, occurred_at=nurse.ago(31))
     assert "moaas" in reasons(nurse.post(f"{other}/discharge", FIT))
 
 
@@ -201,7 +194,7 @@ def test_extended_observation_is_a_longer_recovery_and_ends_nothing(nurse: Recov
     path = nurse.recovering()
     longer = nurse.post(f"{path}/interventions", {"intervention_code": "extended_observation"})
     assert (longer.status_code, nurse.state(path)) == (201, "recovery")
-    low = {"sign": "59408-5", "value": 30, "unit": "%", "taken_at": ago(0), "device": "manual"}
+    low = {"sign": "59408-5", "value": 30, "unit": "%", "taken_at": nurse.ago(0), "device": "manual"}
     nurse.post(f"{path}/vitals", {"readings": [low]}).raise_for_status()
     alarms = nurse.client.get(f"/v1/alarms?session_id={path.rpartition('/')[2]}").json()["items"]
     assert any(alarm["open"] for alarm in alarms)
@@ -249,12 +242,12 @@ def test_said_again_a_way_out_changes_nothing(nurse: Recovery) -> None:
 
 def test_an_adverse_event_has_its_times_and_is_corrected_when_it_is_over(nurse: Recovery) -> None:
     path = nurse.recovering()
-    made = nurse.post(f"{path}/adverse-events", AE | {"occurred_at": ago(60)}).json()
-    over = {"reason_code": "resolved", "adverse_event": {"resolved_at": ago(30)}}
+    made = nurse.post(f"{path}/adverse-events", AE | {"occurred_at": nurse.ago(60)}).json()
+    over = {"reason_code": "resolved", "adverse_event": {"resolved_at": nurse.ago(30)}}
     assert nurse.post(f"{path}/entries/{made['id']}/correct", over).status_code == 201
     events = nurse.told(path, AdverseEventReported)
     assert [event.resolved_at is None for event in events] == [True, False]
-    early = {"reason_code": "resolved", "adverse_event": {"resolved_at": ago(90)}}
+    early = {"reason_code": "resolved", "adverse_event": {"resolved_at": nurse.ago(90)}}
     refused = nurse.post(f"{path}/entries/{made['id']}/correct", early)
     assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/adverse_event/resolved_at")
 
@@ -277,7 +270,7 @@ def test_an_abort_in_each_phase_ends_what_it_should(nurse: Recovery, phase: str)
     assert (aborted["state"], aborted["aborted"]) == ("recovery" if dosed else "aborted", True)
     (event,) = nurse.told(path, SessionAborted)
     assert event.phase == ("baseline" if phase == "checked_in" else phase)
-    low = {"sign": "59408-5", "value": 30, "unit": "%", "taken_at": ago(0), "device": "manual"}
+    low = {"sign": "59408-5", "value": 30, "unit": "%", "taken_at": nurse.ago(0), "device": "manual"}
     nurse.post(f"{path}/vitals", {"readings": [low]}).raise_for_status()
     alarms = nurse.client.get(f"/v1/alarms?session_id={path.rpartition('/')[2]}").json()["items"]
     assert [alarm["rule"] for alarm in alarms if alarm["open"]] == (["spo2_collapse"] if dosed else [])

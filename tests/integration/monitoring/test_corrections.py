@@ -7,7 +7,7 @@ import pytest
 
 from deploy.local.stack import Stack
 from shared.events.monitoring import DoseCorrected, InterventionRecorded
-from tests.integration.monitoring.test_after import Recovery, ago
+from tests.integration.monitoring.test_after import Recovery
 from tests.integration.monitoring.test_nurse import DOSE
 
 WRONG = {"reason_code": "wrong_patient"}
@@ -32,7 +32,7 @@ def test_pages_are_stable_while_late_entries_come(nurse: Recovery) -> None:
     while url:
         page = nurse.client.get(url)
         seen += [item["id"] for item in page.json()["items"]]
-        nurse.observes(path, "pain", score=9, occurred_at=ago(600)) if len(seen) < 8 else None
+        nurse.observes(path, "pain", score=9, occurred_at=nurse.ago(600)) if len(seen) < 8 else None
         url = page.links.get("next", {}).get("url", "")
     every = [item["id"] for item in nurse.client.get(f"{path}/timeline?limit=200&sort=created_at").json()["items"]]
     assert seen == every

@@ -6,7 +6,7 @@ import pytest
 
 from deploy.local.stack import Stack
 from shared.events.monitoring import EmergencyCalled, EmergencyEnded
-from tests.integration.monitoring.test_after import Recovery, ago
+from tests.integration.monitoring.test_after import Recovery
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +28,10 @@ def test_an_emergency_is_called_from_any_state_and_asks_for_the_ambulance(nurse:
 
 def test_the_code_clock_runs_from_the_first_call_and_every_line_has_its_second(nurse: Recovery) -> None:
     path = nurse.session("dosing")
-    first = nurse.post(f"{path}/emergency", {"occurred_at": ago(2)}).json()
+    first = nurse.post(f"{path}/emergency", {"occurred_at": nurse.ago(2)}).json()
     again = nurse.post(f"{path}/emergency", {}).json()
     assert again["code_clock_started_at"] == first["code_clock_started_at"]
-    line = nurse.post(f"{path}/emergency/log", {"log_code": "oxygen_given", "occurred_at": ago(1)}).json()
+    line = nurse.post(f"{path}/emergency/log", {"log_code": "oxygen_given", "occurred_at": nurse.ago(1)}).json()
     assert 58 <= line["facts"]["code_seconds"] <= 62
     ended = nurse.post(f"{path}/emergency/end", {}).json()
     assert 118 <= ended["facts"]["code_seconds"] <= 180

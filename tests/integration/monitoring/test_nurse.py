@@ -1,6 +1,7 @@
 """Nothing may stop a nurse: in every state, twice, without a key, without an ETag (architecture 4)."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -8,6 +9,7 @@ import httpx
 import pytest
 
 from deploy.local.stack import Stack
+from shared.events.envelope import rfc3339
 
 AE = {"event_code": "nausea", "severity": "mild", "serious": False}
 ACTS: dict[str, dict[str, Any]] = {
@@ -38,9 +40,14 @@ class Nurse:
     """Calls monitoring with a nurse's token."""
 
     def __init__(self, stack: Stack, role: str = "nurse") -> None:
+        self.stack = stack
         headers = {"Authorization": f"Bearer {stack.token(role, f'{role}-1')}"}
         self.client = httpx.Client(base_url=stack.url("monitoring"), headers=headers, timeout=10)
         self.prescriber = {"Authorization": f"Bearer {stack.token('prescriber', 'doctor-1')}"}
+
+    def ago(self, minutes: float) -> str:
+        """On the stack's own clock: another test may have had it run ahead."""
+        return rfc3339(self.stack.now() - timedelta(minutes=minutes))
 
     def post(self, path: str, body: dict[str, Any] | None = None, **headers: str) -> httpx.Response:
         return self.client.post(path, json=body, headers=headers)
