@@ -30,8 +30,9 @@ lint: $(SETUP) ## ruff, mypy --strict, import-linter
 	@.venv/bin/compose-lint docker-compose.yml > /dev/null && .venv/bin/hadolint Dockerfile
 test-unit: $(SETUP) ## seconds; no store, no broker
 	@$(PY) -m pytest tests/unit tests/contract
-test: lint ## every tier, on real MongoDB and Kafka
-	@$(PY) -m pytest
+test: lint ## every tier, on real MongoDB and Kafka: two files at a time, each half with a stack of its own; the faults alone
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/journey tests/integration tests/contract tests/unit
+	@$(PY) -m pytest tests/faults
 test-faults: $(SETUP) ## the long fault run: [SECONDS=] [SEED=]; first an earlier code beside this one
 	@$(PY) -m pytest -m long tests/faults
 	@$(PY) -m tests.faults --seconds $(SECONDS) --seed $(SEED)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import click
 import uvloop
 
-from bench import alarm_path, footprint, growth, inbox, limits, outbox, routes
+from bench import alarm_path, board, engine, footprint, growth, history, inbox, limits, outbox, routes, vitals
 from bench.figures import Figure, show, write
 from bench.world import World, world
 
@@ -30,8 +30,28 @@ async def _api(system: World, quick: bool) -> list[Figure]:
     return await routes.create(system, 1.0 if quick else 5.0)
 
 
+async def _alarm_engine(_: World, quick: bool) -> list[Figure]:
+    return engine.measure(100_000 if quick else 1_000_000)
+
+
 async def _limits(system: World, quick: bool) -> list[Figure]:
     return await limits.measure(system, 100 if quick else 1_000, 400 if quick else 4_000)
+
+
+async def _vitals_ingest(system: World, quick: bool) -> list[Figure]:
+    return await vitals.ingest(system, 1.0 if quick else 5.0)
+
+
+async def _vitals_single(system: World, quick: bool) -> list[Figure]:
+    return await vitals.single(system, 1.0 if quick else 5.0)
+
+
+async def _history(system: World, quick: bool) -> list[Figure]:
+    return await history.measure(system, 300_000 if quick else 10_000_000, quick=quick)
+
+
+async def _board(system: World, quick: bool) -> list[Figure]:
+    return await board.measure(system, 10, 40, 10) if quick else await board.measure(system, 60)
 
 
 async def _growth(system: World, quick: bool) -> list[Figure]:
@@ -41,11 +61,15 @@ async def _growth(system: World, quick: bool) -> list[Figure]:
 BENCHES: dict[str, Bench] = {
     "api": _api,
     "alarm_path": _alarm_path,
+    "alarm_engine": _alarm_engine,
     "relay": _relay,
     "consumer": _consumer,
     "limits": _limits,
+    "vitals_ingest": _vitals_ingest,
+    "vitals_single": _vitals_single,
+    "board": _board,
 }
-LONG: dict[str, Bench] = {"growth": _growth}  # ten minutes, only when named
+LONG: dict[str, Bench] = {"growth": _growth, "history": _history}  # ten minutes each, only when named
 
 
 async def _run(names: tuple[str, ...], quick: bool) -> list[Figure]:

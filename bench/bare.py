@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -24,6 +25,15 @@ DURABLE = WriteConcern(w="majority", j=True)
 class Thing(BaseModel):
     name: str
     number: int
+
+
+class BareReading(BaseModel):
+    session_id: str
+    sign: str
+    value: float
+    unit: str
+    taken_at: datetime
+    device: str
 
 
 async def collections(client: Any, database: str, *names: str) -> None:
@@ -48,7 +58,7 @@ def create(uri: str, kafka: str) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await collections(client, "bare", "things", "rows")
+        await collections(client, "bare", "things", "rows", "readings")
         producer = AIOKafkaProducer(bootstrap_servers=kafka)
         consumer = AIOKafkaConsumer("stillwater.intake.v1", bootstrap_servers=kafka, group_id="bare")
         await producer.start()
@@ -63,6 +73,12 @@ def create(uri: str, kafka: str) -> FastAPI:
     async def make(thing: Thing) -> Thing:
         await two_documents(client, "bare")
         return thing
+
+    @app.post("/readings", status_code=201)
+    async def take(reading: BareReading) -> BareReading:
+        readings = client["bare"].get_collection("readings", write_concern=DURABLE)
+        await readings.insert_one(reading.model_dump())
+        return reading
 
     @app.post("/echo")
     async def echo(thing: Thing) -> Thing:

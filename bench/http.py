@@ -16,11 +16,13 @@ class Connection:
 
     async def post(self, path: str, body: object, token: str = "", key: str = "") -> tuple[int, bytes]:
         """Status and body. Raises OSError, asyncio.IncompleteReadError when the connection ends."""
+        return await self.send("POST", path, orjson.dumps(body), token, key)
+
+    async def send(self, method: str, path: str, content: bytes, token: str, key: str = "") -> tuple[int, bytes]:
         if self._streams is None:
             self._streams = await asyncio.open_connection(self._host, self._port)
         reader, writer = self._streams
-        content = orjson.dumps(body)
-        lines = [f"POST {path} HTTP/1.1", "host: bench", "content-type: application/json"]
+        lines = [f"{method} {path} HTTP/1.1", "host: bench", "content-type: application/json"]
         lines += [f"content-length: {len(content)}"]
         lines += [f"authorization: Bearer {token}"] if token else []
         lines += [f"idempotency-key: {key}"] if key else []
@@ -55,12 +57,18 @@ class Pool:
             connection.close()
 
     async def post(self, path: str, body: object, token: str = "", key: str = "") -> tuple[int, bytes]:
+        return await self._send("POST", path, orjson.dumps(body), token, key)
+
+    async def get(self, path: str, token: str = "") -> tuple[int, bytes]:
+        return await self._send("GET", path, b"", token, "")
+
+    async def _send(self, method: str, path: str, content: bytes, token: str, key: str) -> tuple[int, bytes]:
         connection = self._free.pop() if self._free else Connection("127.0.0.1", self._port)
         try:
-            answer = await connection.post(path, body, token, key)
+            answer = await connection.send(method, path, content, token, key)
         except (OSError, asyncio.IncompleteReadError):
             # The server closed a connection that was idle.
             connection = Connection("127.0.0.1", self._port)
-            answer = await connection.post(path, body, token, key)
+            answer = await connection.send(method, path, content, token, key)
         self._free.append(connection)
         return answer

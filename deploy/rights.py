@@ -32,7 +32,9 @@ def make_users(uri: str, service: str, collections: Iterable[str], passwords: Ma
         }
         for name in sorted(collections)
     ]
-    privileges.append({"resource": {"db": service, "collection": ""}, "actions": ["listCollections"]})
+    # One change stream over its whole database (the board); what can be read by it can be read anyhow.
+    whole = ["listCollections", "find", "changeStream"]
+    privileges.append({"resource": {"db": service, "collection": ""}, "actions": whole})
     with MongoClient[Any](uri) as client:
         database = client[service]
         known = {row["role"] for row in database.command("rolesInfo")["roles"]}

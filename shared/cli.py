@@ -13,7 +13,7 @@ from shared.persistence.mongo import StoreFault
 from shared.service import Service, open_process
 from shared.settings import read_settings
 from shared.telemetry.logs import set_up_logs
-from shared.telemetry.tracing import set_up
+from shared.telemetry.otlp import set_up
 
 _ROLES = {
     "all": "api and worker in one process (the default)",
@@ -46,9 +46,11 @@ def _role(service: Service, role: str, text: str) -> click.Command:
 def _run_role(service: Service, role: str) -> None:
     settings = read_settings(service.name, service.settings)
     set_up_logs(service.name)
-    provider = set_up(service.name, settings.otlp_endpoint, settings.trace_ratio)
-    _run(service, role, _start(service, role))
-    provider.shutdown()
+    shut_down = set_up(service.name, settings.otlp_endpoint, settings.trace_ratio)
+    try:
+        _run(service, role, _start(service, role))
+    finally:
+        shut_down()
 
 
 async def _start(service: Service, role: str) -> None:

@@ -21,6 +21,7 @@ from shared.keys import read_key
 from shared.loops import Loop, Looping, Loops
 from shared.messaging.backlog import Backlog
 from shared.messaging.consumer import Consumer
+from shared.messaging.currency import Currency
 from shared.messaging.handling import Handlers, Pipeline, WithoutStore
 from shared.messaging.kafka import KafkaAddress, new_consumer, new_producer
 from shared.messaging.provision import Copies, TopicWatch
@@ -59,8 +60,9 @@ class Wiring:
     """What a service puts on the shared plumbing; made by its `wiring.wire(settings, mongo, ring)`.
 
     `deps` goes to handlers and timers, and to routes unless `http_deps` is given. `background` loops run in workers,
-    those of `everywhere` in api processes too. `without_store` is what the alarm lane does while nothing can be written;
-    with `serves_without_store` an api process stays ready meanwhile, and says that it is degraded.
+    those of `everywhere` in api processes too, those of `serving` in api processes alone. `without_store` is what the
+    alarm lane does while nothing can be written; with `serves_without_store` an api process stays ready meanwhile, and
+    says that it is degraded. `knows_age`: workers note how far behind what they consume is, for decisions that rest on it.
     """
 
     deps: Any
@@ -72,8 +74,10 @@ class Wiring:
     http_deps: Any = None
     background: Mapping[str, Loop] = field(default_factory=dict)
     everywhere: Mapping[str, Loop] = field(default_factory=dict)
+    serving: Mapping[str, Loop] = field(default_factory=dict)
     without_store: WithoutStore | None = None
     serves_without_store: bool = False
+    knows_age: bool = False
     republish: Mapping[str, Republish] = field(default_factory=dict)
     under_transport_key: Mapping[str, Rekeyed] = field(default_factory=dict)
     shapes: Shapes = field(default_factory=Shapes)
@@ -122,7 +126,7 @@ class Process:
             return {}
         loops = {"ping": Loop.of(_Ping(self.mongo)), "topics": Loop.of(self._topics), **self.wiring.everywhere}
         if self._role != "worker":
-            loops["backlog"] = Loop.of(self._backlog)
+            loops |= {"backlog": Loop.of(self._backlog), **self.wiring.serving}
         return loops if self._role == "api" else loops | self._worker_loops()
 
     def _worker_loops(self) -> dict[str, Loop]:
@@ -140,6 +144,8 @@ class Process:
         found["trouble"] = TroubleWatch(self.mongo, name, self._consumers)
         key, anchors = read_key(self.settings.audit_key.get_secret_value()), self.settings.audit_anchor_path
         found["sealer"] = self._sealer = Sealer(self.mongo, name, key, anchors, Lease(self.mongo, "sealer", holder))
+        if wiring.knows_age and self._consumers:
+            found["currency"] = Currency(self.mongo, self._consumers)
         if wiring.timer_handlers:
             found["timers"] = TimerRunner(self.mongo, wiring.timer_handlers, wiring.deps, name)
         redrive = self.redrive(f"system:{name}")

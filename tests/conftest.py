@@ -2,15 +2,14 @@
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from deploy.local.stack import Stack
 from shared.clock import Clock, SystemClock
-from shared.persistence.indexes import PLUMBING_INDEXES
 from shared.persistence.mongo import Mongo
 from tests.support.concerns import Concerns
+from tests.support.databases import empty_database
 from tests.support.stacks import fresh_stack
 
 
@@ -37,8 +36,5 @@ def _every_write_states_its_concern() -> Iterator[None]:
 @pytest.fixture
 async def mongo(stack: Stack) -> AsyncIterator[Mongo]:
     """A database of its own with the plumbing's collections, by the administrator."""
-    made = Mongo(stack.mongodb_uri, f"test_{uuid4().hex[:12]}", SystemClock())
-    await made.build_indexes(PLUMBING_INDEXES)
-    yield made
-    await made.client.drop_database(made.database.name)
-    made.close()
+    async with empty_database(stack.mongodb_uri, SystemClock()) as made:
+        yield made

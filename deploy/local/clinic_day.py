@@ -23,6 +23,10 @@ T = TypeVar("T")
 FAST = 60.0
 NAME, PHONE = "Ada Example", "+12025550123"  # with LABEL and NOTE: what must be found nowhere in the clear
 LABEL, NOTE = "ÄDÄ7", "hears her late grandmother singing"
+RECOVERED = {
+    "aldrete": dict.fromkeys(("activity", "breathing", "circulation", "consciousness", "saturation"), 2),
+    "padss": dict.fromkeys(("vitals", "gait_and_orientation", "pain_nausea_vomiting", "intake_and_voiding"), 2),
+}
 READING_SPAN = "POST /v1/sessions/{session_id}/vitals"
 PATIENCE_SECONDS = 60.0
 
@@ -94,6 +98,7 @@ class Day:
         self.rate(FAST)
         self._staff()
         patient = self._first_contact()
+        self._cleared(patient)
         plan = self._plan(patient)
         session, appointment = self._booking(patient, plan)
         self._dose(session)
@@ -139,6 +144,18 @@ class Day:
         self.facts |= {"inquiry": inquiry, "patient": patient}
         return patient
 
+    def _cleared(self, patient: str) -> None:
+        """What the dose gate asks of intake."""
+        path, until = f"/v1/patients/{patient}", rfc3339(self.clock.clinical_now() + timedelta(days=365))
+        text = {"document": "ketamine_treatment", "document_version": "3", "text_sha256": "ab" * 32}
+        self.call("front_desk", "POST", "intake", f"{path}/consents", text, 201)
+        codes: dict[str, list[str]] = {"allergies": [], "medications": ["rxnorm:36437"], "problems": ["icd10:F33.2"]}
+        self.call("nurse", "PUT", "intake", f"{path}/clinical-summary", codes, If_Match='"v0"')
+        approval = {"decision": "approved", "route": "iv", "indication": "icd10:F33.2", "valid_until": until}
+        self.call("prescriber", "POST", "intake", f"{path}/eligibility", approval, 201)
+        caused = (intake.ConsentSigned, intake.ClinicalSummaryChanged, intake.EligibilityDetermined)
+        self.say("prescriber", "finds the patient eligible; consent signed, medicines compared", *caused)
+
     def _plan(self, patient: str) -> str:
         wanted = {"route": "iv", "dose_mg_per_kg": 0.5, "session_count": 6}
         plan: str = self.call("clinician", "POST", "intake", f"/v1/patients/{patient}/plans", wanted, 201)["id"]
@@ -180,7 +197,8 @@ class Day:
 
     def _dose(self, session: str) -> None:
         path = f"/v1/sessions/{session}"
-        ready = {"fasting": True, "escort_named": True, "well_today": True}
+        self.until("what was told of the patient", lambda: self._gate(session) <= {"no_baseline", "readiness_missing"})
+        ready = {"fasting": True, "escort_named": True, "escort_reachable": True, "well_today": True}
         arrival = {
             "identity_confirmed": True,
             "display_label": LABEL,
@@ -191,6 +209,7 @@ class Day:
         arrival["responsible_staff"] = [{"role": "nurse", "staff_id": self.nurse}]
         self.call("nurse", "POST", "monitoring", f"{path}/check-in", arrival)
         base = {"systolic": 124, "diastolic": 78, "heart_rate": 72, "spo2": 98, "weight_kg": 70}
+        base |= {"moaas": 5, "cadss6": 0, "suicidal_ideation": False}
         self.call("nurse", "POST", "monitoring", f"{path}/baseline", base)
         self.say("nurse", "checks in the patient and takes the baseline: 124/78", monitoring.SessionCheckedIn)
         dose = {"medication": "ketamine", "lot": "L42", "expiry": "2028-01"}
@@ -201,6 +220,11 @@ class Day:
         self.say("nurse", "gives 35 mg (0.5 mg/kg)", monitoring.SessionStarted, monitoring.DoseAdministered)
         seen = {"observation_code": "moaas", "score": 5, "note": NOTE}
         self.call("nurse", "POST", "monitoring", f"{path}/observations", seen, 201)
+
+    def _gate(self, session: str) -> set[str]:
+        """What stands against a dose now."""
+        gate = self.call("nurse", "GET", "monitoring", f"/v1/sessions/{session}/gate")
+        return {reason["code"] for reason in gate["reasons"] if reason["kind"] != "note"}
 
     def _vitals(self, session: str, systolic: float) -> None:
         at = rfc3339(self.clock.clinical_now())
@@ -282,25 +306,29 @@ class Day:
         self.say("monitor", "values fall to 132; the alarms clear", monitoring.AlarmCleared)
 
     def _leave(self, session: str) -> None:
-        found = {"aldrete": 10, "moaas": 5, "dissociation_resolved": True, "escort_confirmed": False}
+        aftercare = ["no_driving", "written_instructions", "emergency_contact"]
+        found = {"dissociation_resolved": True, "escort_confirmed": False, "aftercare": aftercare}
         path = f"/v1/sessions/{session}/discharge"
         refused = self.call("nurse", "POST", "monitoring", path, found, 409)
         self.facts["discharge_reasons"] = [row["code"] for row in refused["reasons"]]
         self.say("monitoring", f"refuses the discharge: {', '.join(self.facts['discharge_reasons'])}")
         found["escort_confirmed"] = True
-
-        def try_again() -> bool:
-            self._vitals(session, 126)
-            token = self.stack.token("nurse", self.nurse)
-            answer = self.client.post(
-                self.stack.url("monitoring") + path, json=found, headers={"Authorization": f"Bearer {token}"}
-            )
-            return answer.status_code == 200
-
-        self.until("the observation time to pass", try_again, 120)
+        self.until("the observation time to pass", lambda: self._time_passed(session, path, found), 120)
+        for scale, items in RECOVERED.items():
+            seen = {"observation_code": scale, "items": items}
+            self.call("nurse", "POST", "monitoring", f"/v1/sessions/{session}/observations", seen, 201)
+        awake = {"observation_code": "moaas", "score": 5}
+        self.call("nurse", "POST", "monitoring", f"/v1/sessions/{session}/observations", awake, 201)
+        self.call("nurse", "POST", "monitoring", path, found)
         self.say("nurse", "discharges the patient with the escort", monitoring.PatientDischarged)
         self.call("nurse", "POST", "monitoring", f"/v1/sessions/{session}/complete")
         self.say("nurse", "completes the session", monitoring.SessionCompleted)
+
+    def _time_passed(self, session: str, path: str, found: dict[str, Any]) -> bool:
+        """What is missing then is only what the nurse has yet to write down."""
+        self._vitals(session, 126)
+        answer = self.call("nurse", "POST", "monitoring", path, found, 409)
+        return {row["code"] for row in answer["reasons"]} <= {"aldrete", "padss", "moaas"}
 
     def _what_follows(self, plan: str, appointment: str) -> None:
         path = f"/v1/appointments?plan_id={plan}&kind=integration"
@@ -361,8 +389,9 @@ def main() -> None:
         sys.exit(1)
     for service in ("intake", "scheduling", "monitoring", "notifications"):
         console.print(f"  {service:<14} {stack.url(service)}/docs")
-    console.print(f"  sinks          {stack.issuer}/messages\n  spans          {stack.issuer}/spans")
+    console.print(f"  sinks          {stack.issuer}/messages\n  telemetry      {stack.issuer}/spans, /logs, /metrics")
     console.print("  a token        make token ROLE=nurse")
+    console.print(f"  the board      {stack.url('monitoring')}/board (sign in as nurse)")
     console.print("  the end        make down")
 
 

@@ -16,13 +16,13 @@ from aiosmtpd.smtp import SMTP
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from fastapi import FastAPI, HTTPException, Request, Response
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from deploy.local.login import OPEN, Codes, first_values, login_router
+from deploy.local.otlp import Received, otlp_router
 from deploy.local.processes import write_whole
 
 TOKEN_SECONDS = 8 * 3600
 KID = "local-1"
-KEEP = 50_000
 
 
 class Sinks:
@@ -30,7 +30,6 @@ class Sinks:
 
     def __init__(self) -> None:
         self.messages: list[dict[str, Any]] = []
-        self.spans: list[dict[str, Any]] = []
 
     def add(self, kind: str, **fields: Any) -> None:
         self.messages.append(
@@ -83,19 +82,7 @@ def make_token(
 def create(issuer: str, key: rsa.RSAPrivateKey, sinks: Sinks) -> FastAPI:
     app = FastAPI(title="Stillwater local companions")
 
-    @app.get("/.well-known/openid-configuration")
-    async def discovery() -> dict[str, Any]:
-        return {"issuer": issuer, "jwks_uri": f"{issuer}/jwks", "token_endpoint": f"{issuer}/token"}
-
-    @app.get("/jwks")
-    async def jwks() -> dict[str, Any]:
-        row = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
-        return {"keys": [{**row, "kid": KID, "use": "sig", "alg": "RS256"}]}
-
-    @app.post("/token")
-    async def token(role: str, clinic: str, subject: str, patient_id: str | None = None) -> dict[str, Any]:
-        made = make_token(key, issuer, role, clinic, subject, patient_id)
-        return {"access_token": made, "token_type": "Bearer", "expires_in": TOKEN_SECONDS}
+    _add_issuer(app, issuer, key)
 
     @app.post("/sink/{kind}")
     async def receive(kind: str, request: Request) -> dict[str, str]:
@@ -108,35 +95,49 @@ def create(issuer: str, key: rsa.RSAPrivateKey, sinks: Sinks) -> FastAPI:
     async def messages(kind: str | None = None, since: int = 0) -> list[dict[str, Any]]:
         return [row for row in sinks.messages[since:] if kind in (None, row["kind"])]
 
-    @app.post("/v1/traces")
-    async def traces(request: Request) -> Response:
-        batch = ExportTraceServiceRequest.FromString(await request.body())
-        for resource in batch.resource_spans:
-            service = next((a.value.string_value for a in resource.resource.attributes if a.key == "service.name"), "")
-            for scope in resource.scope_spans:
-                sinks.spans += [_span(service, span) for span in scope.spans]
-        del sinks.spans[:-KEEP]
-        return Response(media_type="application/x-protobuf")
-
-    @app.get("/spans")
-    async def spans(trace_id: str | None = None) -> list[dict[str, Any]]:
-        return [row for row in sinks.spans if trace_id in (None, row["trace_id"])]
-
+    app.include_router(otlp_router(Received()))
     return app
 
 
-def _span(service: str, span: Any) -> dict[str, Any]:
-    attributes = {a.key: a.value.string_value or a.value.int_value for a in span.attributes}
-    return {
-        "service": service,
-        "name": span.name,
-        "trace_id": span.trace_id.hex(),
-        "span_id": span.span_id.hex(),
-        "parent_id": span.parent_span_id.hex(),
-        "start_ns": span.start_time_unix_nano,
-        "end_ns": span.end_time_unix_nano,
-        "attributes": attributes,
-    }
+def _add_issuer(app: FastAPI, issuer: str, key: rsa.RSAPrivateKey) -> None:
+    codes = Codes(lambda role, clinic, subject: _answer(make_token(key, issuer, role, clinic, subject)))
+    app.include_router(login_router(codes))
+
+    @app.get("/.well-known/openid-configuration")
+    async def discovery(response: Response) -> dict[str, Any]:
+        response.headers.update(OPEN)
+        return {
+            "issuer": issuer,
+            "jwks_uri": f"{issuer}/jwks",
+            "token_endpoint": f"{issuer}/token",
+            "authorization_endpoint": f"{issuer}/authorize",
+            "response_types_supported": ["code"],
+            "grant_types_supported": ["authorization_code"],
+            "code_challenge_methods_supported": ["S256"],
+        }
+
+    @app.get("/jwks")
+    async def jwks() -> dict[str, Any]:
+        row = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
+        return {"keys": [{**row, "kid": KID, "use": "sig", "alg": "RS256"}]}
+
+    @app.post("/token")
+    async def token(request: Request, response: Response) -> dict[str, Any]:
+        """For a code; or, with the role in the query, at once for whoever asks."""
+        response.headers.update(OPEN)
+        asked = dict(request.query_params)
+        if "role" in asked:
+            who = asked["role"], asked["clinic"], asked["subject"]
+            return _answer(make_token(key, issuer, *who, asked.get("patient_id")))
+        answer = codes.redeem(first_values((await request.body()).decode()))
+        if answer is None:
+            response.status_code = 400
+            return {"error": "invalid_grant"}
+        return answer
+
+
+def _answer(token: str) -> dict[str, Any]:
+    return {"access_token": token, "token_type": "Bearer", "expires_in": TOKEN_SECONDS}
 
 
 async def serve(home: Path, port: int, smtp_port: int) -> None:

@@ -4,8 +4,11 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+
+from filelock import FileLock
 
 from deploy.local import processes
 from deploy.local.processes import StackError
@@ -21,26 +24,37 @@ def jars(cache: Path) -> str:
     if home:
         return f"{home}/libs/*"
     libs = cache / "kafka" / "libs"
-    if not list(libs.glob("kafka_2.13-*.jar")):
-        need("mvn", "maven")
-        fetched = cache / "kafka" / f"libs-{os.getpid()}"
-        command = ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={fetched}"]
-        if subprocess.run(command, check=False).returncode:
-            raise StackError("Maven could not fetch Apache Kafka. Check its network settings, or set KAFKA_HOME.")
-        shutil.rmtree(libs, ignore_errors=True)
-        fetched.rename(libs)
+    libs.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(libs.parent / "fetch.lock"):
+        if not list(libs.glob("kafka_2.13-*.jar")):
+            _fetch(libs)
     return f"{libs}/*"
+
+
+def _fetch(libs: Path) -> None:
+    need("mvn", "maven")
+    fetched = libs.with_name("libs-fetched")
+    command = ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={fetched}"]
+    if subprocess.run(command, check=False).returncode:
+        raise StackError("Maven could not fetch Apache Kafka. Check its network settings, or set KAFKA_HOME.")
+    shutil.rmtree(libs, ignore_errors=True)
+    fetched.rename(libs)
 
 
 def need(program: str, package: str) -> None:
     """Installed by apt as root, where it is missing. Raises StackError."""
     if shutil.which(program):
         return
-    if os.geteuid() == 0 and shutil.which("apt-get"):
-        subprocess.run(["apt-get", "update", "-q"], check=False)
-        subprocess.run(["apt-get", "install", "-y", "-q", package], check=False)
+    with FileLock(Path(tempfile.gettempdir()) / "stillwater-apt.lock"):  # apt refuses who comes second
+        _install(program, package)
     if not shutil.which(program):
         raise StackError(f"{program} is missing. Install it (Debian: apt install {package}) and try again.")
+
+
+def _install(program: str, package: str) -> None:
+    if not shutil.which(program) and os.geteuid() == 0 and shutil.which("apt-get"):
+        subprocess.run(["apt-get", "update", "-q"], check=False)
+        subprocess.run(["apt-get", "install", "-y", "-q", package], check=False)
 
 
 def need_java() -> None:

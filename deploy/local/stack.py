@@ -20,7 +20,7 @@ import httpx
 from pymongo.uri_parser import parse_uri
 
 from deploy import rights
-from deploy.local import companions, kafka_broker, mongodb, processes
+from deploy.local import companions, kafka_broker, login, mongodb, processes
 from deploy.local.processes import StackError
 from shared.clock import ScaledClock
 from shared.messaging.kafka import KafkaAddress
@@ -28,7 +28,7 @@ from shared.messaging.provision import Copies, ensure_topics
 from shared.messaging.topics import SERVICES
 
 ROOT = Path(__file__).resolve().parents[2]
-CLINIC = "01920000-0000-7000-8000-000000000001"
+CLINIC = login.CLINIC
 FREE_BYTES = 2 * 1024**3
 READY_SECONDS = 40.0
 CLOCK_FILE = "clock.jsonl"
@@ -294,7 +294,7 @@ class Stack:
             name: {"url": self.url(name), "health_url": self.health_url(name), "pids": self._pids(name)}
             for name in SERVICES
         }
-        sinks = {"messages": f"{self.issuer}/messages", "spans": f"{self.issuer}/spans"}
+        sinks = {name: f"{self.issuer}/{name}" for name in ("messages", "spans", "logs", "metrics")}
         addresses: dict[str, Any] = {
             "mongodb_uri": self.mongodb_uri,
             "kafka_bootstrap_servers": self.kafka,
@@ -324,7 +324,7 @@ def code_version() -> str:
     digest = hashlib.sha256((ROOT / "requirements.txt").read_bytes())
     for folder in ("shared", "services", "deploy"):
         for path in sorted((ROOT / folder).rglob("*")):
-            if path.suffix in (".py", ".yaml"):
+            if path.suffix in (".py", ".yaml", ".html", ".js", ".css"):
                 digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
     return digest.hexdigest()
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from services.intake.usecases import consents, eligibility, erasing, plans
-from shared.events.monitoring import AdverseEventReported, SessionAborted, SessionCompleted
+from shared.events.monitoring import WITHOUT_DOSE, AdverseEventReported, SessionAborted, SessionCompleted
 from shared.messaging.handling import EventContext, Handlers
 from shared.messaging.outcomes import Done, Outcome, Skip
 from shared.persistence.timers import TimerContext, TimerHandler
@@ -12,6 +12,8 @@ from shared.persistence.timers import TimerContext, TimerHandler
 async def on_session_completed(context: EventContext, event: SessionCompleted) -> Outcome:
     if event.plan_id is None or event.sequence_no is None:
         return Skip("not_of_a_plan")
+    if event.kind in WITHOUT_DOSE:
+        return Skip("no_dosing")
     return Done() if await plans.count_session(context.unit, event) else Skip("nothing_to_count")
 
 
@@ -25,6 +27,8 @@ async def on_adverse_event(context: EventContext, event: AdverseEventReported) -
 async def on_session_aborted(context: EventContext, event: SessionAborted) -> Outcome:
     if event.plan_id is None:
         return Skip("not_of_a_plan")
+    if event.kind in WITHOUT_DOSE:
+        return Skip("no_dosing")
     return Done() if await plans.review_after_abort(context.unit, event) else Skip("nothing_to_review")
 
 

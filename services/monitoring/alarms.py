@@ -2,35 +2,66 @@
 
 A breach that lasts its rule's delay raises one alarm per episode. Priority high latches: it stays until somebody
 acknowledged it and the value is back within the limit less the hysteresis (pitfalls.md 2.4). An alarm that was
-acknowledged and is still true is renewed after three minutes.
+acknowledged and is still true is renewed after three minutes. A reading that came late may show that there was an
+episode; never does it take an alarm back.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
-from services.monitoring.limits import Limit
+from services.monitoring.episodes import SPAN, Course, Episode, Point, Track, advance, begin
+from services.monitoring.limits import Limit, of_sign
 
 RENEW_AFTER = timedelta(seconds=180)
 QUIET = timedelta(seconds=2)
+Told = tuple[datetime, datetime]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RuleState:
     """One rule in one session; at rest nothing is kept.
 
-    `value` is the newest reading of the sign, `normal_since` when it came back; `acknowledged_at` is forgotten when
-    the alarm is renewed. `alarm_id` is fixed when the alarm is raised.
+    `alarm_since` and `alarm_id` are fixed when the alarm is raised. `acknowledged_at` is forgotten when the alarm is
+    renewed. `told`: from when to when earlier alarms of this rule stood, as far back as a late reading may reach.
     """
 
-    breach_since: datetime
-    value: float
-    at: datetime
+    track: Track
     raised_at: datetime | None = None
+    alarm_since: datetime | None = None
     acknowledged_at: datetime | None = None
-    normal_since: datetime | None = None
     alarm_id: str | None = None
+    told: tuple[Told, ...] = ()
+
+    @property
+    def at(self) -> datetime:
+        """When the newest reading was taken."""
+        at = self.track.head.at
+        assert at is not None  # noqa: S101 - a state begins with a reading
+        return at
+
+    @property
+    def value(self) -> float:
+        """The newest reading."""
+        value = self.track.head.value
+        assert value is not None  # noqa: S101
+        return value
+
+    @property
+    def breach_since(self) -> datetime:
+        """Of the alarm where there is one, else of the breach, else the newest reading."""
+        return self.alarm_since or self.track.head.since or self.at
+
+    def document(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> "RuleState":
+        base, points, head = document["track"]
+        track = Track(Course(*base), tuple((at, value) for at, value in points), Course(*head))
+        told = tuple((since, until) for since, until in document["told"])
+        return cls(**{**document, "track": track, "told": told})
 
 
 States = Mapping[str, RuleState]
@@ -38,108 +69,168 @@ States = Mapping[str, RuleState]
 
 @dataclass(frozen=True)
 class Transition:
-    """What changed for one alarm. `breach_since` names the episode."""
+    """What changed for one alarm. `value` was taken at `taken_at`; `over`: raised for an episode that has ended before
+    the one of the alarm that stands, so it is told and over at the same time.
+    """
 
     kind: Literal["raised", "renewed", "cleared"]
     limit: Limit
     state: RuleState
     at: datetime
+    value: float
+    taken_at: datetime
+    over: bool = False
+
+
+Found = list[Transition]
 
 
 def evaluate(
-    states: States, sign: str, value: float, at: datetime, limits: Sequence[Limit], previous: float | None = None
-) -> tuple[dict[str, RuleState], list[Transition]]:
-    """Judge one reading against every limit of its sign; `previous` is the sign's reading before it, if it is recent."""
-    after, transitions = dict(states), list[Transition]()
-    for limit in limits:
-        if limit.rule.sign == sign:
-            state = _read(after.get(limit.name), limit, value, at)
-            jumped = state is not None and _jumped(limit, value, previous)
-            _settle(after, transitions, limit, state, at, at_once=jumped)
+    states: dict[str, RuleState],
+    sign: str,
+    value: float,
+    at: datetime,
+    limits: Sequence[Limit],
+    earlier: Sequence[Point] = (),
+) -> tuple[dict[str, RuleState], Found]:
+    """Judge one reading against every limit of its sign; where nothing is stirred, `states` itself is given back.
+
+    `earlier`: the sign's readings of the minute before and of the seconds after it, wanted where a rule is at rest and
+    broken, for nothing was kept of them.
+    """
+    mine, low, high = of_sign(limits, sign)
+    if low < value < high and not (states and any(limit.rule.name in states for limit in mine)):
+        return states, []
+    after, transitions = dict(states), Found()
+    for limit in mine:
+        name = limit.rule.name
+        state = after.get(name)
+        if state is not None:
+            track, episodes = advance(state.track, limit, at, value)
+        elif limit.breached(value):
+            track, episodes = begin(limit, at, value, earlier)
+        else:
+            continue
+        state = RuleState(track) if state is None else _tracked(state, track)
+        if state.raised_at is None and not episodes and track.head.since is not None:
+            after[name] = state  # most of what is stirred only waits
+            continue
+        _settle(after, transitions, limit, state, at=max(at, state.at), episodes=episodes)
     return after, transitions
 
 
-def tick(states: States, at: datetime, limits: Sequence[Limit]) -> tuple[dict[str, RuleState], list[Transition]]:
+def _tracked(state: RuleState, track: Track) -> RuleState:
+    return RuleState(track, state.raised_at, state.alarm_since, state.acknowledged_at, state.alarm_id, state.told)
+
+
+def tick(states: States, at: datetime, limits: Sequence[Limit]) -> tuple[dict[str, RuleState], Found]:
     """Time passed without a reading: a delay may have ended, an alarm may be due again.
 
     A sign that was read within two seconds is left to its next reading, which says more and is whose trace the page ends.
     """
-    after, transitions = dict(states), list[Transition]()
+    after, transitions = dict(states), Found()
     for limit in limits:
         state = after.get(limit.name)
         if state is not None and at - state.at >= QUIET:
-            _settle(after, transitions, limit, state, max(at, state.at))
+            head, episodes = state.track.head, list[Episode]()
+            if head.since is not None and (head.reached or at - head.since >= timedelta(seconds=limit.rule.delay_s)):
+                episodes = [Episode(head.since, None, head.breached_at or head.since, head.worst or 0.0)]
+            _settle(after, transitions, limit, state, at=max(at, state.at), episodes=episodes)
     return after, transitions
 
 
-def acknowledge(states: States, limit: Limit, at: datetime) -> tuple[dict[str, RuleState], list[Transition]]:
+def acknowledge(states: States, limit: Limit, at: datetime) -> tuple[dict[str, RuleState], Found]:
     """A human accepted the alarm; a latched alarm whose sign is back to normal clears now."""
-    after, transitions = dict(states), list[Transition]()
+    after, transitions = dict(states), Found()
     state = after.get(limit.name)
     if state is not None and state.raised_at is not None:
         accepted = replace(state, acknowledged_at=state.acknowledged_at or at)
-        _settle(after, transitions, limit, accepted, max(at, state.at))
+        _settle(after, transitions, limit, accepted, at=max(at, state.at), episodes=[])
     return after, transitions
-
-
-def _read(state: RuleState | None, limit: Limit, value: float, at: datetime) -> RuleState | None:
-    """The rule's state with the new value; None at rest."""
-    if limit.breached(value):
-        if state is None:
-            return RuleState(at, value, at)
-        return replace(state, value=value, at=at, normal_since=None)
-    if state is None or state.raised_at is None:
-        return None
-    if not limit.back(value):
-        return replace(state, value=value, at=at)
-    return replace(state, value=value, at=at, normal_since=state.normal_since or at)
-
-
-def _jumped(limit: Limit, value: float, previous: float | None) -> bool:
-    jump = limit.rule.jump
-    if jump is None or previous is None:
-        return False
-    return value - previous >= jump if limit.high else previous - value >= jump
 
 
 def _settle(
     after: dict[str, RuleState],
-    transitions: list[Transition],
+    transitions: Found,
     limit: Limit,
-    state: RuleState | None,
-    at: datetime,
+    state: RuleState,
     *,
-    at_once: bool = False,
+    at: datetime,
+    episodes: Sequence[Episode],
 ) -> None:
     """Keep the state, with whatever follows from it at this moment."""
-    after.pop(limit.name, None)
-    if state is None:
+    for episode in episodes:
+        untold = _untold(state, limit, episode, at)
+        if untold is not None and not limit.quiet(at):
+            state = _raised(transitions, limit, state, untold, at)
+    if state.raised_at is not None:
+        if _over(limit, state, at):
+            state = _cleared(transitions, limit, state, at)
+        elif _due_again(limit, state, at):
+            state = replace(state, acknowledged_at=None)
+            transitions.append(Transition("renewed", limit, state, at, state.value, state.at))
+    elif state.track.head.since is None and at - (state.track.head.breached_at or at) > SPAN:
+        after.pop(limit.name, None)
         return
-    if _over(limit, state, at):
-        if state.raised_at is not None:
-            transitions.append(Transition("cleared", limit, state, at))
-        return
-    if state.raised_at is None and (at_once or at - state.breach_since >= timedelta(seconds=limit.rule.delay_s)):
-        state = replace(state, raised_at=at)
-        transitions.append(Transition("raised", limit, state, at))
-    elif _due_again(limit, state, at):
-        state = replace(state, acknowledged_at=None)
-        transitions.append(Transition("renewed", limit, state, at))
     after[limit.name] = state
 
 
+def _untold(state: RuleState, limit: Limit, episode: Episode, at: datetime) -> Episode | None:
+    """None when an alarm stands or stood in it: then it is the same episode, however it looks now.
+
+    What goes on for longer than the delay after its alarm was cleared is told again, from then on: no breach is silent.
+    """
+    alarms = state.told if state.alarm_since is None else (*state.told, (state.alarm_since, None))
+    for since, until in alarms:
+        if until is not None and episode.since > until:
+            continue
+        if (episode.end is not None and episode.end <= since) or _is_another(limit, episode, since):
+            continue
+        newest = at if episode.end is None else episode.at
+        if until is None or newest <= until or (newest - until).total_seconds() < limit.rule.delay_s:
+            return None
+        episode = episode._replace(since=until)
+    return episode
+
+
+def _is_another(limit: Limit, episode: Episode, since: datetime | None) -> bool:
+    """A late reading showed that the sign had been well between the begin of an alarm, which does not latch, and this."""
+    over_at = episode.over_at
+    return over_at is not None and since is not None and over_at > since and limit.rule.priority != "high"
+
+
+def _raised(transitions: Found, limit: Limit, state: RuleState, episode: Episode, at: datetime) -> RuleState:
+    if state.raised_at is not None and _is_another(limit, episode, state.alarm_since):
+        state = _cleared(transitions, limit, state, at, episode.over_at)
+    if state.raised_at is None:
+        alarm = replace(state, raised_at=at, alarm_since=episode.since)
+        transitions.append(Transition("raised", limit, alarm, at, episode.value, episode.at))
+        return alarm
+    if limit.rule.priority != "high":
+        alarm = replace(state, alarm_since=episode.since, alarm_id=None)
+        transitions.append(Transition("raised", limit, alarm, at, episode.value, episode.at, over=True))
+    return replace(state, told=(*state.told, (episode.since, episode.end or at)))
+
+
+def _cleared(
+    transitions: Found, limit: Limit, state: RuleState, at: datetime, until: datetime | None = None
+) -> RuleState:
+    transitions.append(Transition("cleared", limit, state, at, state.value, state.at))
+    recent = tuple(item for item in state.told if at - item[1] <= SPAN)
+    if limit.rule.priority != "high":
+        until = until or state.track.head.normal_since
+    return RuleState(state.track, told=(*recent, (state.breach_since, until or at)))
+
+
 def _over(limit: Limit, state: RuleState, at: datetime) -> bool:
-    if state.normal_since is None or at - state.normal_since < timedelta(seconds=limit.rule.normal_s):
+    normal_since = state.track.head.normal_since
+    if normal_since is None or at - normal_since < timedelta(seconds=limit.rule.normal_s):
         return False
     return limit.rule.priority != "high" or state.acknowledged_at is not None
 
 
 def _due_again(limit: Limit, state: RuleState, at: datetime) -> bool:
     accepted = state.acknowledged_at
-    return (
-        state.raised_at is not None
-        and accepted is not None
-        and state.normal_since is None
-        and limit.breached(state.value)
-        and at - accepted >= RENEW_AFTER
-    )
+    if accepted is None or at - accepted < RENEW_AFTER or limit.quiet(at):
+        return False
+    return state.track.head.normal_since is None and limit.breached(state.value)

@@ -1,65 +1,42 @@
-"""The dose gate: every reason against a dose with its class, never only the first (clinical.md 3.3, 5, 10). Pure."""
+"""The dose gate: every reason against a dose with its class, never only the first (clinical.md 3.3, 5, 6, 10). Pure."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Literal
+from collections.abc import Iterable
+from datetime import timedelta
 
-from shared.protocols import Protocol
+from services.monitoring import doses, readiness, standing
+from services.monitoring.gate_found import Found, GateRules, Reason
 
-Class = Literal["absolute", "overridable", "note"]
-PLAN_TOLERANCE = 1.1
-
-
-class GateRules(Protocol):
-    max_systolic: float
-    max_diastolic: float
-    min_gap_hours: float
-    valid_minutes: float
-
-
-@dataclass(frozen=True)
-class Reason:
-    code: str
-    kind: Class
-    detail: str
-
-
-@dataclass(frozen=True)
-class Found:
-    """What is known when the gate is judged; pressures in mm[Hg], the dose in mg/kg (None before it is known).
-
-    `plan` and `facts` are projections: None or empty when nothing was heard.
-    """
-
-    now: datetime
-    baseline: Mapping[str, Any] | None
-    baseline_at: datetime | None
-    readiness: Mapping[str, bool] | None
-    planned: bool
-    plan: Mapping[str, Any] | None
-    last_dose_at: datetime | None
-    mg_per_kg: float | None
-    ceiling_mg_per_kg: float
-    first_dose: bool
+__all__ = ["Found", "GateRules", "Reason", "closed", "closing", "reasons"]
 
 
 def reasons(rules: GateRules, found: Found) -> list[Reason]:
-    """Every reason against the dose; none when the gate is open."""
-    checks = (_baseline(rules, found), _pressure(rules, found), _plan(found), _readiness(found), _dose(rules, found))
-    return [reason for check in checks for reason in check]
+    """Every reason; none closes the gate when it is open."""
+    checks = (_baseline(rules, found), _pressure(rules, found), _mind(found), readiness.missing(rules, found.readiness))
+    own = [reason for check in checks for reason in check]
+    return own + standing.reasons(rules, found) + doses.reasons(rules, found)
 
 
-def closed(found: list[Reason]) -> bool:
-    return any(reason.kind != "note" for reason in found)
+def closing(found: Iterable[Reason], overridden: Iterable[str] = ()) -> list[Reason]:
+    """What keeps the gate closed although these codes were overridden; what is absolute always does."""
+    answered = set(overridden)
+    return [
+        item for item in found if item.kind == "absolute" or (item.kind == "overridable" and item.code not in answered)
+    ]
+
+
+def closed(found: Iterable[Reason]) -> bool:
+    return bool(closing(found))
 
 
 def _baseline(rules: GateRules, found: Found) -> list[Reason]:
     if found.baseline is None or found.baseline_at is None:
         return [Reason("no_baseline", "absolute", "No baseline was taken.")]
+    treated = found.antihypertensive_at
+    if treated is not None and treated >= found.baseline_at and not found.given.devices:
+        return [Reason("remeasurement_due", "overridable", "An antihypertensive was given: take the baseline again.")]
     old = found.now - found.baseline_at > timedelta(minutes=rules.valid_minutes)
     text = f"The baseline is older than {rules.valid_minutes:g} minutes."
-    return [Reason("baseline_expired", "overridable", text)] if old and found.first_dose else []
+    return [Reason("baseline_expired", "overridable", text)] if old and not found.given.devices else []
 
 
 def _pressure(rules: GateRules, found: Found) -> list[Reason]:
@@ -70,39 +47,16 @@ def _pressure(rules: GateRules, found: Found) -> list[Reason]:
     return [Reason("blood_pressure", "overridable", text)]
 
 
-def _plan(found: Found) -> list[Reason]:
-    if not found.planned:
-        return [Reason("no_plan", "note", "The session belongs to no treatment plan.")]
-    if found.plan is None:
-        return [Reason("plan_unknown", "overridable", "No active treatment plan is known here.")]
-    if found.plan.get("state", "active") != "active":
-        return [Reason("plan_not_active", "absolute", "The treatment plan is paused or has ended.")]
-    return []
-
-
-def _readiness(found: Found) -> list[Reason]:
-    ready = found.readiness
-    if ready is None:
-        return [Reason("readiness_missing", "overridable", "Readiness was not recorded at check-in.")]
-    texts = {
-        "fasting": ("not_fasting", "The patient has not fasted."),
-        "escort_named": ("no_escort", "No escort is named."),
-        "well_today": ("not_well", "The patient is not well today."),
-    }
-    return [Reason(code, "overridable", text) for name, (code, text) in texts.items() if not ready[name]]
-
-
-def _dose(rules: GateRules, found: Found) -> list[Reason]:
+def _mind(found: Found) -> list[Reason]:
+    """The suicide-risk question, and what sedation and dissociation are compared with afterwards."""
+    base = found.baseline
+    if base is None:
+        return []
     list_: list[Reason] = []
-    if found.first_dose and found.last_dose_at is not None:
-        gap = found.now - found.last_dose_at
-        if gap < timedelta(hours=rules.min_gap_hours):
-            text = f"The last dose was given less than {rules.min_gap_hours:g} hours ago."
-            list_.append(Reason("minimum_gap", "overridable", text))
-    dose = found.mg_per_kg
-    if dose is not None and dose > found.ceiling_mg_per_kg:
-        text = f"The dose is above the ceiling of {found.ceiling_mg_per_kg:g} mg/kg."
-        list_.append(Reason("above_ceiling", "absolute", text))
-    if dose is not None and found.plan and dose > found.plan["dose_mg_per_kg"] * PLAN_TOLERANCE:
-        list_.append(Reason("above_plan", "overridable", "The dose is more than 10 % above the plan."))
+    if base.get("suicidal_ideation") is None:
+        list_.append(Reason("suicide_question_unanswered", "overridable", "The suicide-risk question was not asked."))
+    elif base["suicidal_ideation"]:
+        list_.append(Reason("suicidal_ideation", "overridable", "The patient has thoughts of suicide today."))
+    if base.get("moaas") is None or base.get("cadss6") is None:
+        list_.append(Reason("scales_missing", "note", "Sedation and dissociation have no baseline."))
     return list_

@@ -1,28 +1,41 @@
-"""Micro-batches of readings: what arrives while one batch is being committed is the next one.
+"""Micro-batches of readings: what arrives while one batch is being committed is the next one (ADR 7).
 
 Nobody lingers: a reading that comes alone is committed alone, at once; under load up to 200 readings share a transaction.
+Devices take turns, and what is long is committed in parts, so that none of them holds up another.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from services.monitoring import schemas
+from services.monitoring.flood import Flood
 from services.monitoring.memory import Memory
+from services.monitoring.recent import Recent
+from services.monitoring.signals import MANUAL
 from services.monitoring.usecases.deps import Deps
-from services.monitoring.usecases.readings import Delivery, Results, take
+from services.monitoring.usecases.readings import Answers, Delivery, Results, take
+from services.monitoring.vitals import Outcome
 from shared.errors import StillwaterError, Unavailable
 from shared.persistence.mongo import Mongo, UnitOfWork
 
 BATCH_READINGS = 200
-AT_ONCE = 2
-WAITING = 2000
+AT_ONCE, AT_MOST = 2, 4  # more than two where a full batch waits: a lone one would only be smaller
+WAITING = 4000
+WAITING_OF_ONE = 200
+FLOOD = Outcome(id="-", result="refused", reason="flood")
+Turn = tuple[str, str, str]
 
 
-@dataclass
+@dataclass(eq=False)
 class _Waiter:
     delivery: Delivery
     answer: asyncio.Future[Results]
+
+    @property
+    def turn(self) -> Turn:
+        return (self.delivery.scope.clinic_id, self.delivery.session_id or "", self.delivery.readings[0].device)
 
 
 class Ingest:
@@ -30,20 +43,65 @@ class Ingest:
 
     def __init__(self, mongo: Mongo, deps: Deps, memory: Memory) -> None:
         self._mongo, self._deps, self._memory = mongo, deps, memory
-        self._waiting: deque[_Waiter] = deque()
+        self._recent, self._flood = Recent(), Flood(mongo.clock.monotonic)
+        self._waiting: OrderedDict[Turn, deque[_Waiter]] = OrderedDict()
+        self._count = self._readings = 0
         self._running: set[asyncio.Task[None]] = set()
 
     async def deliver(self, delivery: Delivery) -> Results:
         """Returns when the readings and every alarm that they caused are committed. Raises NotFound, Unavailable."""
-        if len(self._waiting) >= WAITING:
-            raise Unavailable("Too many readings are waiting; send them again.")
+        if not delivery.readings:
+            return []
+        dropped = self._dropped(delivery)
+        if dropped:
+            kept = [reading for place, reading in enumerate(delivery.readings) if place not in dropped]
+            taken = iter(await self.deliver_all(replace(delivery, readings=kept)))
+            return [FLOOD if place in dropped else next(taken) for place in range(len(delivery.readings))]
+        return await self.deliver_all(delivery)
+
+    async def deliver_all(self, delivery: Delivery) -> Results:
+        """What the flood limit let through; in parts, one after the other, for a transaction is bounded and time has an order."""
+        results: Results = []
+        for start in range(0, len(delivery.readings), BATCH_READINGS):
+            part = delivery.readings[start : start + BATCH_READINGS]
+            results += await self._wait(replace(delivery, readings=part))
+        return results
+
+    def _dropped(self, delivery: Delivery) -> set[int]:
+        """The places of the readings that are too many; of each device for itself."""
+        counted = Counter([reading.device for reading in delivery.readings])
+        found, clinic_id = set[int](), delivery.scope.clinic_id
+        for device, count in counted.items():
+            key = (clinic_id, device if device != MANUAL else f"{MANUAL}:{delivery.session_id}")
+            if not self._flood.take(key, count):
+                found |= self._too_many(delivery, key, device)
+        return found
+
+    def _too_many(self, delivery: Delivery, key: tuple[str, str], device: str) -> set[int]:
+        places = [place for place, reading in enumerate(delivery.readings) if reading.device == device]
+        readings = [delivery.readings[place] for place in places]
+        abnormal = [self._abnormal(delivery, reading) for reading in readings]
+        return {places[number] for number in self._flood.dropped(key, readings, abnormal)}
+
+    def _abnormal(self, delivery: Delivery, reading: schemas.Reading) -> bool:
+        """By the limits of the session as this process knows it; by all limits where it does not."""
+        return self._deps.abnormal(self._memory.session(delivery.session_id), reading.sign, reading.value, reading.unit)
+
+    def _wait(self, delivery: Delivery) -> asyncio.Future[Results]:
+        """Raises Unavailable when too many wait already; a device that is slow to be served does not fill the room of others."""
         waiter = _Waiter(delivery, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiter)
+        queue = self._waiting.get(waiter.turn, ())
+        if self._count >= WAITING or len(queue) >= WAITING_OF_ONE:
+            waiter.answer.set_exception(Unavailable("Too many readings are waiting; send them again."))
+            return waiter.answer
+        self._waiting.setdefault(waiter.turn, deque()).append(waiter)
+        self._count += 1
+        self._readings += len(delivery.readings)
         self._start()
-        return await waiter.answer
+        return waiter.answer
 
     def _start(self) -> None:
-        while self._waiting and len(self._running) < AT_ONCE:
+        while self._waiting and len(self._running) < (AT_MOST if self._readings >= BATCH_READINGS else AT_ONCE):
             task = asyncio.create_task(self._commit(self._next()))
             self._running.add(task)
             task.add_done_callback(self._ended)
@@ -53,23 +111,34 @@ class Ingest:
         self._start()
 
     def _next(self) -> list[_Waiter]:
+        """One delivery of each device in turn, until 200 readings are together."""
         batch, readings = list[_Waiter](), 0
-        while self._waiting and (not batch or readings + len(self._waiting[0].delivery.readings) <= BATCH_READINGS):
-            batch.append(self._waiting.popleft())
+        while self._waiting:
+            turn, queue = next(iter(self._waiting.items()))
+            if batch and readings + len(queue[0].delivery.readings) > BATCH_READINGS:
+                break
+            batch.append(queue.popleft())
             readings += len(batch[-1].delivery.readings)
+            self._count -= 1
+            self._readings -= len(batch[-1].delivery.readings)
+            if queue:
+                self._waiting.move_to_end(turn)
+            else:
+                del self._waiting[turn]
         return batch
 
     async def _commit(self, batch: list[_Waiter]) -> None:
         deliveries = [waiter.delivery for waiter in batch]
         try:
-            answers: Sequence[Results | StillwaterError] = await self._run(deliveries)
+            answers, learnt = await self._run(deliveries)
         except StillwaterError as error:
             self._memory.judge(deliveries)
             answers = [error for _ in batch]
         except Exception:  # noqa: BLE001 - whatever it was, nobody may wait for ever and nothing is assumed
             answers = [Unavailable() for _ in batch]
         else:
-            self._memory.evaluated({delivery.session_id for delivery in deliveries})
+            self._recent.learn(learnt)
+            self._memory.evaluated(learnt.sessions)
         for waiter, answer in zip(batch, answers, strict=True):
             if waiter.answer.done():
                 continue
@@ -78,12 +147,12 @@ class Ingest:
             else:
                 waiter.answer.set_result(answer)
 
-    async def _run(self, deliveries: list[Delivery]) -> list[Results | StillwaterError]:
+    async def _run(self, deliveries: Sequence[Delivery]) -> tuple[Answers, Recent]:
         runs = 0
 
-        async def work(unit: UnitOfWork) -> list[Results | StillwaterError]:
+        async def work(unit: UnitOfWork) -> tuple[Answers, Recent]:
             nonlocal runs
             runs += 1
-            return await take(unit, self._deps, deliveries, repeated=runs > 1)
+            return await take(unit, self._deps, deliveries, self._recent, repeated=runs > 1)
 
         return await self._mongo.run(deliveries[0].scope, work)

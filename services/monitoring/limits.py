@@ -2,14 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
 from typing import Literal
 
 from pydantic import model_validator
 
+from services.monitoring.combinations import Combination
 from shared.events.monitoring import Priority
-from shared.protocols import Protocol
+from shared.protocols import Protocol, Sourced
 
 Phase = Literal["baseline", "dosing", "recovery"]
+Bounds = dict[str, tuple[float, float]]
+EVERYTHING = (float("-inf"), float("inf"))
 PHASES: tuple[Phase, ...] = ("baseline", "dosing", "recovery")
 
 
@@ -40,21 +45,36 @@ class Rule(Protocol):
             raise ValueError("a rule has exactly one of above, below, rise_percent, fall_percent")
         return self
 
+    @property
+    def high(self) -> bool:
+        """Whether the breach lies above the bound."""
+        return self.above is not None or self.rise_percent is not None
 
-class LimitSet(Protocol):
+
+def is_collapse(rule: Rule) -> bool:
+    """Latched until the sign was normal for a while and a human accepted (clinical.md 10); never loosened, never quiet."""
+    return rule.normal_s > 0
+
+
+class LimitSet(Sourced):
     """protocols/limits/*.yaml; a session protocol names the version that it uses."""
 
     version: str
     rules: Sequence[Rule]
+    combinations: Sequence[Combination] = ()
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A rule as it holds for one session now: `high` says on which side of `bound` the breach lies."""
+    """A rule as it holds for one session now: `high` says on which side of `bound` the breach lies.
+
+    Until `suppressed_until` it raises and renews nothing; a breach that outlasts it is told then.
+    """
 
     rule: Rule
     high: bool
     bound: float
+    suppressed_until: datetime | None = None
 
     @property
     def name(self) -> str:
@@ -63,6 +83,17 @@ class Limit:
     def breached(self, value: float) -> bool:
         return value >= self.bound if self.high else value <= self.bound
 
+    def worse(self, value: float, other: float) -> bool:
+        return value > other if self.high else value < other
+
+    def jumped(self, before: float, value: float) -> bool:
+        """Whether the change bypasses the delay."""
+        jump = self.rule.jump
+        return jump is not None and (value - before if self.high else before - value) >= jump
+
+    def quiet(self, at: datetime) -> bool:
+        return self.suppressed_until is not None and at < self.suppressed_until
+
     def back(self, value: float) -> bool:
         """Within the limit by more than the hysteresis."""
         if self.high:
@@ -70,17 +101,62 @@ class Limit:
         return value > self.bound + self.rule.hysteresis
 
 
+OfSign = tuple[tuple[Limit, ...], float, float]
+NO_LIMIT: OfSign = ((), *EVERYTHING)
+
+
+class Limits(tuple[Limit, ...]):  # noqa: SLOT001 - what is found by sign is kept beside it
+    """Those of one session now, found by their sign at once; with the combinations that some of them speak of."""
+
+    combinations: tuple[Combination, ...] = ()
+
+    @cached_property
+    def by_sign(self) -> dict[str, OfSign]:
+        """With the values between which, ends excluded, none of the sign's limits is broken."""
+        bounds = bounds_of(self)
+        return {sign: (tuple(item for item in self if item.rule.sign == sign), *bounds[sign]) for sign in bounds}
+
+    @cached_property
+    def stirred_by(self) -> dict[str, tuple[str, ...]]:
+        """By sign the rules that a reading of it may end: its own, and those of combinations that it is part of."""
+        joined = [(part.sign, item.sign) for item in self.combinations for part in item.parts]
+        signs = {sign for sign, _ in joined} | set(self.by_sign)
+        return {
+            sign: tuple(limit.name for limit in self if limit.rule.sign == sign or (sign, limit.rule.sign) in joined)
+            for sign in signs
+        }
+
+
+def of_sign(limits: Sequence[Limit], sign: str) -> OfSign:
+    known = limits if isinstance(limits, Limits) else Limits(limits)
+    return known.by_sign.get(sign, NO_LIMIT)
+
+
+def broken(limits: Sequence[Limit], sign: str, value: float) -> list[Limit]:
+    return [limit for limit in of_sign(limits, sign)[0] if limit.breached(value)]
+
+
 def limits(
-    rules: Sequence[Rule], phase: Phase, baseline: Mapping[str, float], own: Mapping[str, float] | None = None
-) -> tuple[Limit, ...]:
-    """The limits of a phase; `baseline` by LOINC code, `own` bounds by rule name, set for this session by a prescriber."""
+    rules: Sequence[Rule],
+    phase: Phase,
+    baseline: Mapping[str, float],
+    own: Mapping[str, float] | None = None,
+    suppressed: Mapping[str, datetime] | None = None,
+    combinations: Sequence[Combination] = (),
+) -> Limits:
+    """The limits of a phase; `baseline` by LOINC code, `own` bounds by rule name, set for this session by a prescriber.
+
+    `suppressed`: by rule name until when.
+    """
     found = []
     for rule in rules:
         bound = _bound(rule, baseline)
         if phase in rule.phases and bound is not None:
-            high = rule.above is not None or rule.rise_percent is not None
-            found.append(Limit(rule, high, (own or {}).get(rule.name, bound)))
-    return tuple(found)
+            until = (suppressed or {}).get(rule.name)
+            found.append(Limit(rule, rule.high, (own or {}).get(rule.name, bound), until))
+    resolved = Limits(found)
+    resolved.combinations = tuple(combinations)
+    return resolved
 
 
 def _bound(rule: Rule, baseline: Mapping[str, float]) -> float | None:
@@ -92,3 +168,12 @@ def _bound(rule: Rule, baseline: Mapping[str, float]) -> float | None:
         return None
     change = rule.rise_percent if rule.rise_percent is not None else -(rule.fall_percent or 0.0)
     return round(before * (1 + change / 100), 3)
+
+
+def bounds_of(limits: Sequence[Limit]) -> Bounds:
+    """By sign the values between which, ends excluded, none of these limits is broken."""
+    found: Bounds = {}
+    for limit in limits:
+        low, high = found.get(limit.rule.sign, EVERYTHING)
+        found[limit.rule.sign] = (low, min(high, limit.bound)) if limit.high else (max(low, limit.bound), high)
+    return found

@@ -13,9 +13,11 @@ from datetime import datetime
 from pymongo.errors import PyMongoError
 
 from services.monitoring.alarms import RuleState, evaluate
+from services.monitoring.engines import states_of
+from services.monitoring.schemas import Reading
 from services.monitoring.store import engines_of, watched_sessions
 from services.monitoring.usecases.deps import Deps
-from services.monitoring.usecases.raising import states_of
+from services.monitoring.usecases.devices import KINDS
 from services.monitoring.usecases.readings import Delivery
 from services.monitoring.vitals import judge
 from shared.clock import Clock
@@ -99,19 +101,40 @@ class Memory:
             if identifier in self._known:
                 self._known[identifier].evaluated_at = now
 
+    def session(self, session_id: str | None) -> Document | None:
+        """An open session as it was known last."""
+        known = self._known.get(session_id or "")
+        return known.row if known else None
+
     def judge(self, deliveries: Sequence[Delivery]) -> None:
         """Judge readings that could not be stored, on the copy; a new alarm is told with the next beat, at once."""
         self._lost()
         now = self._clock.clinical_now()
         for delivery in deliveries:
-            known = self._known.get(delivery.session_id)
-            if known is not None and known.row["clinic_id"] == delivery.scope.clinic_id:
-                self._judge(known, delivery, now)
+            for session_id, readings in self._by_session(delivery).items():
+                known = self._known.get(session_id)
+                if known is not None and known.row["clinic_id"] == delivery.scope.clinic_id:
+                    self._judge(known, readings, now)
 
-    def _judge(self, known: _Known, delivery: Delivery, now: datetime) -> None:
+    def _by_session(self, delivery: Delivery) -> dict[str, list[Reading]]:
+        """As the copy knows who has which device."""
+        holders = {
+            known.row[kind]: name
+            for name, known in self._known.items()
+            for kind in KINDS
+            if known.row.get(kind) and known.row["clinic_id"] == delivery.scope.clinic_id
+        }
+        found: dict[str, list[Reading]] = {}
+        for reading in delivery.readings:
+            named = delivery.session_id or getattr(reading, "session_id", None) or holders.get(reading.device)
+            if named is not None:
+                found.setdefault(named, []).append(reading)
+        return found
+
+    def _judge(self, known: _Known, readings: Sequence[Reading], now: datetime) -> None:
         row = known.row
         found = self._deps.limits(row)
-        for reading in delivery.readings:
+        for reading in readings:
             if judge(reading.sign, reading.value, reading.unit)[0] == "quarantined":
                 continue
             known.states, transitions = evaluate(known.states, reading.sign, reading.value, now, found)

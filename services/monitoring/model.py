@@ -1,44 +1,52 @@
 """The session's states as one table; a forbidden transition says what is missing."""
 
 from datetime import datetime
+from typing import Any, Literal
 
-from services.monitoring.discharge import DischargeRules
-from services.monitoring.gate import GateRules
 from services.monitoring.limits import Phase
-from services.monitoring.signals import SignalRules
+from services.monitoring.protocol import Kind
+from services.monitoring.protocol import SessionProtocol as SessionProtocol  # noqa: PLC0414 - its name here
 from shared.errors import Conflict
+from shared.events.monitoring import WITHOUT_DOSE
 from shared.persistence.mongo import Document
-from shared.protocols import Protocol
 
+# step: {state: the state after it}. A dose judges the gate itself, so it may come right after the baseline.
 TRANSITIONS: dict[str, dict[str, str]] = {
     "check_in": {"scheduled": "checked_in"},
-    "baseline": {"checked_in": "baseline", "baseline": "baseline"},
-    "dose": {"baseline": "dosing", "dosing": "dosing", "recovery": "dosing"},
+    "baseline": {"checked_in": "baseline", "baseline": "baseline", "gate_open": "baseline"},
+    "open_gate": {"baseline": "gate_open", "gate_open": "gate_open", "dosing": "dosing", "recovery": "recovery"},
+    "dose": {"baseline": "dosing", "gate_open": "dosing", "dosing": "dosing", "recovery": "dosing"},
     "discharge": {"dosing": "discharged", "recovery": "discharged"},
     "complete": {"discharged": "completed", "left": "completed"},
-    "void": {"scheduled": "voided", "checked_in": "voided", "baseline": "voided"},
+    "void": {"scheduled": "voided", "checked_in": "voided", "baseline": "voided", "gate_open": "voided"},
+}
+# Where nobody was dosed nobody recovers: preparation, integration and wellness end when they are over, a group too.
+UNDOSED_ENDS = {"checked_in": "completed", "baseline": "completed"}
+MISSING: dict[str, tuple[str, ...]] = {
+    "scheduled": ("check-in", "baseline", "dose", "discharge or leave"),
+    "checked_in": ("baseline", "dose", "discharge or leave"),
+    "baseline": ("dose", "discharge or leave"),
+    "gate_open": ("dose", "discharge or leave"),
+    "dosing": ("discharge or leave",),
+    "recovery": ("discharge or leave",),
 }
 PHASE: dict[str, Phase] = {
     "scheduled": "baseline",
     "checked_in": "baseline",
     "baseline": "baseline",
+    "gate_open": "baseline",
     "dosing": "dosing",
     "recovery": "recovery",
 }
-OPEN = ("checked_in", "baseline", "dosing", "recovery")
+OPEN = ("checked_in", "baseline", "gate_open", "dosing", "recovery")
 ENDED = ("discharged", "left", "completed", "aborted", "voided")
+_ENDS = frozenset({"discharge", "complete", "void"})
 
 
-class SessionProtocol(Protocol):
-    """protocols/<route>.yaml; a session pins the version that it began with."""
-
-    version: str
-    route: str
-    ceiling_mg_per_kg: float
-    gate: GateRules
-    signals: SignalRules
-    limits: str
-    discharge: DischargeRules
+def kind_of(session: Document) -> Kind:
+    """A session from before there were kinds is one of dosing."""
+    kind: Kind = session.get("kind", "dosing")
+    return kind
 
 
 def changed(session: Document, now: datetime, **fields: object) -> Document:
@@ -48,14 +56,37 @@ def changed(session: Document, now: datetime, **fields: object) -> Document:
 
 
 def move(session: Document, step: str, now: datetime, **fields: object) -> Document:
-    """The session after `step`. Raises Conflict."""
-    allowed = TRANSITIONS[step]
-    state = session["state"]
+    """The session after `step`; one that ends it for the first time notes when. Raises Conflict."""
+    allowed, state = _allowed(session, step), session["state"]
     if state not in allowed:
-        needed = " or ".join(sorted(allowed))
-        reason = {"code": "state", "detail": f"The session is {state}; {step.replace('_', '-')} needs {needed}."}
-        raise Conflict(reasons=[reason])
+        raise Conflict(reasons=[{"code": "state", "detail": _needed(step, state, allowed)}])
+    if step == "dose":
+        _may_be_dosed(session)
+    if step in _ENDS and session.get("ended_at") is None:
+        fields = {"ended_at": now} | fields
     return changed(session, now, **fields, state=allowed[state])
+
+
+def _allowed(session: Document, step: str) -> dict[str, str]:
+    without = step == "complete" and (kind_of(session) != "dosing")
+    return TRANSITIONS[step] | (UNDOSED_ENDS if without else {})
+
+
+def _needed(step: str, state: str, allowed: dict[str, str]) -> str:
+    text = f"The session is {state}; {step.replace('_', '-')} needs {' or '.join(sorted(allowed))}."
+    chain = MISSING.get(state, ())
+    reached = {"check_in": 0, "baseline": 1, "open_gate": 2, "dose": 2, "discharge": 3, "void": 0, "complete": 4}[step]
+    missing = chain[: max(reached - (4 - len(chain)), 0)]
+    return f"{text} Missing: {', '.join(missing)}." if missing else text
+
+
+def _may_be_dosed(session: Document) -> None:
+    if kind_of(session) in WITHOUT_DOSE:
+        text = f"A session of the kind {kind_of(session)} has no dose."
+        raise Conflict(text, reasons=[{"code": "kind", "detail": text}])
+    if session["aborted"]:
+        text = "The session was aborted: its dosing has ended."
+        raise Conflict(text, reasons=[{"code": "aborted", "detail": text}])
 
 
 def aborted(session: Document, now: datetime) -> Document:
@@ -63,15 +94,41 @@ def aborted(session: Document, now: datetime) -> Document:
     if session["state"] in ENDED:
         return session
     if session["doses"]:
-        return changed(session, now, state="recovery", aborted=True)
+        return changed(_infused(session, "stopped", now), now, state="recovery", aborted=True)
     return changed(session, now, state="aborted", aborted=True, ended_at=now)
 
 
 def stopped(session: Document, now: datetime) -> Document:
     """The dose ended; in any other state nothing moves, the entry alone is kept."""
-    return changed(session, now, state="recovery") if session["state"] == "dosing" else session
+    return (
+        changed(_infused(session, "stopped", now), now, state="recovery") if session["state"] == "dosing" else session
+    )
 
 
 def left(session: Document, now: datetime) -> Document:
     """Gone by another way than discharge; a session that ended stays as it ended."""
     return session if session["state"] in ENDED else changed(session, now, state="left", ended_at=now)
+
+
+def infusion(
+    session: Document, verb: Literal["pause", "resume", "rate"], now: datetime, rate: float | None
+) -> Document:
+    """The infusion paused, running again or at another rate (mg/h).
+
+    A pause is noted in every state; what lets more flow needs a dose that runs: raises Conflict.
+    """
+    if session["state"] != "dosing":
+        if verb == "pause":
+            return session
+        text = f"The session is {session['state']}: no dose is running."
+        raise Conflict(text, reasons=[{"code": "no_running_dose", "detail": text}])
+    state = {"pause": "paused", "resume": "running", "rate": None}[verb]
+    return changed(_infused(session, state, now, rate), now)
+
+
+def _infused(session: Document, state: str | None, at: datetime, rate: float | None = None) -> Document:
+    known: dict[str, Any] = session.get("infusion") or {}
+    if not known and rate is None:
+        return session
+    given = {"state": state or known.get("state", "running"), "since": at}
+    return {**session, "infusion": {**known, **given, "rate_mg_per_h": rate or known.get("rate_mg_per_h")}}

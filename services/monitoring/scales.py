@@ -1,6 +1,7 @@
 """In-session scales: totals and readings. Pure. Sources: clinical.md section 2 and 3.4."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 Risk = Literal["low", "low_medium", "medium", "high"]
@@ -15,36 +16,42 @@ _BANDS: Mapping[str, Sequence[tuple[float, int]]] = {
     "8867-4": ((40, 3), (50, 1), (90, 0), (110, 1), (130, 2), (float("inf"), 3)),
     "8310-5": ((35.0, 3), (36.0, 1), (38.0, 0), (39.0, 1), (float("inf"), 2)),
 }
+NEWS2_SIGNS = tuple(_BANDS)
 _ON_OXYGEN, _NOT_ALERT, _RED = 2, 3, 3
 
 
-def _sum(items: Mapping[str, int], names: Sequence[str], highest: int) -> int:
-    """Raises ValueError for a missing or unknown item, or a value beyond the item's range."""
-    if set(items) != set(names):
-        raise ValueError("needs exactly: " + ", ".join(names))
-    if any(not 0 <= value <= highest for value in items.values()):
-        raise ValueError(f"each item is from 0 to {highest}")
-    return sum(items.values())
+@dataclass(frozen=True)
+class Scale:
+    """Items of 0 to `highest` each; `fixed` is added where a variant leaves an item out. `version` is kept with each answer."""
+
+    version: str
+    items: Sequence[str]
+    highest: int
+    fixed: int = 0
+
+    def total(self, answers: Mapping[str, int]) -> int:
+        """Raises ValueError for a missing or unknown item, or a value beyond the item's range."""
+        if set(answers) != set(self.items):
+            raise ValueError("needs exactly the items " + ", ".join(self.items))
+        if any(not 0 <= value <= self.highest for value in answers.values()):
+            raise ValueError(f"each item is from 0 to {self.highest}")
+        return sum(answers.values()) + self.fixed
 
 
-def aldrete(items: Mapping[str, int]) -> int:
-    """Modified Aldrete 1995: five items of 0-2; 9 or more leaves phase-1 recovery [ALD]."""
-    return _sum(items, ALDRETE, 2)
-
-
-def padss(items: Mapping[str, int]) -> int:
-    """PADSS in the bleeding-free variant (OWN, section 2): four items of 0-2, bleeding fixed at 2; 9 is fit for home."""
-    return _sum(items, PADSS, 2) + 2
-
-
-def cadss6(items: Mapping[str, int]) -> int:
-    """CADSS-6: items 1, 2, 6, 7, 15, 22 of the full scale, 0-4 each, 0-24 [CADSS6]."""
-    return _sum(items, [str(number) for number in CADSS6_ITEMS], 4)
+# Clinical.md section 2: what is answered item by item; the total is computed here, a client's is never taken.
+SCALES: Mapping[str, Scale] = {
+    "aldrete": Scale("aldrete-1995", ALDRETE, 2),  # [ALD]
+    "padss": Scale("padss-bleeding-free", PADSS, 2, fixed=2),  # [PADSS]; OWN: bleeding is fixed at 2
+    "cadss6": Scale("cadss-6", [str(number) for number in CADSS6_ITEMS], 4),  # [CADSS6]
+    "cadss": Scale("cadss-23", [str(number) for number in range(1, 24)], 4),  # [CADSS]: the subjective items
+}
+# What is one number: its highest. MOAA/S from 0 (no response to pain) to 5 (prompt to a normal voice) [MOAAS].
+RATINGS: Mapping[str, int] = {"moaas": 5, "pain": 10, "nausea": 10, "comfort": 10}
 
 
 def sedation(moaas: int) -> Literal["none", "sedated", "act", "emergency"]:
-    """MOAA/S 0-5: an event below 5, act at 3 or less, an emergency at 1 or less (CFG, section 2)."""
-    if not 0 <= moaas <= 5:  # noqa: PLR2004 - the scale's ends
+    """MOAA/S: an event below 5, act at 3 or less, an emergency at 1 or less (CFG, section 2). Raises ValueError."""
+    if not 0 <= moaas <= RATINGS["moaas"]:
         raise ValueError("MOAA/S is from 0 to 5")
     return "emergency" if moaas <= 1 else "act" if moaas <= 3 else "sedated" if moaas < 5 else "none"  # noqa: PLR2004
 

@@ -1,21 +1,29 @@
 """HTTP bodies of monitoring."""
 
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, WrapValidator, model_validator
 
+from services.monitoring.protocol import Kind
 from services.monitoring.vitals import SIGNS
 from shared.web.schemas import Body, Id, Instant, ShortText
 
-Score = Annotated[int, Field(ge=0, le=10)]
 Pressure = Annotated[float, Field(ge=0, le=400)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
+Milligrams = Annotated[float, Field(gt=0, le=1000)]
+Rate = Annotated[float, Field(ge=0, le=1000)]
+Expiry = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
+Medication = Literal["ketamine", "esketamine"]
+Route = Literal["iv", "im", "sublingual", "esketamine_nasal"]
 Code = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Note = Annotated[str, Field(min_length=1, max_length=4000)]
 DeviceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Loinc = Literal["8480-6", "8462-4", "8867-4", "59408-5", "9279-1", "8310-5", "19891-1", "72514-3"]
 assert set(Loinc.__args__) == set(SIGNS)  # type: ignore[attr-defined]  # noqa: S101 - one list, two uses
-Disposition = Literal["against_advice", "left_unseen", "transferred", "died", "escort"]
 EventCode = Literal[
     "hypertension",
     "hypotension",
@@ -58,36 +66,63 @@ class Staff(Body):
 
 
 class NewSession(Body):
-    """An unscheduled session: works without any event having arrived."""
+    """An unscheduled session: works without any event having arrived. A group has participants instead of a patient."""
 
-    patient_id: Id
+    kind: Kind = "dosing"
+    patient_id: Id | None = None
     plan_id: Id | None = None
-    route: Literal["iv", "im", "sublingual", "esketamine_nasal"] | None = None
+    location_id: Id | None = None
+    route: Route | None = None
+
+    @model_validator(mode="after")
+    def _of_a_patient_or_a_group(self) -> "NewSession":
+        if self.patient_id is None and self.kind != "group":
+            raise ValueError("a session of this kind needs patient_id")
+        if self.patient_id is None and self.plan_id is not None:
+            raise ValueError("a plan belongs to a participant")
+        return self
 
 
 class Readiness(Body):
+    """`escort_reachable`: was spoken to or answered; `medication_changes`: there are some that nobody has reviewed."""
+
     fasting: bool
     escort_named: bool
     well_today: bool
+    escort_reachable: bool | None = None
+    medication_changes: bool | None = None
+    pregnancy_test: Literal["negative", "positive", "not_applicable"] | None = None
 
 
-class CheckIn(Body):
+class CheckIn(Moment):
+    """`identity_confirmed` against the patient's own statement; `intention` of the session is kept encrypted."""
+
     identity_confirmed: Literal[True]
     display_label: Annotated[str, Field(min_length=1, max_length=4)]
     room: ShortText
     chair: ShortText
+    monitor: DeviceName | None = None
+    pump: DeviceName | None = None
     responsible_staff: Annotated[list[Staff], Field(min_length=1, max_length=10)]
-    readiness: Readiness
+    readiness: Readiness | None = None
+    intention: Note | None = None
 
 
-class Assignment(Body):
+class Assignment(Moment):
+    """`monitor` and `pump` name devices; one that another open session has moves here, with a trail in both."""
+
     room: ShortText | None = None
     chair: ShortText | None = None
+    monitor: DeviceName | None = None
+    pump: DeviceName | None = None
     responsible_staff: Annotated[list[Staff], Field(min_length=1, max_length=10)] | None = None
 
 
-class Baseline(Body):
-    """Pressures in mm[Hg], heart rate and respiratory rate per minute, SpO2 in %, weight in kg."""
+class Baseline(Moment):
+    """Pressures in mm[Hg], heart rate and respiratory rate per minute, SpO2 in %, weight in kg.
+
+    `moaas` and `cadss6` are what sedation and dissociation are compared with; `suicidal_ideation` answers the question.
+    """
 
     systolic: Pressure
     diastolic: Pressure
@@ -95,117 +130,90 @@ class Baseline(Body):
     spo2: Annotated[float, Field(ge=0, le=100)]
     respiratory_rate: Annotated[float, Field(ge=0, le=70)] | None = None
     weight_kg: Annotated[float, Field(ge=25, le=350)]
+    weighed_on: date | None = None
+    weight_basis: Literal["actual", "ideal"] = "actual"
+    moaas: Annotated[int, Field(ge=0, le=5)] | None = None
+    cadss6: Annotated[int, Field(ge=0, le=24)] | None = None
+    suicidal_ideation: bool | None = None
 
 
 class Dose(Moment):
-    medication: Literal["ketamine", "esketamine"]
-    amount_mg: Annotated[float, Field(gt=0, le=1000)]
+    """One dose, or one device; with `rate_mg_per_h` an infusion starts. `prescriber_on_site` is in the staff directory."""
+
+    medication: Medication
+    amount_mg: Milligrams
     lot: ShortText
-    expiry: Annotated[str, Field(pattern=r"^\d{4}-\d{2}$")]
+    expiry: Expiry
+    rate_mg_per_h: Rate | None = None
+    checked_by: ShortText | None = None
+    prescriber_on_site: ShortText | None = None
     override_reason: Code | None = None
 
 
 class Infusion(Moment):
-    rate_mg_per_h: Annotated[float, Field(ge=0, le=1000)] | None = None
+    """`given_mg`: how much had run in by then."""
+
+    rate_mg_per_h: Rate | None = None
+    given_mg: Annotated[float, Field(ge=0, le=1000)] | None = None
 
 
 class Abort(Moment):
     reason_code: Code
 
 
-class Leave(Moment):
-    disposition: Literal["against_advice", "left_unseen", "transferred", "died"]
+def _at_once(text: object, slowly: Callable[[object], datetime]) -> datetime:
+    """`2026-01-01T10:00:00.000Z`, as nearly every device says it, without the way that everything else takes."""
+    if isinstance(text, str) and _USUAL.fullmatch(text):
+        with suppress(ValueError):
+            return datetime.fromisoformat(text)
+    return slowly(text)
 
 
-class Emergency(Moment):
-    code: Literal["airway", "breathing", "circulation", "seizure", "anaphylaxis", "behaviour", "fire", "other"] = (
-        "other"
-    )
-
-
-class EmergencyCall(Body):
-    """What to do now beside the page to everybody: the code clock has started."""
-
-    entry_id: Id
-    code_clock_started_at: Instant
-    prompt: Literal["Call the ambulance now."] = "Call the ambulance now."
-
-
-class Entry(Moment):
-    """An entry of the timeline; `note` is free text, kept encrypted."""
-
-    note: Note | None = None
-
-    def facts(self) -> dict[str, Any]:
-        """Codes and numbers of the entry."""
-        return self.model_dump(mode="json", exclude={"occurred_at", "note"}, exclude_none=True)
-
-
-class Observation(Entry):
-    """A scale or a finding: comfort, CADSS, MOAA/S, pain, nausea (clinical.md 2)."""
-
-    observation_code: Literal["comfort", "cadss6", "cadss", "moaas", "pain", "nausea", "aldrete", "padss", "other"]
-    score: Annotated[int, Field(ge=0, le=92)] | None = None
-
-
-class Intervention(Entry):
-    intervention_code: Literal["antiemetic", "antihypertensive", "oxygen", "reassurance", "stop", "other"]
-
-
-class AdverseEvent(Entry):
-    """Codes of clinical.md 10; `serious` in the sense of its section 6."""
-
-    event_code: EventCode
-    severity: Literal["mild", "moderate", "severe"]
-    serious: bool
-    resolved_at: Instant | None = None
-
-
-class Support(Entry):
-    support_code: Literal["eye_mask", "music", "guidance", "blanket", "other"]
-
-
-class EntryShown(Body):
-    id: Id
-    kind: str
-    occurred_at: Instant
-    recorded_at: Instant
-    by: str
-    by_role: str
-    facts: dict[str, Any]
-    note: str | None = None
+_USUAL = re.compile(r"(?:19|20|21)\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d\d\dZ", re.ASCII)
+Taken = Annotated[Instant, WrapValidator(_at_once)]
+Unit = Annotated[str, Field(pattern=r"^[!-~µ°]{1,40}$")]
 
 
 class Reading(Body):
     sign: Loinc
     value: Annotated[float, Field(ge=-1000, le=100000)]
-    unit: ShortText
-    taken_at: Instant
+    unit: Unit
+    taken_at: Taken
     device: DeviceName = "manual"
 
 
-class Readings(Body):
+class Delivered(Body):
     """`interval_s`: how often the device measures; it is missed when it keeps silent for ten times as long."""
 
-    readings: Annotated[list[Reading], Field(min_length=1, max_length=1000)]
+    readings: Sequence[Reading]
     interval_s: Seconds | None = None
+
+
+class Readings(Delivered):
+    """Readings of one session."""
+
+    readings: Annotated[list[Reading], Field(min_length=1, max_length=1000)]
 
 
 class DeviceReading(Reading):
-    session_id: Id
+    """Without a session it belongs to the open session that the device is assigned to."""
+
+    session_id: Id | None = None
 
 
-class DeviceReadings(Body):
+class DeviceReadings(Delivered):
     """Readings of several sessions in one request, for gateways."""
 
     readings: Annotated[list[DeviceReading], Field(min_length=1, max_length=1000)]
-    interval_s: Seconds | None = None
 
 
 class ReadingResult(Body):
+    """`wanted`: measure again, or say that the value is right. As an answer to lines it has its `line` too, from 1."""
+
     id: str
     result: Literal["stored", "duplicate", "quarantined", "refused"]
     reason: str | None = None
+    wanted: Literal["remeasure", "confirm"] | None = None
 
 
 class ReadingResults(Body):
@@ -223,10 +231,49 @@ class ReadingShown(Body):
     quarantined: str | None = None
     conflict: bool | None = None
     after_end: bool | None = None
+    late: bool | None = None
+    clock_off_s: float | None = None
+    flags: list[Literal["confirm", "swapped", "jump", "flat"]] | None = None
+    decision: Literal["confirmed", "artefact"] | None = None
+    moved_from: Id | None = None
+
+
+class Decision(Moment):
+    """What a human says of a reading; the reason is a code."""
+
+    reason_code: Code | None = None
+
+
+class ReadingMove(Moment):
+    """The session of the patient from whom the reading was taken."""
+
+    to_session_id: Id
+    reason_code: Code
 
 
 class Mute(Body):
     seconds: Annotated[int, Field(ge=1, le=120)] = 120
+
+
+class Suppression(Body):
+    """At most 60 minutes for low, 15 for medium and 3 for high priority; a collapse is never suppressed."""
+
+    minutes: Annotated[int, Field(ge=1, le=60)]
+    reason_code: Code
+
+
+class OwnLimit(Body):
+    """`bound` in the unit of the rule's sign, also for a rule that is relative to the baseline."""
+
+    rule: Code
+    bound: Annotated[float, Field(ge=0, le=400)]
+
+
+class OwnLimits(Body):
+    """The whole set of this session's own limits; an empty one is the protocol's again."""
+
+    limits: Annotated[list[OwnLimit], Field(max_length=50)]
+    reason_code: Code
 
 
 class Alarm(Body):
@@ -240,11 +287,24 @@ class Alarm(Body):
     open: bool
     raised_at: Instant
     acknowledged_at: Instant | None = None
+    acknowledged_by: str | None = None
+    acknowledged_by_role: str | None = None
+    seconds_to_acknowledge: float | None = None
     attended_at: Instant | None = None
+    attended_by: str | None = None
+    seconds_to_attend: float | None = None
+    escalated_at: Instant | None = None
+    escalated_by: str | None = None
     renewed_at: Instant | None = None
     silenced_until: Instant | None = None
+    silenced_by: str | None = None
+    suppressed_until: Instant | None = None
+    suppressed_by: str | None = None
+    suppressed_reason: str | None = None
     cleared_at: Instant | None = None
     escalation_step: int | None = None
+    category: Literal["physiological", "technical"] | None = None
+    offset_s: float | None = None
 
 
 class GateReason(Body):
@@ -254,22 +314,23 @@ class GateReason(Body):
 
 
 class GateShown(Body):
+    """`as_of` by source: when everything that it had told was known here; null when that was never so."""
+
     open: bool
     reasons: list[GateReason]
-
-
-class Discharge(Body):
-    aldrete: Score
-    moaas: Annotated[int, Field(ge=0, le=5)]
-    dissociation_resolved: bool
-    escort_confirmed: bool
+    overridden: list[str] = Field(default_factory=list)
+    as_of: dict[str, Instant | None] = Field(default_factory=dict)
+    expires_at: Instant | None = None
 
 
 class Session(Body):
     id: Id
     patient_id: Id
+    kind: Kind
+    group_id: Id | None = None
     appointment_id: Id | None = None
     plan_id: Id | None = None
+    location_id: Id | None = None
     sequence_no: int | None = None
     state: str
     aborted: bool
@@ -277,4 +338,5 @@ class Session(Body):
     chair: str | None = None
     protocol_version: str
     doses: list[dict[str, Any]]
+    disposition: dict[str, Any] | None = None
     version: int

@@ -1,6 +1,6 @@
 from pydantic_settings import SettingsConfigDict
 
-from shared.settings import Port, ServiceSettings
+from shared.settings import Name, Port, ServiceSettings
 
 
 class MonitoringSettings(ServiceSettings):
@@ -11,3 +11,4 @@ class MonitoringSettings(ServiceSettings):
     mongodb_database: str = "monitoring"
     api_port: Port = 8003
     health_port: Port = 8103
+    board_client_id: Name = "stillwater-board"

@@ -1,14 +1,20 @@
 """Monitoring's collections, their indexes, and the few queries that look across clinics."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
+from services.monitoring.folding import reading_id
+from shared.messaging.currency import SOURCES, as_of
+from shared.messaging.topics import BULK, INTAKE_ALARMS
 from shared.persistence.indexes import LISTED
 from shared.persistence.mongo import Document, Mongo, Reader
 
 SESSIONS, ENTRIES, ENGINES, VITALS, ALARMS, PLANS = "sessions", "entries", "engines", "vitals", "alarms", "plans"
+PROTOCOLS = "protocols"
+GROUPS, KNOWN = "groups", "known"
+ASSIGNMENTS, BACKLOGS, BUCKETS = "assignments", "backlogs", "buckets"
 
 INDEXES: dict[str, list[IndexModel]] = {
     SESSIONS: [
@@ -21,8 +27,19 @@ INDEXES: dict[str, list[IndexModel]] = {
             name="one_session_per_appointment",
         ),
         IndexModel([("clinic_id", ASCENDING), ("patient_id", ASCENDING), ("_id", DESCENDING)], name="of_patient"),
+        IndexModel(
+            [("clinic_id", ASCENDING), ("group_id", ASCENDING), ("_id", ASCENDING)],
+            partialFilterExpression={"group_id": {"$type": "string"}},
+            name="of_group",
+        ),
     ],
-    ENTRIES: [IndexModel([("clinic_id", ASCENDING), ("session_id", ASCENDING), ("_id", ASCENDING)], name="timeline")],
+    ENTRIES: [
+        IndexModel([("clinic_id", ASCENDING), ("session_id", ASCENDING), ("_id", ASCENDING)], name="timeline"),
+        IndexModel([("clinic_id", ASCENDING), ("kind", ASCENDING), ("occurred_at", ASCENDING)], name="of_kind"),
+    ],
+    GROUPS: [],
+    KNOWN: [IndexModel([("clinic_id", ASCENDING), ("patient_id", ASCENDING)], name="known_of_patient")],
+    SOURCES: [],
     ENGINES: [],
     VITALS: [
         IndexModel([("session_id", ASCENDING), ("device", ASCENDING), ("received_at", DESCENDING)], name="heard"),
@@ -38,13 +55,56 @@ INDEXES: dict[str, list[IndexModel]] = {
         *LISTED,
     ],
     PLANS: [],
+    PROTOCOLS: [
+        *LISTED,
+        IndexModel(
+            [("clinic_id", ASCENDING), ("subject", ASCENDING)],
+            unique=True,
+            partialFilterExpression={"state": "signed"},
+            name="one_in_effect",
+        ),
+        IndexModel([("clinic_id", ASCENDING), ("version_id", ASCENDING)], unique=True, name="version"),
+    ],
+    ASSIGNMENTS: [
+        IndexModel(
+            [("clinic_id", ASCENDING), ("device", ASCENDING)],
+            unique=True,
+            partialFilterExpression={"open": True},
+            name="one_session_per_device",
+        ),
+        IndexModel([("clinic_id", ASCENDING), ("device", ASCENDING), ("until", DESCENDING)], name="held"),
+        IndexModel([("clinic_id", ASCENDING), ("session_id", ASCENDING), ("_id", ASCENDING)], name="of_session"),
+    ],
+    BACKLOGS: [],
+    BUCKETS: [IndexModel([("clinic_id", ASCENDING), ("session_id", ASCENDING), ("start", DESCENDING)], name="chart")],
 }
 
 
+async def protocol_in_effect(reader: Reader, subject: str) -> Document | None:
+    """The clinic's own signed version for a route or kind."""
+    return await reader.collection(PROTOCOLS).find_one({"subject": subject, "state": "signed"})
+
+
+async def protocol_of_version(reader: Reader, version_id: str) -> Document | None:
+    return await reader.collection(PROTOCOLS).find_one({"version_id": version_id})
+
+
+_TOLD = {"intake": BULK["intake"], "intake_alarms": INTAKE_ALARMS, "scheduling": BULK["scheduling"]}
+
+
+async def projections_as_of(reader: Reader) -> dict[str, datetime | None]:
+    """By source, in real time: when everything that it had told was known here. None when that was never so."""
+    return await as_of(reader, _TOLD)
+
+
 async def sessions_with_engines(reader: Reader, ids: Sequence[str]) -> dict[str, tuple[Document, Document | None]]:
-    """Session and engine by session, in one visit. Of any clinic: a batch of readings is from several, its caller compares."""
+    """Session and engine by session, in one visit; of the session what readings need.
+
+    Of any clinic: a batch of readings is from several, its caller compares.
+    """
     engine = {"from": ENGINES, "localField": "_id", "foreignField": "_id", "as": "engine"}
-    stages: list[Document] = [{"$match": {"_id": {"$in": list(ids)}}}, {"$lookup": engine}]
+    unread = {"$project": dict.fromkeys(("label_sealed", "readiness", "created_at", "updated_at"), 0)}
+    stages: list[Document] = [{"$match": {"_id": {"$in": list(ids)}}}, unread, {"$lookup": engine}]
     found: dict[str, tuple[Document, Document | None]] = {}
     for row in await reader.plumbing(SESSIONS).aggregate(stages):
         engines = [reader.shapes.read(ENGINES, engine) for engine in row.pop("engine")]
@@ -55,6 +115,44 @@ async def sessions_with_engines(reader: Reader, ids: Sequence[str]) -> dict[str,
 async def readings_by_id(reader: Reader, ids: Sequence[str]) -> dict[str, Document]:
     rows = await reader.plumbing(VITALS).find({"_id": {"$in": list(ids)}})
     return {row["_id"]: row for row in rows}
+
+
+async def holders_of(reader: Reader, devices: Collection[tuple[str, str]]) -> dict[tuple[str, str], Document]:
+    """By clinic and device the session that it is assigned to now."""
+    rows = await reader.plumbing(ASSIGNMENTS).find({**_of(devices), "open": True})
+    return {(row["clinic_id"], row["device"]): row for row in rows}
+
+
+async def holders_before(
+    reader: Reader, devices: Collection[tuple[str, str]], until: datetime
+) -> dict[tuple[str, str], list[Document]]:
+    """By clinic and device the sessions that had it until then or later, newest first."""
+    query = {**_of(devices), "open": False, "until": {"$gte": until}}
+    found: dict[tuple[str, str], list[Document]] = {}
+    for row in await reader.plumbing(ASSIGNMENTS).find(query, sort=[("since", -1)]):
+        found.setdefault((row["clinic_id"], row["device"]), []).append(row)
+    return found
+
+
+def _of(devices: Collection[tuple[str, str]]) -> Document:
+    clinics, names = {clinic for clinic, _ in devices}, {name for _, name in devices}
+    return {"clinic_id": {"$in": sorted(clinics)}, "device": {"$in": sorted(names)}}
+
+
+async def readings_within(
+    reader: Reader, session_id: str, sign: str, since: datetime, until: datetime
+) -> list[Document]:
+    """Of one sign, in the order in which they were taken; ends included. Not those that were folded."""
+    bounds = {"$gte": reading_id(session_id, sign, since, ""), "$lt": f"{reading_id(session_id, sign, until, '')}\x7f"}
+    return await reader.plumbing(VITALS).find({"_id": bounds})
+
+
+async def newest_of(reader: Reader, session_id: str, sign: str, until: datetime) -> Document | None:
+    """The sign's newest believed reading that was taken by then: one seek, unless doubtful ones lie before it."""
+    start, end = f"{session_id}.{sign}.", f"{reading_id(session_id, sign, until, '')}\x7f"
+    query = {"_id": {"$gte": start, "$lt": end}, "quarantined": None, "moved_to": None, "decision": {"$ne": "artefact"}}
+    rows = await reader.plumbing(VITALS).find(query, sort=[("_id", -1)], limit=1)
+    return rows[0] if rows else None
 
 
 async def watched_sessions(mongo: Mongo, slots: Sequence[int] | None = None) -> list[Document]:
@@ -92,3 +190,51 @@ async def last_heard(reader: Reader | Mongo, ids: Sequence[str]) -> dict[str, di
         if row["newest"]:
             found.setdefault(row["_id"], {})[row["devices"]["k"]] = row["newest"][0]["received_at"]
     return found
+
+
+async def open_alarms(mongo: Mongo, clinics: Sequence[str]) -> list[Document]:
+    return await mongo.plumbing(ALARMS).find({"clinic_id": {"$in": list(clinics)}, "open": True})
+
+
+async def vault_keys(reader: Reader, of_subjects: Sequence[Document]) -> list[Document]:
+    """The keys of several subjects (`Vault.keys_of`) in one visit."""
+    return await reader.plumbing("data_keys").find({"$or": list(of_subjects)})
+
+
+RECENT_READINGS = 1200  # of a session: five minutes of four signs at 1 Hz, or a cuff every ten minutes beside three
+
+
+async def recent_signs(mongo: Mongo, clinic_id: str) -> list[Document]:
+    """Of every watched session of a clinic: per sign its newest reading, and the oldest of its recent ones."""
+    mine = [{"$eq": ["$clinic_id", clinic_id]}, {"$eq": ["$session_id", "$$session"]}]
+    names = ("session_id", "sign", "value", "taken_at", "received_at", "clock_off_s")
+    told = {name: f"${name}" for name in names}
+    recent: list[Document] = [
+        {"$match": {"$expr": {"$and": mine}}},
+        {"$sort": {"taken_at": -1}},
+        {"$limit": RECENT_READINGS},
+        {"$match": {"quarantined": None, "moved_to": None, "late": None, "decision": {"$ne": "artefact"}}},
+        {"$group": {"_id": "$sign", "newest": {"$first": told}, "oldest": {"$last": told}}},
+    ]
+    stages: list[Document] = [
+        {"$match": {"watched": True, "clinic_id": clinic_id}},
+        {"$lookup": {"from": VITALS, "let": {"session": "$_id"}, "pipeline": recent, "as": "signs"}},
+        {"$unwind": "$signs"},
+        {"$replaceRoot": {"newRoot": "$signs"}},
+    ]
+    return await mongo.plumbing(SESSIONS).aggregate(stages)
+
+
+CHARTED_READINGS = 100_000  # of a session: four signs at 1 Hz for seven hours; of more the newest
+
+
+async def charted_readings(reader: Reader, session_id: str) -> list[Document]:
+    """What a chart shows of every reading of a session that was not folded yet."""
+    told = dict.fromkeys(("sign", "value", "taken_at", "quarantined", "decision"), 1)
+    stages: list[Document] = [
+        {"$match": {"session_id": session_id, "moved_to": None}},
+        {"$sort": {"taken_at": -1}},
+        {"$limit": CHARTED_READINGS},
+        {"$project": told},
+    ]
+    return await reader.collection(VITALS).aggregate(stages)

@@ -1,51 +1,130 @@
-"""Signs by their LOINC code: unit (UCUM) and bounds (clinical.md 3.1 with section 10)."""
+"""Signs by their LOINC code: unit (UCUM), bounds (clinical.md 3.1 with section 10), and what a machine may have made up."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
 
 Verdict = Literal["plausible", "collapse", "quarantined"]
+FLAT_READINGS = 60
+
+
+class Outcome(NamedTuple):
+    """What became of one reading, and what is wanted of whoever measures."""
+
+    id: str
+    result: Literal["stored", "duplicate", "quarantined", "refused"]
+    reason: str | None = None
+    wanted: Literal["remeasure", "confirm"] | None = None
+
+    def told(self) -> dict[str, str]:
+        """As the API says it."""
+        return {name: text for name, text in zip(self._fields, self, strict=True) if text is not None}
+
+
+def believed(reading: Mapping[str, Any]) -> bool:
+    """Whether a stored reading counts: not moved away, no artefact, and believed by its bounds or by a human."""
+    if reading.get("moved_to") is not None or reading.get("decision") == "artefact":
+        return False
+    return reading.get("quarantined") is None or reading.get("decision") == "confirmed"
 
 
 @dataclass(frozen=True)
 class Sign:
-    """Above `reject_above` a value is quarantined. Below `collapse_below` it is a finding, zero included (section 10)."""
+    """`lowest` to `highest` is believed, beyond is quarantined; below `collapse` it is a finding, zero included (section 10).
+
+    Outside of `sure_low` to `sure_high` a human is asked to confirm. CFG, for flags only: a change of `jump` within ten
+    seconds is more than a body does; a value that stands still for `flat_s` seconds comes from no body.
+    """
 
     loinc: str
     name: str
     unit: str
-    reject_above: float
-    collapse_below: float | None
-    lowest: float = 0.0
+    lowest: float
+    highest: float
+    collapse: float | None = None
+    sure_low: float | None = None
+    sure_high: float | None = None
+    jump: float | None = None
+    flat_s: float | None = None
+    whole: bool = False
 
 
 SIGNS = {
     sign.loinc: sign
     for sign in (
-        Sign("8480-6", "systolic", "mm[Hg]", 300, 40),
-        Sign("8462-4", "diastolic", "mm[Hg]", 200, None),
-        Sign("8867-4", "heart_rate", "/min", 300, 20),
-        Sign("59408-5", "spo2", "%", 100, 40),
-        Sign("9279-1", "respiratory_rate", "/min", 70, 1),
-        Sign("8310-5", "temperature", "Cel", 45, None, 30),
-        Sign("19891-1", "etco2", "mm[Hg]", 150, None),
-        Sign("72514-3", "pain", "{score}", 10, None),
+        Sign("8480-6", "systolic", "mm[Hg]", 0, 300, 40, 70, 220, jump=80, flat_s=300),
+        Sign("8462-4", "diastolic", "mm[Hg]", 20, 200, None, 40, 130, jump=60, flat_s=300),
+        Sign("8867-4", "heart_rate", "/min", 0, 300, 20, 40, 160, jump=80, flat_s=300),
+        Sign("59408-5", "spo2", "%", 0, 100, 40, 85, None, jump=25),
+        Sign("9279-1", "respiratory_rate", "/min", 0, 70, 1, 8, 35, jump=25, flat_s=600),
+        Sign("8310-5", "temperature", "Cel", 30, 45, None, 35, 39, jump=1),
+        Sign("19891-1", "etco2", "mm[Hg]", 0, 150, None, 20, 60, jump=40, flat_s=300),
+        Sign("72514-3", "pain", "{score}", 0, 10, whole=True),
     )
 }
 BY_NAME = {sign.name: sign for sign in SIGNS.values()}
 SYSTOLIC, DIASTOLIC = BY_NAME["systolic"].loinc, BY_NAME["diastolic"].loinc
+JUMP_SECONDS = 10.0
 
 
 def judge(loinc: str, value: float, unit: str, systolic: float | None = None) -> tuple[Verdict, str | None]:
     """Whether a value is believed, and if not, why. `systolic`: the one measured with this diastolic value, if any."""
     sign = SIGNS[loinc]
-    if unit != sign.unit:
-        return "quarantined", "wrong_unit"
-    if value > sign.reject_above:
-        return "quarantined", "above_bound"
-    if value < sign.lowest:
-        return "quarantined", "below_bound"
-    if loinc == DIASTOLIC and systolic is not None and value >= systolic:
-        return "quarantined", "diastolic_not_below_systolic"
-    if sign.collapse_below is not None and value < sign.collapse_below:
+    reason = _fault(sign, value, unit)
+    if reason is None and loinc == DIASTOLIC and systolic is not None and value >= systolic:
+        reason = "diastolic_not_below_systolic"
+    if reason is not None:
+        return "quarantined", reason
+    if sign.collapse is not None and value < sign.collapse:
         return "collapse", None
     return "plausible", None
+
+
+def _fault(sign: Sign, value: float, unit: str) -> str | None:
+    if unit != sign.unit:
+        return "wrong_unit"
+    if value > sign.highest:
+        return "above_bound"
+    if value < sign.lowest:
+        return "below_bound"
+    return "not_whole" if sign.whole and value != int(value) else None
+
+
+def doubtful(loinc: str, value: float) -> bool:
+    """Believed, and to be confirmed by a human; it always alarms (clinical.md 3.1)."""
+    sign = SIGNS[loinc]
+    low, high = sign.sure_low, sign.sure_high
+    return (low is not None and value < low) or (high is not None and value > high)
+
+
+class Seen(NamedTuple):
+    """The newest reading of one sign by one device, and since when and how often the value has been this one."""
+
+    value: float
+    at: datetime
+    since: datetime
+    times: int = 1
+
+    def then(self, value: float, at: datetime) -> "Seen":
+        """The reading that follows; one from before it changes nothing."""
+        if at < self.at:
+            return self
+        if value == self.value:
+            return Seen(value, at, self.since, self.times + 1)
+        return Seen(value, at, at)
+
+
+def jumped(loinc: str, value: float, at: datetime, before: Seen) -> bool:
+    """More than a body does in so short a time: flagged, and judged like any other."""
+    jump = SIGNS[loinc].jump
+    near = abs((at - before.at).total_seconds()) <= JUMP_SECONDS
+    return jump is not None and near and abs(value - before.value) >= jump
+
+
+def flat(loinc: str, value: float, at: datetime, before: Seen) -> bool:
+    """A line without life: flagged, and judged like any other."""
+    flat_s = SIGNS[loinc].flat_s
+    if flat_s is None or value != before.value or before.times < FLAT_READINGS:
+        return False
+    return (at - before.since).total_seconds() >= flat_s

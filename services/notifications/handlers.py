@@ -105,6 +105,9 @@ async def on_reminder(context: EventContext, event: scheduling.ReminderDue) -> O
 
 
 async def on_discharged(context: EventContext, event: monitoring.PatientDischarged) -> Outcome:
+    """Whoever left unseen is looked for, beside the message."""
+    if event.disposition == "left_unseen":
+        await tasks.add_task(context.unit, "left_unseen", f"session/{event.session_id}", event.session_id)
     if event.disposition in ("died", "transferred"):
         return Skip("no_aftercare")
     return await _tell(context, "aftercare", event.patient_id, {})

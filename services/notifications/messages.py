@@ -28,6 +28,10 @@ SIGN_NAMES = {
     "9279-1": "respiratory rate",
     "8310-5": "temperature",
     "19891-1": "EtCO2",
+    "moaas": "MOAA/S",
+    "spo2_and_breathing": "SpO2 and breathing low together",
+    "spo2_and_sedation": "SpO2 low in sedation",
+    "breathing_and_sedation": "breathing slow in sedation",
 }
 
 

@@ -94,14 +94,26 @@ async def on_dose(context: EventContext, event: monitoring.DoseAdministered) -> 
     return Done()
 
 
+async def on_dose_corrected(context: EventContext, event: monitoring.DoseCorrected) -> Outcome:
+    """A dose that a patient had after all counts for the gap; one that was not given leaves the longer gap standing."""
+    if not event.given:
+        return Skip("not_given")
+    await visits.note_dose(context.unit, event.patient_id, event.at)
+    return Done()
+
+
 async def on_completed(context: EventContext, event: monitoring.SessionCompleted) -> Outcome:
-    """After an abort it comes too, when the patient has left."""
+    """After an abort it comes too, when the patient has left. Of a session without a dose only the visit ends."""
     verb = "abort" if event.outcome_code == "aborted" else "complete"
+    if event.kind in monitoring.WITHOUT_DOSE:
+        return _done(await visits.note(context.unit, event.appointment_id, verb), "unscheduled_or_older")
     await visits.ended(context.unit, context.deps, _session(event), verb)
     return Done()
 
 
 async def on_aborted(context: EventContext, event: monitoring.SessionAborted) -> Outcome:
+    if event.kind in monitoring.WITHOUT_DOSE:
+        return _done(await visits.note(context.unit, event.appointment_id, "abort"), "unscheduled_or_older")
     await visits.aborted(context.unit, context.deps, _session(event))
     return Done()
 
@@ -142,6 +154,7 @@ EVENT_HANDLERS: Handlers = {
     monitoring.SessionCheckedIn: on_checked_in,
     monitoring.SessionStarted: on_started,
     monitoring.DoseAdministered: on_dose,
+    monitoring.DoseCorrected: on_dose_corrected,
     monitoring.SessionCompleted: on_completed,
     monitoring.SessionAborted: on_aborted,
 }

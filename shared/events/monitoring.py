@@ -9,6 +9,8 @@ from shared.events import common
 from shared.events.envelope import Event, Lane, Part
 
 Priority = Literal["high", "medium", "low"]
+SessionKind = Literal["dosing", "preparation", "integration", "group", "wellness"]
+WITHOUT_DOSE: tuple[SessionKind, ...] = ("preparation", "integration", "wellness")
 
 
 class _MonitoringEvent(Event):
@@ -45,6 +47,8 @@ class SessionCheckedIn(_MonitoringEvent):
     room: str
     chair: str
     responsible_staff: list[StaffRef]
+    kind: SessionKind | None = None
+    protocol_version: str | None = None
 
 
 class SessionStarted(_MonitoringEvent):
@@ -65,6 +69,7 @@ class DoseAdministered(_MonitoringEvent):
     lot: str
     expiry: str
     at: datetime
+    device_no: int | None = None
 
 
 class VitalsAbnormal(_AlarmEvent):
@@ -111,6 +116,8 @@ class PatientDischarged(_MonitoringEvent):
     minutes_from_last_dose: int
     criteria: list[Criterion]
     escort_confirmed: bool
+    signed_by_role: str | None = None
+    override_code: str | None = None
 
 
 class SessionCompleted(_MonitoringEvent):
@@ -124,6 +131,7 @@ class SessionCompleted(_MonitoringEvent):
     alarm_count: int
     adverse_event_count: int = 0
     outcome_code: Literal["completed", "aborted"]
+    kind: SessionKind | None = None
 
 
 class SessionReassigned(SessionCheckedIn):
@@ -212,6 +220,22 @@ class DoseStopped(_SessionEvent):
     at: datetime
 
 
+class DoseCorrected(_SessionEvent):
+    """How a dose is known now; not `given` means that this patient never had it."""
+
+    entry_id: str
+    medication: str
+    route: str
+    amount: float
+    unit: Literal["mg"] = "mg"
+    mg_per_kg: float | None = None
+    lot: str
+    expiry: str
+    at: datetime
+    given: bool
+    reason_code: str
+
+
 class AdverseEventReported(_SessionEvent):
     """Codes of clinical.md section 10; serious in the sense of section 6."""
 
@@ -234,6 +258,7 @@ class SessionAborted(_SessionEvent):
     plan_id: str | None = None
     reason_code: str
     phase: Literal["baseline", "dosing", "recovery"]
+    kind: SessionKind | None = None
 
 
 class SessionState(_SessionEvent):

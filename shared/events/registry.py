@@ -71,6 +71,7 @@ EVENTS: tuple[type[Event], ...] = (
     monitoring.DosePaused,
     monitoring.DoseResumed,
     monitoring.DoseStopped,
+    monitoring.DoseCorrected,
     monitoring.AdverseEventReported,
     monitoring.InterventionRecorded,
     monitoring.SessionAborted,

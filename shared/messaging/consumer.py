@@ -29,6 +29,7 @@ COMMIT_SECONDS = 0.1
 BACKOFF_SECONDS, BACKOFF_MAX_SECONDS = 0.1, 10.0
 FUSE_REJECTS = 50
 QUEUE_FULL, QUEUE_LOW = 500, 100
+END_SECONDS = 3.0
 REVOKE_SECONDS = 4.0  # to finish, and again to commit: less than the group waits for a member (kafka.REBALANCE_MS)
 FAULT_TRIES, ALARM_FAULT_TRIES = 10, 3
 
@@ -99,6 +100,27 @@ class Consumer:
         """How long the partition that waits longest has been held up by `Retry`."""
         since = [lane.waiting_since for lane in self._lanes.values() if lane.waiting_since is not None]
         return self._clock.monotonic() - min(since) if since else 0.0
+
+    async def read_to_the_end(self) -> list[TopicPartition]:
+        """The assigned partitions of which everything was handled that the broker holds now; none while it is away."""
+        consumer, lanes = self.connection, dict(self._lanes)
+        if consumer is None or not lanes:
+            return []
+        try:
+            async with asyncio.timeout(END_SECONDS):
+                ends = await consumer.end_offsets(list(lanes))
+                return [
+                    place for place, lane in lanes.items() if await self._stands(consumer, place, lane) >= ends[place]
+                ]
+        except (KafkaError, TimeoutError, OSError, AssertionError) as error:
+            log.warning("consumer.end_unknown", extra={"group": self.group, "error": type(error).__name__})
+            return []
+
+    async def _stands(self, consumer: AIOKafkaConsumer, place: TopicPartition, lane: _Lane) -> int:
+        """The offset up to which everything was handled; of what has not been fetched nothing was."""
+        if lane.queue:
+            return int(lane.queue[0].offset)
+        return int(await consumer.position(place))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`; starts anew when the broker or a rebalance took the session away."""

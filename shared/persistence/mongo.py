@@ -23,6 +23,7 @@ from pymongo.write_concern import WriteConcern
 
 from shared.clock import Clock
 from shared.errors import CommitUnknown, Unavailable
+from shared.persistence.changes import Changes
 from shared.persistence.pending import Document, Filter, Pending
 from shared.persistence.scope import Scope
 from shared.persistence.shapes import Shapes
@@ -87,6 +88,10 @@ class Mongo:
             {"$project": {"fullDocument.lane": 1}},
         ]
         return self.database[name].watch(pipeline, max_await_time_ms=500)
+
+    def changes(self, match: Document, *, after: str | None = None, wait_ms: int = 500) -> Changes:
+        """Committed changes of the whole database that match, after a position or from now on."""
+        return Changes(self._plain, match, after, wait_ms)
 
     async def ping(self) -> None:
         await self.client.admin.command("ping")

@@ -83,7 +83,8 @@ class Collection:
 
     async def insert_many(self, documents: Sequence[Document]) -> None:
         if documents:
-            await self._later(*(InsertOne({**row, **self._fixed}) for row in documents))
+            fixed = self._fixed
+            await self._later(*[InsertOne({**row, **fixed} if fixed else row) for row in documents])
 
     async def put(self, document: Document) -> None:
         """Replace or make the document with this `_id`."""

@@ -19,3 +19,5 @@ AUDIT_ROWS_SEALED = Counter("stillwater_audit_rows_sealed", "Audit rows covered 
 HTTP_REQUESTS = Counter("stillwater_http_requests", "Answers by status", ["method", "route", "status"])
 ALARMS_RAISED = Counter("stillwater_alarms_raised", "Alarms raised", ["priority"])
 PAGES_SENT = Counter("stillwater_pages_sent", "Attempts to page by result", ["channel", "result"])
+
+DECLARED: tuple[Counter | Gauge, ...] = tuple(row for row in vars().copy().values() if isinstance(row, Counter | Gauge))

@@ -5,10 +5,6 @@ from collections.abc import Iterator, Sequence
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler, SamplingResult, TraceIdRatioBased
 from opentelemetry.trace import Link, Span, SpanKind, TraceState
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -41,17 +37,6 @@ class Share(Sampler):
 
     def get_description(self) -> str:
         return type(self).__name__
-
-
-def set_up(service: str, endpoint: str | None, ratio: float = 1.0) -> TracerProvider:
-    """Call once at start; without an endpoint spans are made and dropped. `ratio` is the share of requests to keep."""
-    resource = Resource.create({"service.name": service, "service.namespace": "stillwater"})
-    provider = TracerProvider(Share(ratio), resource)
-    if endpoint:
-        exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=10)
-        provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=500))
-    trace.set_tracer_provider(provider)
-    return provider
 
 
 def current_traceparent() -> str | None:

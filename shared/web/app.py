@@ -9,9 +9,11 @@ from shared.web import problems
 from shared.web.describe import describe
 from shared.web.form import FormOrigins
 from shared.web.limits import Limits
+from shared.web.lines import lines_paths
 from shared.web.nurse import nurse_paths
 from shared.web.paths import Methods
 from shared.web.runtime import Runtime
+from shared.web.streams import stream_paths
 
 
 def create_app(service: str, routers: list[APIRouter], runtime: Runtime | None) -> FastAPI:
@@ -30,7 +32,13 @@ def create_app(service: str, routers: list[APIRouter], runtime: Runtime | None) 
     for router in routers:
         app.include_router(router)
     problems.install(app, Methods(app.routes))
-    app.add_middleware(Limits, nurse_paths=nurse_paths(app.routes))
+    routes = app.routes
+    app.add_middleware(
+        Limits,
+        nurse_paths=nurse_paths(routes),
+        lines_paths=lines_paths(routes),
+        stream_paths=stream_paths(routes),
+    )
     if runtime is not None and runtime.form_origins:
         app.add_middleware(FormOrigins, routes=app.routes, origins=runtime.form_origins)
     _describe_problems(app)

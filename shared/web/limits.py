@@ -14,6 +14,7 @@ from shared.telemetry.metrics import HTTP_REQUESTS
 from shared.telemetry.tracing import current_traceparent, request_span
 from shared.web.bodies import again, read_body, single_headers
 from shared.web.nurse import NURSE
+from shared.web.paths import NO_PATH
 from shared.web.problems import problem_response
 from shared.web.rates import RATE_FIELDS
 
@@ -23,19 +24,30 @@ TRACEPARENT = "stillwater.traceparent"  # of the server span: an event is its ch
 IN_FLIGHT = 64
 NURSE_IN_FLIGHT = 256
 NURSE_WAIT_SECONDS = 5.0
+STREAMS = 256
 
 
 class Limits:
     """Ordinary requests above the bound are refused at once; a nurse's have places of their own and wait for one.
 
-    A body that a nurse's route is still waiting for takes no place: nobody can hold them by sending slowly.
+    A body that a nurse's route is still waiting for takes no place: nobody can hold them by sending slowly. Streams, which
+    go on for minutes, have places of their own too.
     """
 
     def __init__(
-        self, app: ASGIApp, nurse_paths: re.Pattern[str], in_flight: int = IN_FLIGHT, nurses: int = NURSE_IN_FLIGHT
+        self,
+        app: ASGIApp,
+        nurse_paths: re.Pattern[str],
+        lines_paths: re.Pattern[str] = NO_PATH,
+        stream_paths: re.Pattern[str] = NO_PATH,
+        in_flight: int = IN_FLIGHT,
+        nurses: int = NURSE_IN_FLIGHT,
+        streams: int = STREAMS,
     ) -> None:
         self._app, self._nurse_paths = app, nurse_paths
+        self._lines_paths, self._stream_paths = lines_paths, stream_paths
         self._ordinary, self._nurses = asyncio.Semaphore(in_flight), asyncio.Semaphore(nurses)
+        self._streams = asyncio.Semaphore(streams)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -60,13 +72,15 @@ class Limits:
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = single_headers(scope["headers"])
+        lines = self._lines_paths.fullmatch(scope["path"]) is not None
         if scope[NURSE]:
-            body = await read_body(headers, receive)
+            body = await read_body(headers, receive, lines=lines)
             async with _place(self._nurses, NURSE_WAIT_SECONDS):
                 await self._app(scope, again(body, receive), send)
             return
-        async with _place(self._ordinary, 0):
-            body = await read_body(headers, receive)
+        stream = scope["method"] == "GET" and self._stream_paths.fullmatch(scope["path"]) is not None
+        async with _place(self._streams if stream else self._ordinary, 0):
+            body = await read_body(headers, receive, lines=lines)
             await self._app(scope, again(body, receive), send)
 
 

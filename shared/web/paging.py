@@ -1,9 +1,10 @@
 """Lists: what may be asked of one, signed cursors, and the page that is answered."""
 
 import hmac
+import operator
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -115,6 +116,23 @@ class Page:
         where: Document = {"$and": [part for part in conditions if part]} if any(conditions) else {}
         ordered: Sequence[tuple[str, int]] = [(field, order), ("_id", order)]
         rows = await reader.collection(collection).find(where, sort=ordered, limit=self.limit + 1)
+        return self._reply(rows, show, field)
+
+    def over(self, rows: Iterable[Document], show: Callable[[Document], BaseModel], times: tuple[str, str]) -> Reply:
+        """The page of rows that are not all in one collection; filters mean equality."""
+        created, updated = times
+        field, newest = (updated if "updated_at" in self.sort else created), self.sort[0] == "-"
+        found = [row for row in rows if all(row.get(name) == value for name, value in self.filters.items())]
+        if self.since is not None:
+            found = [row for row in found if row[updated] >= self.since]
+        if self.after is not None:
+            beyond = operator.lt if newest else operator.gt
+            found = [row for row in found if beyond((row[field], row["_id"]), self.after)]
+        found.sort(key=lambda row: (row[field], row["_id"]), reverse=newest)
+        return self._reply(found[: self.limit + 1], show, field)
+
+    def _reply(self, rows: list[Document], show: Callable[[Document], BaseModel], field: str) -> Reply:
+        """`rows` has one more where this is not the last page."""
         shown = [show(row).model_dump(mode="json", exclude_none=True) for row in rows[: self.limit]]
         if len(rows) <= self.limit:
             return Reply(Listing[Any](items=shown))

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from fastapi.routing import iter_route_contexts
 from starlette.routing import BaseRoute
 
+NO_PATH = re.compile("(?!)")
+
 
 def pattern(template: str) -> str:
     """A regular expression for `/v1/patients/{patient_id}`."""

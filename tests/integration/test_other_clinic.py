@@ -10,6 +10,8 @@ from pymongo import MongoClient
 
 from deploy.local.stack import Stack
 from docs.generate import DOCS
+from services.monitoring.wiring import PROTOCOLS
+from shared.ids import new_id
 from shared.messaging.topics import SERVICES
 from tests.integration.audit.test_reads import Desk, a_life
 
@@ -56,6 +58,9 @@ def documents(client: MongoClient[Any], ids: dict[str, str]) -> dict[str, Any]:
 async def test_every_operation_finds_nothing_of_another_clinic(desk: Desk, stack: Stack) -> None:
     ids, wrong, asked = await a_life(desk), [], 0
     ids |= {"resource_id": await a_resource(desk), "alarm_id": await desk.alarm(ids["session_id"])}
+    ids |= {"protocol_id": a_protocol(desk)}
+    ids["entry_id"] = ids["inquiry_id"]
+    ids["reading_id"] = f"{ids['session_id']}.8867-4.1767225600000.m1"
     ids |= {"hold_id": ids["inquiry_id"], "closure_id": ids["inquiry_id"]}
     with MongoClient[Any](stack.mongodb_uri) as client:
         before = documents(client, ids)
@@ -72,6 +77,13 @@ async def test_every_operation_finds_nothing_of_another_clinic(desk: Desk, stack
         assert wrong == [], "\n".join(map(str, wrong))
         assert documents(client, ids) == before
     assert asked > 50
+
+
+def a_protocol(desk: Desk) -> str:
+    """A draft, which changes nothing for anybody."""
+    text = (PROTOCOLS / "wellness.yaml").read_text().replace("wellness-2026-11", new_id())
+    made: dict[str, str] = desk.ask("prescriber", "POST", "monitoring", "/v1/protocols", {"yaml": text})
+    return made["id"]
 
 
 async def a_resource(desk: Desk) -> str:

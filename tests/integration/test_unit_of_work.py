@@ -14,9 +14,9 @@ from pymongo.monitoring import CommandListener
 from deploy.local.stack import Stack
 from shared.clock import SystemClock
 from shared.errors import Unavailable, VersionConflict
-from shared.persistence.indexes import PLUMBING_INDEXES
 from shared.persistence.mongo import DuplicateKey, Mongo, UnitOfWork
 from shared.persistence.scope import system_scope
+from tests.support.databases import empty_database
 from tests.support.eventually import eventually
 
 SCOPE = system_scope("clinic-1", "test")
@@ -49,11 +49,8 @@ def commits() -> Commits:
 
 @pytest.fixture
 async def mongo(stack: Stack, commits: Commits) -> AsyncIterator[Mongo]:
-    made = Mongo(stack.mongodb_uri, f"test_{uuid4().hex[:8]}", SystemClock(), listeners=[commits])
-    await made.build_indexes(PLUMBING_INDEXES)
-    yield made
-    await made.client.drop_database(made.database.name)
-    made.close()
+    async with empty_database(stack.mongodb_uri, SystemClock(), listeners=[commits]) as made:
+        yield made
 
 
 async def test_a_request_that_is_cancelled_in_its_commit_is_committed_all_the_same(

@@ -17,6 +17,7 @@ from shared.clock import read_steps
 from shared.events.intake import InquiryReceived
 from shared.messaging.topics import SERVICES
 
+SIGNALS = ("spans", "logs", "metrics")
 MARKERS = (NAME, "@example.org", PHONE, LABEL, NOTE)
 EDGES = [
     ("monitoring", "POST /v1/sessions/{session_id}/vitals", "monitoring", "raise alarm"),
@@ -87,6 +88,23 @@ def test_one_trace_runs_from_the_reading_to_the_page(
     assert any(row["parent_id"] in parents for row in children)
 
 
+def test_every_service_tells_its_spans_figures_and_log_over_otlp(day: Day, stack: Stack) -> None:
+    for signal in SIGNALS:
+        rows = day.client.get(f"{stack.issuer}/{signal}").json()
+        assert {row["service"] for row in rows} >= set(SERVICES), signal
+
+
+def test_a_figure_is_the_same_over_otlp_and_at_metrics(day: Day, stack: Stack) -> None:
+    def told() -> bool:
+        rows = day.client.get(f"{stack.issuer}/metrics", params={"name": "stillwater_alarms_raised"}).json()
+        here = {row["attributes"]["priority"]: row["value"] for row in rows if row["service"] == "monitoring"}
+        there = day.client.get(f"{stack.health_url('monitoring')}/metrics").text
+        lines = [f'stillwater_alarms_raised_total{{priority="{name}"}} {value}' for name, value in here.items()]
+        return bool(lines) and all(line in there.splitlines() for line in lines)
+
+    day.until("the figure", told)
+
+
 def forms(marker: str) -> tuple[bytes, ...]:
     """As it is, as JSON may escape it, as a URL does."""
     return marker.encode(), json.dumps(marker)[1:-1].encode(), quote(marker).encode()
@@ -97,7 +115,7 @@ def places(day: Day, stack: Stack) -> dict[str, bytes]:
     """All that is written anywhere, the logs of MongoDB and Kafka among it; the restricted topic's records too."""
     found = {path.name: path.read_bytes() for path in (stack.home / "log").glob("*.log")}
     assert {"mongod.log", "kafka.log", "notifications.log"} <= set(found)
-    found["spans"] = day.client.get(f"{stack.issuer}/spans").content
+    found |= {f"OTLP {signal}": day.client.get(f"{stack.issuer}/{signal}").content for signal in SIGNALS}
     found["headers and errors"] = bytes(day.facts["headers_and_errors"])
     with MongoClient[Any](stack.mongodb_uri) as client:
         for service in SERVICES:

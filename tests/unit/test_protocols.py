@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.monitoring.model import SessionProtocol
+from services.monitoring.protocol import DosingProtocol
 from services.monitoring.wiring import PROTOCOLS
 from shared.protocols import ProtocolError, load
 
@@ -15,7 +15,7 @@ def broken(folder: Path, old: str, new: str) -> str:
     path = folder / "iv.yaml"
     path.write_text(text.replace(old, new, 1))
     with pytest.raises(ProtocolError) as refused:
-        load(path, SessionProtocol)
+        load(path, DosingProtocol)
     return str(refused.value)
 
 
@@ -36,7 +36,7 @@ def test_a_fault_names_file_line_and_field(tmp_path: Path, old: str, new: str, f
 
 
 def test_a_missing_field_is_named_at_what_surrounds_it(tmp_path: Path) -> None:
-    said = broken(tmp_path, "  min_aldrete: 9 ", "  # ")
+    said = broken(tmp_path, "  min_aldrete: 9\n", "  # nothing\n")
     assert f"iv.yaml:{line_of('discharge:')}: discharge.min_aldrete: Field required" in said
 
 
@@ -49,4 +49,4 @@ def test_what_is_not_yaml_is_told_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text("a: 1\nb: [1\n")
     with pytest.raises(ProtocolError, match="line 3"):
-        load(path, SessionProtocol)
+        load(path, DosingProtocol)

@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 from fastapi import APIRouter, Response
 
 from services.monitoring import schemas
-from services.monitoring.routes.edge import Clinical, deps, show_alarm
+from services.monitoring.routes.edge import SESSION, Clinical, Overriding, change_session, deps, show_alarm
 from services.monitoring.store import ALARMS
-from services.monitoring.usecases import answering
+from services.monitoring.usecases import answering, limiting
 from shared.persistence.mongo import Document, UnitOfWork
 from shared.web.call import Call, Listed, Listing, Reply
 from shared.web.nurse import nurse_route
@@ -61,3 +61,15 @@ async def silence(alarm_id: Id, body: schemas.Mute, call: Clinical) -> Response:
 async def escalate(alarm_id: Id, call: Clinical) -> Response:
     """I need help: high priority from now on."""
     return await _alarm(call, lambda unit: answering.escalate(unit, alarm_id, call.scope.actor.role))
+
+
+@router.post(f"{ALARM}/suppress", response_model=schemas.Alarm, responses=problems(404, 409))
+async def suppress(alarm_id: Id, body: schemas.Suppression, call: Clinical) -> Response:
+    """I know, and for so many minutes I need not be told of this rule again; accepts the alarm too."""
+    return await _alarm(call, lambda unit: answering.suppress(unit, deps(call), alarm_id, body))
+
+
+@router.put(f"{SESSION}/limits", response_model=schemas.Session, responses=problems(404, 409))
+async def set_limits(session_id: Id, body: schemas.OwnLimits, call: Overriding) -> Response:
+    """A session's own limits in the place of the protocol's; the whole set."""
+    return await change_session(call, lambda unit: limiting.set_limits(unit, deps(call), session_id, body))

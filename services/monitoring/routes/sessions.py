@@ -1,19 +1,22 @@
-"""The session's states: from opening to every way out."""
+"""The session's states: from opening to the dose."""
 
 from fastapi import APIRouter, Response
 
-from services.monitoring import gate, schemas
+from services.monitoring import schemas
+from services.monitoring import schemas_session as bodies
 from services.monitoring.routes.edge import (
     SESSION,
     Clinical,
+    Overriding,
     Prescribing,
     Staff,
     change_session,
     deps,
+    show_group,
     show_session,
 )
 from services.monitoring.store import SESSIONS
-from services.monitoring.usecases import dosing, ending, sessions
+from services.monitoring.usecases import dosing, gating, participants, sessions
 from shared.errors import Conflict
 from shared.persistence.mongo import Document, UnitOfWork
 from shared.web.call import Listed, Listing, Reply
@@ -22,14 +25,18 @@ from shared.web.problems import problems
 from shared.web.schemas import Id
 
 router = APIRouter(tags=["sessions"])
-LISTED = Listed(schemas.Session, "patient_id", "appointment_id", "state")
+LISTED = Listed(schemas.Session, "patient_id", "appointment_id", "group_id", "kind", "state")
+Shown = schemas.Session | bodies.Group
 
 
-@router.post("/v1/sessions", status_code=201, response_model=schemas.Session, responses=problems())
+@router.post("/v1/sessions", status_code=201, response_model=Shown, responses=problems())
 async def open_session(body: schemas.NewSession, call: Clinical) -> Response:
-    """Open a session that was not booked."""
+    """Open a session that was not booked, or a group for participants to join."""
 
     async def work(unit: UnitOfWork) -> Reply:
+        if body.patient_id is None:
+            group = await participants.open_group(unit, body)
+            return Reply(show_group(group, []), 201, location=f"/v1/sessions/{group['_id']}", version=1)
         row = await sessions.open_unscheduled(unit, deps(call), body)
         return Reply(show_session(row), 201, location=f"/v1/sessions/{row['_id']}", version=1)
 
@@ -45,10 +52,18 @@ async def list_sessions(call: Staff) -> Response:
     return await call.read(lambda reader: page.of(reader, SESSIONS, {}, show_session), audited="sessions")
 
 
-@router.get(SESSION, response_model=schemas.Session, responses=problems(404))
+@router.get(SESSION, response_model=Shown, responses=problems(404))
 async def get_session(session_id: Id, call: Staff) -> Response:
-    """One session."""
-    return await change_session(call, lambda unit: sessions.load(unit, session_id, "read"))
+    """One session, or a group with its participants."""
+
+    async def work(unit: UnitOfWork) -> Reply:
+        group = await participants.group(unit, session_id)
+        if group is not None:
+            return Reply(show_group(group, await participants.members(unit, session_id)), version=group["version"])
+        row = await sessions.load(unit, session_id, "read")
+        return Reply(show_session(row), version=row["version"])
+
+    return await call.write(work)
 
 
 @router.post(f"{SESSION}/check-in", response_model=schemas.Session, responses=problems(404, 409))
@@ -75,11 +90,18 @@ async def get_gate(session_id: Id, call: Clinical) -> Response:
 
     async def work(unit: UnitOfWork) -> Reply:
         session = await sessions.load(unit, session_id, "gate")
-        found = await dosing.judge(unit, deps(call), session, None)
-        shown = [schemas.GateReason(code=item.code, kind=item.kind, detail=item.detail) for item in found]
-        return Reply(schemas.GateShown(open=not gate.closed(found), reasons=shown))
+        found = await gating.judge(unit, deps(call), session)
+        shown = [schemas.GateReason(code=item.code, kind=item.kind, detail=item.detail) for item in found.reasons]
+        known = {"overridden": sorted(found.overridden), "as_of": found.as_of, "expires_at": found.expires_at}
+        return Reply(schemas.GateShown(open=not found.closing, reasons=shown, **known))
 
     return await call.write(work)
+
+
+@router.post(f"{SESSION}/gate/override", response_model=schemas.Session, responses=problems(404, 409))
+async def override_gate(session_id: Id, body: bodies.Override, call: Overriding) -> Response:
+    """Go on against what is overridable, with a reason; holds as long as the gate is valid."""
+    return await change_session(call, lambda unit: gating.override(unit, deps(call), session_id, body))
 
 
 @router.post(f"{SESSION}/dose", response_model=schemas.Session, responses=problems(403, 404, 409))
@@ -97,7 +119,7 @@ async def give_dose(session_id: Id, body: schemas.Dose, call: Prescribing) -> Re
         raise
 
 
-@router.post(f"{SESSION}/dose/rate", response_model=schemas.Session, responses=problems(404))
+@router.post(f"{SESSION}/dose/rate", response_model=schemas.Session, responses=problems(404, 409))
 async def change_rate(session_id: Id, body: schemas.Infusion, call: Clinical) -> Response:
     """Change the rate of the infusion."""
     return await change_session(call, lambda unit: dosing.change_infusion(unit, session_id, "rate", body))
@@ -110,7 +132,7 @@ async def pause_dose(session_id: Id, body: schemas.Infusion, call: Clinical) -> 
     return await change_session(call, lambda unit: dosing.change_infusion(unit, session_id, "pause", body))
 
 
-@router.post(f"{SESSION}/dose/resume", response_model=schemas.Session, responses=problems(404))
+@router.post(f"{SESSION}/dose/resume", response_model=schemas.Session, responses=problems(404, 409))
 async def resume_dose(session_id: Id, body: schemas.Infusion, call: Clinical) -> Response:
     """Resume the infusion."""
     return await change_session(call, lambda unit: dosing.change_infusion(unit, session_id, "resume", body))
@@ -121,35 +143,3 @@ async def resume_dose(session_id: Id, body: schemas.Infusion, call: Clinical) ->
 async def stop_dose(session_id: Id, body: schemas.Infusion, call: Clinical) -> Response:
     """Stop the dose; always accepted. Recovery begins."""
     return await change_session(call, lambda unit: dosing.change_infusion(unit, session_id, "stop", body))
-
-
-@router.post(f"{SESSION}/discharge", response_model=schemas.Session, responses=problems(404, 409))
-async def discharge(session_id: Id, body: schemas.Discharge, call: Clinical) -> Response:
-    """Discharge with an escort; refused with every criterion that is not met."""
-    return await change_session(call, lambda unit: ending.discharge(unit, deps(call), session_id, body))
-
-
-@router.post(f"{SESSION}/leave", response_model=schemas.Session, responses=problems(404))
-@nurse_route
-async def leave(session_id: Id, body: schemas.Leave, call: Clinical) -> Response:
-    """Every other way out; always open."""
-    return await change_session(call, lambda unit: ending.leave(unit, session_id, body))
-
-
-@router.post(f"{SESSION}/abort", response_model=schemas.Session, responses=problems(404))
-@nurse_route
-async def abort(session_id: Id, body: schemas.Abort, call: Clinical) -> Response:
-    """Abort; after a dose the watching goes on."""
-    return await change_session(call, lambda unit: ending.abort(unit, session_id, body))
-
-
-@router.post(f"{SESSION}/void", response_model=schemas.Session, responses=problems(404, 409))
-async def void(session_id: Id, body: schemas.Abort, call: Clinical) -> Response:
-    """Opened by mistake; only before a dose."""
-    return await change_session(call, lambda unit: ending.void(unit, session_id, body))
-
-
-@router.post(f"{SESSION}/complete", response_model=schemas.Session, responses=problems(404, 409))
-async def complete(session_id: Id, call: Clinical) -> Response:
-    """The record is finished."""
-    return await change_session(call, lambda unit: ending.complete(unit, session_id))

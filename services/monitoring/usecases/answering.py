@@ -1,18 +1,28 @@
 """What people do with an alarm: acknowledge, attend, silence, ask for help. Each is idempotent by state."""
 
 from datetime import datetime, timedelta
+from typing import NoReturn
 
+from services.monitoring import schemas
 from services.monitoring.alarms import acknowledge
+from services.monitoring.engines import engine_of, states_of
+from services.monitoring.limits import is_collapse
 from services.monitoring.store import ALARMS, ENGINES, SESSIONS
 from services.monitoring.usecases import raising
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import record
+from shared.errors import Conflict
 from shared.events.monitoring import AlarmAcknowledged, AlarmAttended, AlarmEscalated
 from shared.messaging.outbox import emit
 from shared.persistence.audit import audit
 from shared.persistence.mongo import Document, UnitOfWork
 
 SILENCE = timedelta(minutes=2)
+SUPPRESSED_AT_MOST = {  # CFG; of high priority no longer than until it would be renewed (pitfalls.md 2.4)
+    "high": timedelta(minutes=3),
+    "medium": timedelta(minutes=15),
+    "low": timedelta(minutes=60),
+}
 
 
 async def _load(unit: UnitOfWork, alarm_id: str, verb: str) -> tuple[Document, Document]:
@@ -22,28 +32,38 @@ async def _load(unit: UnitOfWork, alarm_id: str, verb: str) -> tuple[Document, D
     return alarm, session
 
 
-async def accept(unit: UnitOfWork, deps: Deps, alarm_id: str, by_role: str, at: datetime) -> Document:
-    """Acknowledge; from the API or from the link in a page. Raises NotFound."""
+def _seconds(alarm: Document, at: datetime) -> float:
+    """Since the alarm was raised, or renewed."""
+    since: datetime = alarm.get("renewed_at") or alarm["raised_at"]
+    return round(max((at - since).total_seconds(), 0.0), 3)
+
+
+async def accept(
+    unit: UnitOfWork, deps: Deps, alarm_id: str, by_role: str, at: datetime, by: str | None = None
+) -> Document:
+    """Acknowledge; from the API or, by `by`, from the link in a page. Raises NotFound."""
     alarm, session = await _load(unit, alarm_id, "acknowledge")
     if alarm.get("acknowledged_at"):
         return alarm
-    alarm = await raising.next_version(unit, alarm, acknowledged_at=at, acknowledged_by_role=by_role)
+    who = {"acknowledged_by": by or unit.scope.actor.id, "acknowledged_by_role": by_role}
+    took = _seconds(alarm, at)
+    alarm = await raising.next_version(unit, alarm, acknowledged_at=at, seconds_to_acknowledge=took, **who)
     event = AlarmAcknowledged(patient_id=session["patient_id"], alarm_id=alarm_id, by_role=by_role, at=at)
     emit(unit, event, aggregate=f"alarm/{alarm_id}", version=alarm["version"])
-    await record(unit, session, "alarm_acknowledged", at, alarm_id=alarm_id, by_role=by_role)
+    await record(unit, session, "alarm_acknowledged", at, alarm_id=alarm_id, by_role=by_role, seconds=took)
     await _tell_engine(unit, deps, session, alarm, at)
     return await unit.collection(ALARMS).get(alarm_id)
 
 
 async def _tell_engine(unit: UnitOfWork, deps: Deps, session: Document, alarm: Document, at: datetime) -> None:
     engine = await unit.collection(ENGINES).find_one({"_id": session["_id"]})
-    states = raising.states_of(engine)
+    states = states_of(engine)
     limit = next((item for item in deps.limits(session) if item.name == alarm["rule"]), None)
     if engine is None or limit is None:
         return
     states, transitions = acknowledge(states, limit, at)
     states = await raising.apply(unit, session, states, transitions)
-    await unit.collection(ENGINES).put(raising.engine_of(session["_id"], states, engine["signals"]))
+    await unit.collection(ENGINES).put(engine_of(session["_id"], states, engine["signals"]))
 
 
 async def attend(unit: UnitOfWork, alarm_id: str, by_role: str) -> Document:
@@ -52,10 +72,12 @@ async def attend(unit: UnitOfWork, alarm_id: str, by_role: str) -> Document:
     if alarm.get("attended_at"):
         return alarm
     now = unit.clock.clinical_now()
-    after = await raising.next_version(unit, alarm, attended_at=now)
+    took = _seconds(alarm, now)
+    who = {"attended_by": unit.scope.actor.id, "seconds_to_attend": took}
+    after = await raising.next_version(unit, alarm, attended_at=now, **who)
     event = AlarmAttended(patient_id=session["patient_id"], alarm_id=alarm_id, by_role=by_role, at=now)
     emit(unit, event, aggregate=f"alarm/{alarm_id}", version=after["version"])
-    await record(unit, session, "alarm_attended", now, alarm_id=alarm_id)
+    await record(unit, session, "alarm_attended", now, alarm_id=alarm_id, seconds=took)
     return after
 
 
@@ -63,9 +85,38 @@ async def silence(unit: UnitOfWork, alarm_id: str, seconds: int) -> Document:
     """Mutes the board's sound for at most two minutes; paging goes on. Raises NotFound."""
     alarm, session = await _load(unit, alarm_id, "silence")
     until = unit.clock.clinical_now() + min(timedelta(seconds=seconds), SILENCE)
-    after = await raising.next_version(unit, alarm, silenced_until=until)
+    after = await raising.next_version(unit, alarm, silenced_until=until, silenced_by=unit.scope.actor.id)
     await record(unit, session, "alarm_silenced", alarm_id=alarm_id, seconds=seconds)
     return after
+
+
+async def suppress(unit: UnitOfWork, deps: Deps, alarm_id: str, body: schemas.Suppression) -> Document:
+    """Accept the alarm and let its rule be quiet for a while in this session; a breach that outlasts that is told then.
+
+    Raises NotFound, and Conflict for a rule that may not be quiet, or not for so long.
+    """
+    alarm, session = await _load(unit, alarm_id, "suppress")
+    limit = next((item for item in deps.limits(session) if item.name == alarm["rule"]), None)
+    longest = SUPPRESSED_AT_MOST[alarm["priority"]]
+    if limit is None or is_collapse(limit.rule):
+        _refuse("not_suppressible", "An alarm about a collapse, a device or the measuring is never suppressed.")
+    if timedelta(minutes=body.minutes) > longest:
+        _refuse("too_long", f"At most {longest.total_seconds() / 60:g} minutes at priority {alarm['priority']}.")
+    now = unit.clock.clinical_now()
+    until = now + timedelta(minutes=body.minutes)
+    await accept(unit, deps, alarm_id, unit.scope.actor.role, now)
+    alarm = await unit.collection(ALARMS).get(alarm_id)
+    who = {"suppressed_by": unit.scope.actor.id, "suppressed_reason": body.reason_code}
+    after = await raising.next_version(unit, alarm, suppressed_until=until, **who)
+    change = {"$set": {f"suppressed.{alarm['rule']}": until}}
+    await unit.collection(SESSIONS).change({"_id": session["_id"]}, change)
+    facts = {"minutes": body.minutes, "reason_code": body.reason_code, "rule": alarm["rule"]}
+    await record(unit, session, "alarm_suppressed", now, alarm_id=alarm_id, **facts)
+    return after
+
+
+def _refuse(code: str, text: str) -> NoReturn:
+    raise Conflict(text, reasons=[{"code": code, "detail": text}])
 
 
 async def escalate(unit: UnitOfWork, alarm_id: str, by_role: str) -> Document:
@@ -74,7 +125,8 @@ async def escalate(unit: UnitOfWork, alarm_id: str, by_role: str) -> Document:
     if alarm.get("escalated_at"):
         return alarm
     now = unit.clock.clinical_now()
-    after = await raising.next_version(unit, alarm, escalated_at=now, priority="high")
+    who = {"escalated_by": unit.scope.actor.id}
+    after = await raising.next_version(unit, alarm, escalated_at=now, priority="high", **who)
     event = AlarmEscalated(
         patient_id=session["patient_id"], alarm_id=alarm_id, by_role=by_role, priority="high", at=now
     )

@@ -1,18 +1,16 @@
-"""The dose: its gate, the dose itself, and what a nurse does with it while it runs."""
+"""The dose: the gate is judged at it, and what a nurse does with it while it runs."""
 
-from datetime import datetime
 from typing import Literal
 
-from services.monitoring import gate, model, schemas
-from services.monitoring.gate import Found, Reason
-from services.monitoring.store import PLANS, SESSIONS
+from services.monitoring import model, schemas
+from services.monitoring.gate_found import Proposed, Reason
+from services.monitoring.store import SESSIONS
+from services.monitoring.usecases import gating
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import record
 from services.monitoring.usecases.sessions import load
-from shared.errors import Conflict, Forbidden
 from shared.events.monitoring import (
     DoseAdministered,
-    DoseGateOverridden,
     DoseGateRefused,
     DosePaused,
     DoseResumed,
@@ -23,74 +21,53 @@ from shared.messaging.outbox import emit
 from shared.persistence.mongo import Document, Mongo, UnitOfWork
 from shared.persistence.scope import Scope
 
-OVERRIDERS = ("prescriber", "medical_director")
-
-
-async def judge(unit: UnitOfWork, deps: Deps, session: Document, amount_mg: float | None) -> list[Reason]:
-    """Every reason against the dose, as things are known now."""
-    plan = await unit.collection(PLANS).find_one({"_id": session["plan_id"]}) if session["plan_id"] else None
-    base, protocol = session["baseline"], deps.protocol(session)
-    mg_per_kg = round(amount_mg / base["weight_kg"], 3) if amount_mg is not None and base else None
-    found = Found(
-        now=unit.clock.clinical_now(),
-        baseline=base,
-        baseline_at=session["baseline_at"],
-        readiness=session["readiness"],
-        planned=session["plan_id"] is not None,
-        plan=plan,
-        last_dose_at=await _last_dose_elsewhere(unit, session),
-        mg_per_kg=mg_per_kg,
-        ceiling_mg_per_kg=protocol.ceiling_mg_per_kg,
-        first_dose=not session["doses"],
-    )
-    return gate.reasons(protocol.gate, found)
-
-
-async def _last_dose_elsewhere(unit: UnitOfWork, session: Document) -> datetime | None:
-    query = {"patient_id": session["patient_id"], "_id": {"$ne": session["_id"]}, "doses.0": {"$exists": True}}
-    rows = await unit.collection(SESSIONS).find(query, sort=[("_id", -1)], limit=5)
-    return max((row["doses"][-1]["at"] for row in rows), default=None)
+Verb = Literal["pause", "resume", "stop", "rate"]
 
 
 async def give(unit: UnitOfWork, deps: Deps, session_id: str, body: schemas.Dose) -> Document:
-    """The gate is judged at the dose itself. Raises NotFound, Conflict with every reason, Forbidden."""
-    session, now = await load(unit, session_id, "dose"), unit.clock.clinical_now()
-    first = not session["doses"]
-    after = model.move(session, "dose", now)
-    found = await judge(unit, deps, session, body.amount_mg)
-    if gate.closed(found):
-        _override(unit, session, found, body)
-    mg_per_kg = round(body.amount_mg / session["baseline"]["weight_kg"], 3)
-    at = body.occurred_at or now
-    given = body.model_dump(exclude={"occurred_at", "override_reason"})
-    after |= {"doses": [*session["doses"], {**given, "mg_per_kg": mg_per_kg, "at": at}]}
-    if first:
-        after["started_at"] = at
+    """One dose, or one device. Raises NotFound, Conflict with every reason, Forbidden."""
+    session = await load(unit, session_id, "dose")
+    model.move(session, "dose", unit.clock.clinical_now())
+    proposed = Proposed(body.medication, body.amount_mg, body.expiry, unit.scope.actor.id, body.checked_by)
+    judged = await gating.judge(unit, deps, session, proposed, body.prescriber_on_site)
+    opened = _open(unit, session, judged, body)
+    after = _given(unit, deps, session, opened, body)
     await unit.collection(SESSIONS).replace_versioned(after)
-    _tell_dose(unit, deps, after, body, mg_per_kg, first=first)
-    codes = [reason.code for reason in found if reason.kind != "note"] or None
-    facts = {"amount_mg": body.amount_mg, "mg_per_kg": mg_per_kg, "lot": body.lot, "overridden": codes}
-    await record(unit, after, "dose", at, **facts)
+    _tell(unit, deps, after, first=not session["doses"])
+    codes = [reason.code for reason in judged.reasons if reason.kind == "overridable"] or None
+    given = after["doses"][-1]
+    await record(unit, after, "dose", given["at"], **_facts(given), overridden=codes)
     return after
 
 
-def _override(unit: UnitOfWork, session: Document, found: list[Reason], body: schemas.Dose) -> None:
-    """A prescriber may go on against what is overridable, with a reason; nobody against what is absolute."""
-    codes = [reason.code for reason in found if reason.kind != "note"]
-    shown = [{"code": reason.code, "class": reason.kind, "detail": reason.detail} for reason in found]
-    if body.override_reason is None or any(reason.kind == "absolute" for reason in found):
-        raise Conflict("The dose gate is closed.", reasons=shown)
-    if unit.scope.actor.role not in OVERRIDERS:
-        raise Forbidden("Only a prescriber may override the dose gate.")
-    event = DoseGateOverridden(
-        patient_id=session["patient_id"],
-        session_id=session["_id"],
-        reasons=codes,
-        at=unit.clock.clinical_now(),
-        by_role=unit.scope.actor.role,
-        reason_code=body.override_reason,
-    )
-    emit(unit, event, aggregate=f"session/{session['_id']}", version=session["version"] + 1)
+def _open(unit: UnitOfWork, session: Document, judged: gating.Judged, body: schemas.Dose) -> Document:
+    """The session whose gate is open, by itself or overridden before or now. Raises Conflict, Forbidden."""
+    left: list[Reason] = judged.closing
+    if not left:
+        return session
+    if body.override_reason is None:
+        raise gating.refusal(judged.reasons)
+    return gating.overridden(unit, session, judged.reasons, body.override_reason)
+
+
+def _given(unit: UnitOfWork, deps: Deps, session: Document, opened: Document, body: schemas.Dose) -> Document:
+    now = unit.clock.clinical_now()
+    at, number = body.occurred_at or now, len(session["doses"]) + 1
+    dose = body.model_dump(include={"medication", "amount_mg", "lot", "expiry", "checked_by"})
+    dose |= {"mg_per_kg": round(body.amount_mg / session["baseline"]["weight_kg"], 3), "at": at}
+    dose |= {"by": unit.scope.actor.id, "device_no": number if deps.dosing(session).devices else None}
+    after = model.move({**opened, "version": session["version"]}, "dose", now, doses=[*session["doses"], dose])
+    named = body.prescriber_on_site or session.get("prescriber_on_site")
+    running = {"state": "running", "since": at, "rate_mg_per_h": body.rate_mg_per_h} if body.rate_mg_per_h else None
+    return after | {
+        "started_at": session["started_at"] or at,
+        "prescriber_on_site": named,
+        "infusion": running or session.get("infusion"),
+    }
+
+
+def _facts(dose: Document) -> Document:
+    return {name: value for name, value in dose.items() if name not in ("at", "by")}
 
 
 async def note_refusal(mongo: Mongo, scope: Scope, session_id: str, codes: list[str]) -> None:
@@ -107,43 +84,40 @@ async def note_refusal(mongo: Mongo, scope: Scope, session_id: str, codes: list[
     await mongo.run(scope, work)
 
 
-def _tell_dose(
-    unit: UnitOfWork, deps: Deps, after: Document, body: schemas.Dose, mg_per_kg: float, *, first: bool
-) -> None:
-    aggregate, version = f"session/{after['_id']}", after["version"]
+def _tell(unit: UnitOfWork, deps: Deps, after: Document, *, first: bool) -> None:
+    aggregate, version, dose = f"session/{after['_id']}", after["version"], after["doses"][-1]
     about = {"patient_id": after["patient_id"], "session_id": after["_id"]}
-    at = after["doses"][-1]["at"]
     if first:
-        started = SessionStarted(**about, appointment_id=after["appointment_id"], started_at=at)
+        started = SessionStarted(**about, appointment_id=after["appointment_id"], started_at=dose["at"])
         emit(unit, started, aggregate=aggregate, version=version)
-    dose = DoseAdministered(
+    given = DoseAdministered(
         **about,
-        medication=body.medication,
-        route=deps.protocol(after).route,
-        amount=body.amount_mg,
+        medication=dose["medication"],
+        route=deps.dosing(after).route,
+        amount=dose["amount_mg"],
         unit="mg",
-        mg_per_kg=mg_per_kg,
-        lot=body.lot,
-        expiry=body.expiry,
-        at=at,
+        mg_per_kg=dose["mg_per_kg"],
+        device_no=dose["device_no"],
+        lot=dose["lot"],
+        expiry=dose["expiry"],
+        at=dose["at"],
     )
-    emit(unit, dose, aggregate=aggregate, version=version)
+    emit(unit, given, aggregate=aggregate, version=version)
 
 
-async def change_infusion(
-    unit: UnitOfWork, session_id: str, verb: Literal["pause", "resume", "stop", "rate"], body: schemas.Infusion
-) -> Document:
-    """Accepted in every state; where there is no running dose it is noted as out of order. Raises NotFound."""
-    session = await load(unit, session_id, f"dose_{verb}")
-    running = session["state"] == "dosing"
-    now = unit.clock.clinical_now()
-    after = model.stopped(session, now) if verb == "stop" else session
+async def change_infusion(unit: UnitOfWork, session_id: str, verb: Verb, body: schemas.Infusion) -> Document:
+    """Pause and stop are accepted in every state, out of order if need be; the others need a running dose.
+
+    Raises NotFound, Conflict.
+    """
+    session, now = await load(unit, session_id, f"dose_{verb}"), unit.clock.clinical_now()
+    running, at = session["state"] == "dosing", body.occurred_at or now
+    after = model.stopped(session, at) if verb == "stop" else model.infusion(session, verb, at, body.rate_mg_per_h)
     if after is not session:
-        await unit.collection(SESSIONS).replace_versioned(after)
+        await unit.collection(SESSIONS).replace_versioned(after | {"updated_at": now})
     kind = {"pause": "dose_paused", "resume": "dose_resumed", "stop": "dose_stopped", "rate": "dose_rate"}[verb]
-    entry = await record(
-        unit, session, kind, body.occurred_at, rate_mg_per_h=body.rate_mg_per_h, out_of_order=not running or None
-    )
+    facts = {"rate_mg_per_h": body.rate_mg_per_h, "given_mg": body.given_mg, "out_of_order": not running or None}
+    entry = await record(unit, session, kind, body.occurred_at, **facts)
     event = {"pause": DosePaused, "resume": DoseResumed, "stop": DoseStopped}.get(verb)
     if event is not None:
         told = event(patient_id=session["patient_id"], session_id=session_id, at=entry["occurred_at"])

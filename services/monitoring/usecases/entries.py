@@ -4,8 +4,9 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
-from services.monitoring import schemas
+from services.monitoring import schemas_entries as bodies
 from services.monitoring.store import ENTRIES, SESSIONS
+from services.monitoring.timeline import CORRECTABLE, CORRECTION, MOVED_AWAY
 from services.monitoring.usecases.deps import Deps
 from shared.events.monitoring import AdverseEventReported, InterventionRecorded
 from shared.ids import new_id
@@ -15,6 +16,7 @@ from shared.persistence.mongo import Document, UnitOfWork
 from shared.persistence.vault import Erased
 
 REPEAT = timedelta(seconds=60)
+MARKS = ("possible_repeat", "out_of_order", "note_sealed")  # of the recording, not of what was recorded
 _BEFORE_CHECK_IN = ("scheduled", "voided")
 
 
@@ -38,7 +40,7 @@ async def record(
     return entry
 
 
-async def add(unit: UnitOfWork, deps: Deps, session_id: str, kind: str, body: schemas.Entry) -> Document:
+async def add(unit: UnitOfWork, deps: Deps, session_id: str, kind: str, body: bodies.Entry) -> Document:
     """An observation, intervention, support given or adverse event; accepted in every state, never refused.
 
     What comes before check-in is noted as out of order; two equal entries of one author within 60 s are both kept and
@@ -46,13 +48,21 @@ async def add(unit: UnitOfWork, deps: Deps, session_id: str, kind: str, body: sc
     """
     session = await unit.collection(SESSIONS).get(session_id)
     audit(unit, f"session.{kind}", f"session/{session_id}", patient_id=session["patient_id"])
-    facts = body.facts()
-    facts["possible_repeat"] = await _seen_before(unit, session_id, kind, facts) or None
-    facts["out_of_order"] = session["state"] in _BEFORE_CHECK_IN or None
+    return await write_down(unit, deps, session, kind, body, body.facts())
+
+
+async def write_down(
+    unit: UnitOfWork, deps: Deps, session: Document, kind: str, body: bodies.Entry, facts: Document
+) -> Document:
+    """The entry with its marks and its sealed note, told where it is to be told."""
+    marks: Document = {
+        "possible_repeat": await _seen_before(unit, session["_id"], kind, facts) or None,
+        "out_of_order": session["state"] in _BEFORE_CHECK_IN or None,
+    }
     if body.note:
-        facts["note_sealed"] = await deps.vault.encrypt(unit, session["patient_id"], body.note)
-    entry = await record(unit, session, kind, body.occurred_at, **facts)
-    _tell(unit, session, entry, body)
+        marks["note_sealed"] = await deps.vault.encrypt(unit, session["patient_id"], body.note)
+    entry = await record(unit, session, kind, body.occurred_at, **facts, **marks)
+    tell(unit, session, entry["_id"], entry)
     return entry
 
 
@@ -63,29 +73,45 @@ async def _seen_before(unit: UnitOfWork, session_id: str, kind: str, facts: Docu
         "by": unit.scope.actor.id,
         "recorded_at": {"$gt": unit.clock.clinical_now() - REPEAT},
     }
-    ignored = ("possible_repeat", "out_of_order", "note_sealed")
     for row in await unit.collection(ENTRIES).find(query):
-        if {name: value for name, value in row["facts"].items() if name not in ignored} == facts:
+        if {name: value for name, value in row["facts"].items() if name not in MARKS} == facts:
             return True
     return False
 
 
-def _tell(unit: UnitOfWork, session: Document, entry: Document, body: schemas.Entry) -> None:
+def tell(unit: UnitOfWork, session: Document, entry_id: str, entry: Document) -> None:
+    """What others are to know of an entry as it is now; `entry_id` is the row that says so."""
     about = {"patient_id": session["patient_id"], "session_id": session["_id"]}
-    aggregate, at = f"entry/{entry['_id']}", entry["occurred_at"]
-    if isinstance(body, schemas.AdverseEvent):
+    aggregate, at, facts = f"entry/{entry_id}", entry["occurred_at"], entry["facts"]
+    if entry["kind"] == "adverse_event":
         event = AdverseEventReported(
             **about,
-            event_code=body.event_code,
-            severity=body.severity,
-            serious=body.serious,
+            event_code=facts["event_code"],
+            severity=facts["severity"],
+            serious=facts["serious"],
             onset_at=at,
-            resolved_at=body.resolved_at,
+            resolved_at=facts.get("resolved_at"),
         )
         emit(unit, event, aggregate=aggregate, version=1)
-    elif isinstance(body, schemas.Intervention):
-        done = InterventionRecorded(**about, intervention_code=body.intervention_code, at=at)
+    elif entry["kind"] == "intervention":
+        done = InterventionRecorded(**about, intervention_code=facts["intervention_code"], at=at)
         emit(unit, done, aggregate=aggregate, version=1)
+
+
+async def of_session(unit: UnitOfWork, session_id: str) -> list[Document]:
+    """Whatever was written down, corrections and moves among it."""
+    written = (*CORRECTABLE, CORRECTION, MOVED_AWAY)
+    return await unit.collection(ENTRIES).find({"session_id": session_id, "kind": {"$in": list(written)}})
+
+
+async def note_corrections(unit: UnitOfWork, session_id: str, shown: list[Document]) -> None:
+    """Name the newest correction beside each entry that has one."""
+    query = {"session_id": session_id, "kind": CORRECTION, "facts.corrects": {"$in": [item["id"] for item in shown]}}
+    rows = await unit.collection(ENTRIES).find(query, sort=[("recorded_at", 1), ("_id", 1)])
+    newest = {row["facts"]["corrects"]: row["_id"] for row in rows}
+    for item in shown:
+        if item["id"] in newest:
+            item["corrected_by"] = newest[item["id"]]
 
 
 async def open_notes(unit: UnitOfWork, deps: Deps, session: Document, shown: list[Document]) -> None:

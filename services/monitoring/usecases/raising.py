@@ -1,17 +1,18 @@
 """Alarms: what the engine decided becomes a document and an event, in the transaction of the readings that caused it."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from services.monitoring.alarms import RuleState, Transition
+from services.monitoring.combinations import unit_of
 from services.monitoring.signals import Silence
 from services.monitoring.store import ALARMS
 from services.monitoring.usecases.entries import record
-from services.monitoring.vitals import SIGNS
 from shared.events.monitoring import (
     AlarmCleared,
     AlarmRenewed,
+    Priority,
     SignalLost,
     SignalRestored,
     SignRef,
@@ -24,54 +25,73 @@ from shared.persistence.mongo import Document, UnitOfWork
 from shared.telemetry.metrics import ALARMS_RAISED
 from shared.telemetry.tracing import alarm_span
 
+UNANSWERED = dict.fromkeys(
+    (
+        "acknowledged_at",
+        "acknowledged_by",
+        "acknowledged_by_role",
+        "seconds_to_acknowledge",
+        "attended_at",
+        "attended_by",
+        "seconds_to_attend",
+    )
+)
 
-def states_of(engine: Document | None) -> dict[str, RuleState]:
-    return {name: RuleState(**state) for name, state in engine["rules"].items()} if engine else {}
 
-
-def engine_of(session_id: str, states: Mapping[str, RuleState], signals: Mapping[str, Document]) -> Document:
-    """The engine's document; `signals` are the silent devices with their alarms."""
-    rules = {name: asdict(state) for name, state in states.items()}
-    return {"_id": session_id, "schema_version": 1, "rules": rules, "signals": dict(signals)}
+def watch_key(session: Document) -> str:
+    """What is watched as one: engine state, alarm ids and open alarms are kept by it."""
+    return str(session["_id"])
 
 
 async def apply(
     unit: UnitOfWork, session: Document, states: dict[str, RuleState], transitions: list[Transition]
 ) -> dict[str, RuleState]:
     """Write every transition; returns the states with the ids of the alarms that were raised."""
-    after = dict(states)
+    after, raised = dict(states), dict[str, str]()
     for transition in transitions:
-        if transition.kind == "raised":
-            alarm_id = await _raise(unit, session, transition)
-            name = transition.limit.name
-            if name in after:
-                after[name] = replace(after[name], alarm_id=alarm_id)
+        name, state = transition.limit.name, transition.state
+        if transition.over:
+            await clear(unit, session, await _raise(unit, session, transition), transition.at, transition.value)
+        elif transition.kind == "raised":
+            raised[name] = await _raise(unit, session, transition)
+            if name in after and after[name].raised_at is not None:
+                after[name] = replace(after[name], alarm_id=raised[name])
         elif transition.kind == "renewed":
             await _renew(unit, session, transition)
         else:
-            await clear(unit, session, transition.state.alarm_id or "", transition.at, transition.state.value)
+            await clear(unit, session, raised.get(name) or state.alarm_id or "", transition.at, transition.value)
     return after
+
+
+def alarm_id_of(session: Document, transition: Transition) -> str:
+    """From session, rule and the breach's start, so the same for whoever evaluates."""
+    return derived_id(watch_key(session), transition.limit.name, transition.state.breach_since.isoformat())
 
 
 async def _raise(unit: UnitOfWork, session: Document, transition: Transition) -> str:
     """The id comes from session, rule and the breach's start: two evaluators raise one alarm."""
-    rule, state = transition.limit.rule, transition.state
-    alarm_id = derived_id(session["_id"], rule.name, state.breach_since.isoformat())
-    sign = SignRef(sign=rule.sign, value=state.value, unit=SIGNS[rule.sign].unit, limit=transition.limit.bound)
-    alarm = {"sign": rule.sign, "value": state.value, "limit": transition.limit.bound, "pages": rule.pages}
+    rule = transition.limit.rule
+    alarm_id = alarm_id_of(session, transition)
+    alarm = {"sign": rule.sign, "value": transition.value, "limit": transition.limit.bound, "pages": rule.pages}
+    alarm |= {"category": "physiological", "breach_since": transition.state.breach_since, "open": not transition.over}
     await _insert(unit, session, alarm_id, rule.name, rule.priority, transition.at, **alarm)
     if rule.pages:
         event = VitalsAbnormal(
             **_place(session, alarm_id),
-            signs=[sign],
+            signs=[_sign(transition)],
             rule=rule.name,
             category="physiological",
             priority=rule.priority,
-            taken_at=state.at,
+            taken_at=transition.taken_at,
             raised_at=unit.clock.clinical_now(),
         )
         _emit_raised(unit, event, alarm_id)
     return alarm_id
+
+
+def _sign(transition: Transition) -> SignRef:
+    limit = transition.limit
+    return SignRef(sign=limit.rule.sign, value=transition.value, unit=unit_of(limit.rule.sign), limit=limit.bound)
 
 
 def _emit_raised(unit: UnitOfWork, event: VitalsAbnormal | SignalLost, alarm_id: str) -> None:
@@ -123,12 +143,10 @@ async def next_version(unit: UnitOfWork, alarm: Document, **fields: object) -> D
 
 async def _renew(unit: UnitOfWork, session: Document, transition: Transition) -> None:
     alarm = await unit.collection(ALARMS).get(transition.state.alarm_id or "")
-    after = await next_version(unit, alarm, acknowledged_at=None, attended_at=None, renewed_at=transition.at)
-    rule = transition.limit.rule
-    sign = SignRef(
-        sign=rule.sign, value=transition.state.value, unit=SIGNS[rule.sign].unit, limit=transition.limit.bound
+    after = await next_version(unit, alarm, **UNANSWERED, renewed_at=transition.at)
+    event = AlarmRenewed(
+        patient_id=session["patient_id"], alarm_id=alarm["_id"], at=transition.at, signs=[_sign(transition)]
     )
-    event = AlarmRenewed(patient_id=session["patient_id"], alarm_id=alarm["_id"], at=transition.at, signs=[sign])
     emit(unit, event, aggregate=f"alarm/{alarm['_id']}", version=after["version"])
     await record(unit, session, "alarm_renewed", transition.at, alarm_id=alarm["_id"])
 
@@ -143,7 +161,7 @@ async def clear(unit: UnitOfWork, session: Document, alarm_id: str, at: datetime
 
 async def lose_signal(unit: UnitOfWork, session: Document, silence: Silence) -> Document:
     """A device fell silent; returns what the engine keeps of it."""
-    alarm_id = derived_id(session["_id"], "signal", silence.device, silence.last_seen_at.isoformat())
+    alarm_id = derived_id(watch_key(session), "signal", silence.device, silence.last_seen_at.isoformat())
     now = unit.clock.clinical_now()
     await _insert(unit, session, alarm_id, f"signal:{silence.device}", silence.priority, now, pages=True)
     event = SignalLost(**_signal(session, alarm_id, silence.priority, silence.last_seen_at))
@@ -165,6 +183,44 @@ async def restore_signal(unit: UnitOfWork, session: Document, lost: Document, at
 def _signal(session: Document, alarm_id: str, priority: str, at: datetime) -> Document:
     about = {"patient_id": session["patient_id"], "session_id": session["_id"], "alarm_id": alarm_id}
     return {**about, "priority": priority, "source": "device", "last_seen_at": at}
+
+
+async def technical(
+    unit: UnitOfWork,
+    session: Document,
+    rule: str,
+    *,
+    value: float,
+    priority: Priority = "medium",
+    pages: bool = True,
+    signs: Sequence[SignRef] = (),
+    **facts: object,
+) -> str:
+    """An alarm about the measuring itself, e.g. `clock:m1`; returns its id. One may be open per session and rule."""
+    now = unit.clock.clinical_now()
+    alarm_id = derived_id(watch_key(session), rule, now.isoformat())
+    facts |= {"category": "technical", "pages": pages, "value": value, "limit": None}
+    facts["sign"] = signs[0].sign if signs else None
+    await _insert(unit, session, alarm_id, rule, priority, now, **facts)
+    if pages:
+        event = VitalsAbnormal(
+            **_place(session, alarm_id),
+            signs=list(signs),
+            rule=rule,
+            category="technical",
+            priority=priority,
+            taken_at=now,
+            raised_at=now,
+        )
+        _emit_raised(unit, event, alarm_id)
+    return alarm_id
+
+
+async def end_technical(unit: UnitOfWork, session: Document, alarm_id: str, value: float) -> None:
+    """What it was about is over."""
+    alarm = await unit.collection(ALARMS).get(alarm_id)
+    if alarm["open"]:
+        await clear(unit, session, alarm_id, unit.clock.clinical_now(), value)
 
 
 async def end_all(unit: UnitOfWork, session: Document) -> None:

@@ -1,154 +1,264 @@
 """Readings in, alarms out: one transaction holds a batch's readings, the engines' states, the alarms and their events."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from services.monitoring import schemas
-from services.monitoring.alarms import RuleState, Transition, evaluate
-from services.monitoring.limits import Limit
+from services.monitoring.folding import bucket_id, conflict_id, reading_id, span_of, unfold
 from services.monitoring.model import ENDED, OPEN
+from services.monitoring.recent import Recent
 from services.monitoring.signals import MANUAL
-from services.monitoring.store import ENGINES, SESSIONS, VITALS, readings_by_id, sessions_with_engines
-from services.monitoring.usecases import raising
+from services.monitoring.store import (
+    BUCKETS,
+    SESSIONS,
+    VITALS,
+    readings_by_id,
+    sessions_with_engines,
+)
+from services.monitoring.timing import Tells
+from services.monitoring.usecases import folding
 from services.monitoring.usecases.deps import Deps
-from services.monitoring.vitals import DIASTOLIC, SYSTOLIC, Verdict, judge
+from services.monitoring.usecases.judging import Given, Judged, breaches
+from services.monitoring.usecases.placing import Placing
+from services.monitoring.vitals import DIASTOLIC, SIGNS, SYSTOLIC, Outcome, Seen, doubtful, flat, judge, jumped
 from shared.errors import NotFound, StillwaterError
-from shared.ids import derived_id
 from shared.persistence.audit import audit
 from shared.persistence.mongo import Document, UnitOfWork
 from shared.persistence.scope import Scope
 
-TRUSTED = timedelta(seconds=10)
-TRANSPORT_SECONDS = 2.0
-JUMP_WINDOW = timedelta(seconds=60)
-Results = list[schemas.ReadingResult]
+PRESSURES = (SYSTOLIC, DIASTOLIC)
+NO_PAIR: tuple[float | None, float | None] = (None, None)
+Results = list[Outcome]
+Answers = list[Results | StillwaterError]
+UNKNOWN = Outcome(id="-", result="refused", reason="session_unknown")
+UNASSIGNED = Outcome(id="-", result="refused", reason="device_unassigned")
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """One request: on whose behalf, for which session, what was measured; `interval_s` as the device declared it."""
+    """One request or a part of it: on whose behalf, what was measured, `interval_s` as the device declared it.
+
+    Without a session each reading names its own, or is one of the session that its device is assigned to.
+    """
 
     scope: Scope
-    session_id: str
+    session_id: str | None
     readings: Sequence[schemas.Reading]
     interval_s: float | None = None
 
 
-@dataclass
-class _Session:
-    """One session within the batch."""
-
-    row: Document
-    limits: tuple[Limit, ...]
-    before: dict[str, RuleState]
-    signals: dict[str, Document]
-    states: dict[str, RuleState] = field(default_factory=dict)
-    transitions: list[Transition] = field(default_factory=list)
-    previous: dict[str, tuple[float, datetime]] = field(default_factory=dict)
-    heard: set[str] = field(default_factory=set)
-
-
 async def take(
-    unit: UnitOfWork, deps: Deps, deliveries: Sequence[Delivery], *, repeated: bool
-) -> list[Results | StillwaterError]:
-    """The results of each delivery in order; acknowledged only with every alarm transition that they caused.
+    unit: UnitOfWork, deps: Deps, deliveries: Sequence[Delivery], recent: Recent, *, repeated: bool
+) -> tuple[Answers, Recent]:
+    """The results of each delivery in order, and what `recent` learns when the unit is committed.
 
-    A delivery for an unknown session, or another clinic's, is NotFound and changes nothing for its neighbours.
-    Duplicates are rare: the store's unique key finds them, and only then, `repeated`, is looked for what is known.
+    Acknowledged only with every alarm transition that they caused. A delivery for an unknown session, or another
+    clinic's, is NotFound and changes nothing for its neighbours. Duplicates are rare: the store's unique key finds them,
+    and only then, `repeated`, is looked for what is known.
     """
-    ids = sorted({delivery.session_id for delivery in deliveries})
-    found = await sessions_with_engines(unit, ids)
-    sessions = {identifier: _open(deps, row, engine) for identifier, (row, engine) in found.items()}
-    batch = _Batch(unit, sessions)
+    batch = _Batch(unit, deps, recent)
+    targets = [
+        await batch.placing.targets(delivery.scope.clinic_id, delivery.session_id, delivery.readings)
+        for delivery in deliveries
+    ]
+    await batch.load(targets)
     if repeated:
-        await batch.find_known(deliveries)
-    answers: list[Results | StillwaterError] = []
-    for delivery in deliveries:
-        session = sessions.get(delivery.session_id)
-        if session is None or session.row["clinic_id"] != delivery.scope.clinic_id:
+        await batch.find_known(deliveries, targets)
+    answers: Answers = []
+    for delivery, target in zip(deliveries, targets, strict=True):
+        if delivery.session_id is not None and not batch.knows(delivery.scope, delivery.session_id):
             answers.append(NotFound())
         else:
-            answers.append(await batch.add(session, delivery))
+            answers.append(await batch.add(delivery, target))
     await batch.save()
-    return answers
+    return answers, batch.learnt
 
 
-def _open(deps: Deps, row: Document, engine: Document | None) -> _Session:
-    states = raising.states_of(engine)
-    signals = dict(engine["signals"]) if engine else {}
-    return _Session(row, deps.limits(row), states, signals, dict(states))
+Pressures = dict[tuple[str, datetime], tuple[float | None, float | None]]
+
+
+def _pressures(readings: Sequence[schemas.Reading]) -> Pressures:
+    """Systolic and diastolic by device and time."""
+    found: Pressures = {}
+    for reading in readings:
+        if reading.sign in PRESSURES:
+            key = (reading.device, reading.taken_at)
+            systolic, diastolic = found.get(key, (None, None))
+            pair = (reading.value, diastolic) if reading.sign == SYSTOLIC else (systolic, reading.value)
+            found[key] = pair
+    return found
 
 
 class _Batch:
-    def __init__(self, unit: UnitOfWork, sessions: dict[str, _Session]) -> None:
-        self._unit, self._sessions = unit, sessions
-        self._now = unit.clock.clinical_now()
-        self._tolerance = max(TRUSTED, unit.clock.clinical_span(TRANSPORT_SECONDS))
+    def __init__(self, unit: UnitOfWork, deps: Deps, recent: Recent) -> None:
+        self._unit, self._deps, self._recent = unit, deps, recent
+        self.learnt = Recent()
+        self.placing = Placing(unit, recent, self.learnt)
+        self._now = self.placing.now
+        self._sessions: dict[str, Judged] = {}
         self._known: dict[str, float] = {}
         self._rows: list[Document] = []
 
-    async def find_known(self, deliveries: Sequence[Delivery]) -> None:
-        ids = [_id(delivery.session_id, reading) for delivery in deliveries for reading in delivery.readings]
-        self._known = {name: row["value"] for name, row in (await readings_by_id(self._unit, ids)).items()}
+    async def load(self, targets: Sequence[Sequence[str | None]]) -> None:
+        """Every session with its engine, in one visit."""
+        ids = sorted({name for target in targets for name in target if name is not None})
+        found = await sessions_with_engines(self._unit, ids) if ids else {}
+        self.learnt.sessions = set(found)
+        for identifier, (row, engine) in found.items():
+            limits = self._deps.limits(row)
+            self._sessions[identifier] = Judged.of(row, limits, engine, self._deps.calm(limits))
 
-    async def add(self, session: _Session, delivery: Delivery) -> Results:
+    def knows(self, scope: Scope, session_id: str | None) -> bool:
+        session = self._sessions.get(session_id or "")
+        return session is not None and session.row["clinic_id"] == scope.clinic_id
+
+    async def find_known(self, deliveries: Sequence[Delivery], targets: Sequence[Sequence[str | None]]) -> None:
+        ids = list[str]()
+        for delivery, names in zip(deliveries, targets, strict=True):
+            for reading, target in zip(delivery.readings, names, strict=True):
+                if target is not None:
+                    key = reading_id(target, reading.sign, reading.taken_at, reading.device)
+                    ids += [key, conflict_id(key, reading.value)]
+        self._known |= {name: row["value"] for name, row in (await readings_by_id(self._unit, ids)).items()}
+
+    async def add(self, delivery: Delivery, targets: Sequence[str | None]) -> Results:
         """The results in the order of the request; judged in the order of measurement."""
-        unit, devices = self._unit.under(delivery.scope), {reading.device for reading in delivery.readings}
-        await self._note_devices(unit, session, delivery, devices)
-        numbered = sorted(enumerate(delivery.readings), key=lambda pair: (pair[1].taken_at, pair[1].sign != SYSTOLIC))
-        systolic = {(r.device, r.taken_at): r.value for r in delivery.readings if r.sign == SYSTOLIC}
-        results: dict[int, schemas.ReadingResult] = {}
-        for number, reading in numbered:
-            paired = systolic.get((reading.device, reading.taken_at)) if reading.sign == DIASTOLIC else None
-            results[number] = await self._one(unit, session, reading, paired)
-        session.heard |= devices
-        return [results[number] for number in range(len(results))]
+        readings, unit = delivery.readings, self._unit.under(delivery.scope)
+        results: dict[int, Outcome] = {}
+        places: dict[str, list[int]] = {}
+        for place, target in enumerate(targets):
+            if target is None:
+                results[place] = UNASSIGNED
+            elif self.knows(delivery.scope, target):
+                places.setdefault(target, []).append(place)
+            else:
+                results[place] = UNKNOWN
+        for target, numbers in places.items():
+            session = self._sessions[target]
+            await self._add_to(unit, session, delivery, [readings[number] for number in numbers], numbers, results)
+        return [results[place] for place in range(len(readings))]
 
-    async def _note_devices(self, unit: UnitOfWork, session: _Session, delivery: Delivery, devices: set[str]) -> None:
+    async def _add_to(
+        self,
+        unit: UnitOfWork,
+        session: Judged,
+        delivery: Delivery,
+        readings: Sequence[schemas.Reading],
+        places: Sequence[int],
+        results: dict[int, Outcome],
+    ) -> None:
+        devices = {reading.device for reading in readings}
+        await self._note_devices(unit, session, delivery, devices)
+        if session.row.get("folded_at"):
+            await self._find_folded(session, readings)
+        pressures = _pressures(readings)
+        order = range(len(readings))
+        if len(readings) > 1:
+            order = sorted(order, key=lambda n: (readings[n].taken_at, readings[n].sign != SYSTOLIC))  # type: ignore[assignment]
+        for number in order:
+            reading = readings[number]
+            results[places[number]] = await self._one(unit, session, reading, pressures)
+        session.heard |= devices
+        for device in devices - {MANUAL}:
+            await self._judge_clock(unit, session, device)
+
+    async def _note_devices(self, unit: UnitOfWork, session: Judged, delivery: Delivery, devices: set[str]) -> None:
         """Machine readings are audited once per device and session, readings by hand each time."""
         patient_id, known = session.row["patient_id"], session.row["devices"]
         for device in sorted(devices):
-            if device == MANUAL or device not in known or delivery.interval_s not in (None, known[device]):
-                audit(unit, "vitals.take", f"session/{delivery.session_id}", patient_id=patient_id)
-            if device != MANUAL and (device not in known or delivery.interval_s not in (None, known[device])):
+            new = device not in known or delivery.interval_s not in (None, known[device])
+            if new or device == MANUAL:
+                audit(unit, "vitals.take", f"session/{session.id}", patient_id=patient_id)
+            if new and device != MANUAL:
                 known[device] = delivery.interval_s
                 change = {"$set": {f"devices.{device}": delivery.interval_s}}
-                await unit.collection(SESSIONS).change({"_id": delivery.session_id}, change)
+                await unit.collection(SESSIONS).change({"_id": session.id}, change)
 
-    async def _one(
-        self, unit: UnitOfWork, session: _Session, reading: schemas.Reading, paired: float | None
-    ) -> schemas.ReadingResult:
-        identifier = _id(session.row["_id"], reading)
-        conflict = identifier in self._known and self._known[identifier] != reading.value
-        if conflict:
-            # The same moment with another value: kept beside the first and judged like any other.
-            identifier = derived_id(identifier, repr(reading.value))
+    async def _find_folded(self, session: Judged, readings: Sequence[schemas.Reading]) -> None:
+        """Duplicates of what lies in buckets; and what is new here is folded too, a day from now."""
+        wanted = {bucket_id(session.id, reading.sign, span_of(reading.taken_at)) for reading in readings}
+        for bucket in await self._unit.plumbing(BUCKETS).find({"_id": {"$in": sorted(wanted)}}):
+            self._known |= {row["_id"]: row["value"] for row in unfold(bucket)}
+        await folding.later(self._unit, session.row, self._now)
+
+    async def _judge_clock(self, unit: UnitOfWork, session: Judged, device: str) -> None:
+        if session.row["state"] not in OPEN:
+            return
+        timing = self.placing.timing(session.row["clinic_id"], device)
+        if timing.tells == "clock":
+            await session.clock_wrong(unit, device, timing.offset)
+        elif timing.tells == "now":
+            session.caught_up(self._now)
+            if session.technical:
+                await session.doubt_over(unit, f"clock:{device}", timing.offset.total_seconds())
+
+    async def _one(self, unit: UnitOfWork, session: Judged, reading: schemas.Reading, pressures: Pressures) -> Outcome:
+        identifier = reading_id(session.id, reading.sign, reading.taken_at, reading.device)
+        value, stored = reading.value, self._known.get(identifier)
+        if stored is not None and stored != value:
+            identifier = conflict_id(identifier, value)
         if identifier in self._known:
-            return schemas.ReadingResult(id=identifier, result="duplicate")
-        self._known[identifier] = reading.value
-        verdict, reason = judge(reading.sign, reading.value, reading.unit, paired)
-        ended = session.row["state"] in ENDED
-        self._rows.append(self._row(session, identifier, reading, reason, conflict=conflict, after_end=ended))
-        if session.row["state"] in OPEN:
-            await self._judge(unit, session, reading, verdict)
-        return schemas.ReadingResult(id=identifier, result="quarantined" if reason else "stored", reason=reason)
+            return Outcome(id=identifier, result="duplicate")
+        self._known[identifier] = value
+        row = self._row(session, identifier, reading)
+        self._rows.append(row)
+        systolic, diastolic = NO_PAIR
+        if reading.sign in PRESSURES:
+            systolic, diastolic = pressures[(reading.device, reading.taken_at)]
+        swapped = systolic is not None and diastolic is not None and diastolic >= systolic
+        verdict, reason = judge(reading.sign, value, reading.unit, systolic)
+        tells, asks = self.placing.tells(session.row["clinic_id"], reading), doubtful(reading.sign, value)
+        flags = self._flags(session, reading)
+        if (
+            verdict == "plausible"
+            and tells == "now"
+            and stored is None
+            and not (asks or swapped)
+            and session.calm(reading.sign, value)
+        ):
+            if flags:
+                row["flags"] = flags
+            session.seen(reading.sign, value, reading.taken_at)
+            return Outcome(id=identifier, result="stored")
+        if asks:
+            flags.append("confirm")
+        if swapped:
+            flags.append("swapped")
+        self._mark(row, reading, tells, flags, reason=reason, conflict=stored is not None)
+        await self._judge(unit, session, reading, tells, stored=stored, reason=reason)
+        if reason is not None:
+            return Outcome(id=identifier, result="quarantined", reason=reason, wanted="remeasure")
+        return Outcome(id=identifier, result="stored", wanted="confirm" if asks else None)
 
-    def _row(
+    def _mark(
         self,
-        session: _Session,
-        identifier: str,
+        row: Document,
         reading: schemas.Reading,
-        reason: str | None,
+        tells: Tells,
+        flags: list[str],
         *,
+        reason: str | None,
         conflict: bool,
-        after_end: bool,
-    ) -> Document:
+    ) -> None:
+        """What is not ordinary about it; `late` is never shown as now, by a wrong clock it is of now and the row says how wrong."""
+        if reason is not None:
+            row["quarantined"] = reason
+        if conflict:
+            row["conflict"] = True
+        if flags:
+            row["flags"] = flags
+        if tells in ("late", "unsure"):
+            row["late"] = True
+        elif tells == "clock":
+            row["clock_off_s"] = round((self._now - reading.taken_at).total_seconds(), 3)
+
+    def _row(self, session: Judged, identifier: str, reading: schemas.Reading) -> Document:
         row: Document = {
             "_id": identifier,
             "schema_version": 1,
             "clinic_id": session.row["clinic_id"],
-            "session_id": session.row["_id"],
+            "session_id": session.id,
             "sign": reading.sign,
             "value": reading.value,
             "unit": reading.unit,
@@ -156,65 +266,79 @@ class _Batch:
             "taken_at": reading.taken_at,
             "received_at": self._now,
         }
-        flags = {"quarantined": reason, "conflict": conflict or None, "after_end": after_end or None}
-        return row | {name: value for name, value in flags.items() if value}
+        if session.row["state"] in ENDED:
+            row["after_end"] = True
+        return row
 
-    async def _judge(self, unit: UnitOfWork, session: _Session, reading: schemas.Reading, verdict: Verdict) -> None:
+    def _flags(self, session: Judged, reading: schemas.Reading) -> list[str]:
+        """What no body does; stored and judged like any other."""
+        key = (session.id, reading.sign, reading.device)
+        value, taken_at = reading.value, reading.taken_at
+        before = self.learnt.seen.get(key) or self._recent.seen.get(key)
+        if before is None:
+            self.learnt.seen[key] = Seen(value, taken_at, taken_at)
+            return []
+        self.learnt.seen[key] = before.then(value, taken_at)
+        if before.value != value:
+            return ["jump"] if jumped(reading.sign, value, taken_at, before) else []
+        return ["flat"] if flat(reading.sign, value, taken_at, before) else []
+
+    async def _judge(
+        self,
+        unit: UnitOfWork,
+        session: Judged,
+        reading: schemas.Reading,
+        tells: Tells,
+        *,
+        stored: float | None,
+        reason: str | None,
+    ) -> None:
         """A quarantined value changes nothing in the engine: an alarm stands until a valid value arrives."""
-        if verdict == "quarantined":
+        row, value, believed = session.row, reading.value, reason is None
+        if row["state"] not in OPEN:
+            ended_at = row["ended_at"]
+            if believed and row["state"] in ENDED and ended_at is not None and reading.taken_at < ended_at:
+                await session.episode(unit, Given(reading.sign, value, reading.taken_at), ended=True)
             return
-        trusted = abs(self._now - reading.taken_at) <= self._tolerance
-        at = reading.taken_at if trusted else self._now
-        previous = await self._previous(session, reading, at)
-        session.states, found = evaluate(session.states, reading.sign, reading.value, at, session.limits, previous)
-        session.transitions += found
-        if found:
-            # Kept with their ids before the next reading is judged: a clear in the same batch needs the id.
-            session.states = await raising.apply(unit, session.row, session.states, found)
-        session.previous[reading.sign] = (reading.value, at)
+        await self._doubt(unit, session, reading, reason)
+        if not believed:
+            return
+        if stored is not None and breaches(session.limits, reading.sign, value) < breaches(
+            session.limits, reading.sign, stored
+        ):
+            return  # of two values for one moment the worse counts until a human decides
+        if tells in ("late", "unsure"):
+            await session.episode(unit, Given(reading.sign, value, reading.taken_at))
+        if tells != "late":
+            given = Given(reading.sign, value, reading.taken_at if tells == "now" else self._now)
+            if not session.at_rest(reading.sign, value):
+                await session.now(unit, given)
+            session.seen(reading.sign, value, given.at)
 
-    async def _previous(self, session: _Session, reading: schemas.Reading, at: datetime) -> float | None:
-        """The sign's reading before this one, asked for only where a rule's jump may bypass its delay."""
-        wanted = any(
-            limit.rule.jump is not None
-            and limit.rule.sign == reading.sign
-            and limit.breached(reading.value)
-            and limit.name not in session.states
-            for limit in session.limits
-        )
-        if not wanted:
-            return None
-        if reading.sign in session.previous:
-            value, then = session.previous[reading.sign]
-            return value if at - then <= JUMP_WINDOW else None
-        query = {
-            "clinic_id": session.row["clinic_id"],
-            "session_id": session.row["_id"],
-            "sign": reading.sign,
-            "taken_at": {"$gte": at - JUMP_WINDOW, "$lt": at},
-        }
-        rows = await self._unit.plumbing(VITALS).find(query, sort=[("taken_at", -1)], limit=5)
-        return next((row["value"] for row in rows if "quarantined" not in row), None)
-
-    def _owner(self, session: _Session) -> Scope:
-        return replace(self._unit.scope, clinic_id=session.row["clinic_id"])
+    async def _doubt(self, unit: UnitOfWork, session: Judged, reading: schemas.Reading, reason: str | None) -> None:
+        """The alarm of a value that is not believed stands until a valid one arrives, that of a doubtful one until a sure one."""
+        sign, value = reading.sign, reading.value
+        bounds, given = SIGNS[sign], Given(sign, value, reading.taken_at)
+        if reason is not None:
+            limit = bounds.lowest if reason == "below_bound" else bounds.highest
+            await session.doubt(unit, f"implausible:{sign}", given, limit, pages=True, why=reason)
+            return
+        if doubtful(sign, value) and not (bounds.collapse is not None and value < bounds.collapse):
+            low = bounds.sure_low is not None and value < bounds.sure_low
+            limit = (bounds.sure_low if low else bounds.sure_high) or 0.0
+            # Where a limit is broken too, its alarm pages after its delay; this one is on the board at once.
+            pages = not breaches(session.limits, sign, value)
+            await session.doubt(unit, f"confirm:{sign}", given, limit, pages=pages, why="confirm")
+        elif session.technical and not doubtful(sign, value):
+            await session.doubt_over(unit, f"confirm:{sign}", value)
+        if session.technical:
+            await session.doubt_over(unit, f"implausible:{sign}", value)
 
     async def save(self) -> None:
-        """Readings in one insert; an engine only where something is not at rest or was not."""
+        """Readings in one insert."""
         await self._unit.plumbing(VITALS).insert_many(self._rows)
-        for identifier, session in self._sessions.items():
-            owner = self._unit.under(self._owner(session))
-            restored = await self._restore(owner, session)
-            if session.states != session.before or restored:
-                engine = raising.engine_of(identifier, session.states, session.signals)
-                await owner.collection(ENGINES).put(engine)
-
-    async def _restore(self, owner: UnitOfWork, session: _Session) -> bool:
-        back = sorted(session.heard & set(session.signals))
-        for device in back:
-            await raising.restore_signal(owner, session.row, session.signals.pop(device), self._now)
-        return bool(back)
-
-
-def _id(session_id: str, reading: schemas.Reading) -> str:
-    return derived_id(session_id, reading.sign, reading.taken_at.isoformat(), reading.device)
+        for session in self._sessions.values():
+            if not session.stirred:
+                continue
+            owner = self._unit.under(replace(self._unit.scope, clinic_id=session.row["clinic_id"]))
+            await session.save(owner, self._now)

@@ -4,10 +4,12 @@ import zlib
 
 from services.monitoring import model, schemas
 from services.monitoring.store import SESSIONS
+from services.monitoring.usecases import devices
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import record
+from services.monitoring.usecases.protocols import pin, subject_of
 from shared.events.monitoring import SessionCheckedIn, SessionReassigned, StaffRef
-from shared.events.scheduling import AppointmentBooked, AppointmentCancelled
+from shared.events.scheduling import AppointmentBooked
 from shared.ids import derived_id, new_id
 from shared.messaging.outbox import emit
 from shared.persistence.audit import audit
@@ -16,25 +18,36 @@ from shared.persistence.mongo import Document, UnitOfWork, as_document
 SLOTS = 8
 
 
-def _new(unit: UnitOfWork, deps: Deps, identifier: str, route: str | None, **fields: object) -> Document:
-    protocol = deps.protocol_of_route(route)
+async def new_session(unit: UnitOfWork, deps: Deps, identifier: str, route: str | None, **fields: object) -> Document:
+    pinned = await pin(unit, deps, subject_of(str(fields.get("kind", "dosing")), route))
     empty: Document = {
+        "kind": "dosing",
+        "group_id": None,
+        "location_id": None,
+        "planned_start": None,
+        "planned_sequence": "",
         "state": "scheduled",
         "watched": False,
         "slot": zlib.crc32(identifier.encode()) % SLOTS,
         "room": None,
         "chair": None,
+        "monitor": None,
+        "pump": None,
         "responsible_staff": [],
         "label_sealed": None,
         "readiness": None,
         "baseline": None,
         "baseline_at": None,
+        "gate_override": None,
+        "prescriber_on_site": None,
+        "infusion": None,
+        "intention_sealed": None,
         "doses": [],
         "devices": {},
         "aborted": False,
         "started_at": None,
         "ended_at": None,
-        "protocol_version": protocol.version,
+        **pinned,
         "appointment_id": None,
         "plan_id": None,
         "sequence_no": None,
@@ -44,30 +57,46 @@ def _new(unit: UnitOfWork, deps: Deps, identifier: str, route: str | None, **fie
 
 async def open_unscheduled(unit: UnitOfWork, deps: Deps, body: schemas.NewSession) -> Document:
     """Works without any event having arrived."""
-    session = _new(unit, deps, new_id(), body.route, patient_id=body.patient_id, plan_id=body.plan_id)
+    names = ("kind", "patient_id", "plan_id", "location_id")
+    session = await new_session(unit, deps, new_id(), body.route, **{name: getattr(body, name) for name in names})
+    return await insert(unit, session)
+
+
+async def insert(unit: UnitOfWork, session: Document) -> Document:
+    """Opened by a person."""
     await unit.collection(SESSIONS).insert(session)
-    audit(unit, "session.open", f"session/{session['_id']}", patient_id=body.patient_id)
+    audit(unit, "session.open", f"session/{session['_id']}", patient_id=session["patient_id"])
     return session
 
 
-async def schedule(unit: UnitOfWork, deps: Deps, event: AppointmentBooked, route: str | None) -> None:
-    """A dosing appointment becomes a session, once; its id is derived, so a repeat finds it."""
+async def schedule(unit: UnitOfWork, deps: Deps, event: AppointmentBooked, sequence: str, route: str | None) -> bool:
+    """An appointment becomes a session, once, and moves it until it begins; False when what is known is newer.
+
+    The session's id is derived from the appointment's, so a repeat finds it.
+    """
     identifier = derived_id("session", event.appointment_id)
-    if await unit.collection(SESSIONS).find_one({"_id": identifier}):
-        return
-    names = ("patient_id", "appointment_id", "plan_id", "sequence_no")
-    session = _new(unit, deps, identifier, route, **{name: getattr(event, name) for name in names})
-    await unit.collection(SESSIONS).insert(session)
+    planned = {"planned_start": event.start, "planned_sequence": sequence, "location_id": event.location_id}
+    known = await unit.collection(SESSIONS).find_one({"_id": identifier})
+    if known is None:
+        names = ("kind", "patient_id", "appointment_id", "plan_id", "sequence_no")
+        told = {name: getattr(event, name) for name in names}
+        await unit.collection(SESSIONS).insert(await new_session(unit, deps, identifier, route, **told, **planned))
+        return True
+    if known["state"] != "scheduled" or known.get("planned_sequence", "") > sequence:
+        return False
+    after = model.changed(known, unit.clock.clinical_now(), **planned)
+    await unit.collection(SESSIONS).replace_versioned(after)
+    return True
 
 
-async def unschedule(unit: UnitOfWork, event: AppointmentCancelled) -> bool:
-    """A cancelled appointment voids a session that has not begun; False when there is none to void."""
+async def unschedule(unit: UnitOfWork, event: AppointmentBooked, reason_code: str | None) -> bool:
+    """A visit that will not take place voids a session that has not begun; False when there is none to void."""
     session = await unit.collection(SESSIONS).find_one({"_id": derived_id("session", event.appointment_id)})
     if session is None or session["state"] != "scheduled":
         return False
     now = unit.clock.clinical_now()
     await unit.collection(SESSIONS).replace_versioned(model.move(session, "void", now, ended_at=now))
-    await record(unit, session, "voided", reason_code=event.reason_code)
+    await record(unit, session, "voided", reason_code=reason_code)
     return True
 
 
@@ -82,38 +111,47 @@ async def check_in(unit: UnitOfWork, deps: Deps, session_id: str, body: schemas.
     """Raises NotFound, Conflict."""
     session, now = await load(unit, session_id, "check_in"), unit.clock.clinical_now()
     sealed = await deps.vault.encrypt(unit, session["patient_id"], body.display_label)
+    if body.intention:
+        session["intention_sealed"] = await deps.vault.encrypt(unit, session["patient_id"], body.intention)
     staff = [person.model_dump() for person in body.responsible_staff]
-    fields = {"room": body.room, "chair": body.chair, "responsible_staff": staff, "label_sealed": sealed}
-    after = model.move(session, "check_in", now, readiness=body.readiness.model_dump(), **fields)
+    fields: Document = {"room": body.room, "chair": body.chair, "responsible_staff": staff, "label_sealed": sealed}
+    fields |= {"monitor": body.monitor, "pump": body.pump}
+    fields |= await pin(unit, deps, deps.protocol(session).subject)  # here it begins
+    after = model.move(session, "check_in", now, readiness=body.readiness and body.readiness.model_dump(), **fields)
+    await devices.assign(unit, after, fields)
     await unit.collection(SESSIONS).replace_versioned(after)
     emit(unit, SessionCheckedIn(**_assignment(after)), aggregate=f"session/{session_id}", version=after["version"])
-    await record(unit, after, "checked_in", room=body.room, chair=body.chair)
+    await record(unit, after, "checked_in", body.occurred_at, room=body.room, chair=body.chair)
     return after
 
 
 def _assignment(session: Document) -> Document:
-    names = ("patient_id", "appointment_id", "room", "chair")
+    names = ("patient_id", "appointment_id", "room", "chair", "protocol_version")
     staff = [StaffRef(**person) for person in session["responsible_staff"]]
-    return {name: session[name] for name in names} | {"session_id": session["_id"], "responsible_staff": staff}
+    told = {"session_id": session["_id"], "kind": model.kind_of(session), "responsible_staff": staff}
+    return {name: session[name] for name in names} | told
 
 
 async def reassign(unit: UnitOfWork, session_id: str, body: schemas.Assignment) -> Document:
     """Another room, chair or nurse during the session. Raises NotFound."""
     session = await load(unit, session_id, "assign")
-    given = body.model_dump(exclude_none=True)
+    given = body.model_dump(exclude={"occurred_at"}, exclude_none=True)
     after = model.changed(session, unit.clock.clinical_now(), **given)
+    await devices.assign(unit, after, given)
     await unit.collection(SESSIONS).replace_versioned(after)
     if after["room"] and after["chair"]:
         event = SessionReassigned(**_assignment(after))
         emit(unit, event, aggregate=f"session/{session_id}", version=after["version"])
-    await record(unit, after, "reassigned", room=after["room"], chair=after["chair"])
+    await record(unit, after, "reassigned", body.occurred_at, room=after["room"], chair=after["chair"])
     return after
 
 
 async def take_baseline(unit: UnitOfWork, session_id: str, body: schemas.Baseline) -> Document:
-    """Raises NotFound, Conflict."""
+    """Taken again it replaces the one before, and the gate is judged anew. Raises NotFound, Conflict."""
     session, now = await load(unit, session_id, "baseline"), unit.clock.clinical_now()
-    after = model.move(session, "baseline", now, baseline=body.model_dump(exclude_none=True), baseline_at=now)
+    base = body.model_dump(mode="json", exclude={"occurred_at"}, exclude_none=True)
+    at = min(body.occurred_at or now, now)
+    after = model.move(session, "baseline", now, baseline=base, baseline_at=at, gate_override=None)
     await unit.collection(SESSIONS).replace_versioned(after)
-    await record(unit, after, "baseline", **body.model_dump(exclude_none=True))
+    await record(unit, after, "baseline", body.occurred_at, **base)
     return after

@@ -3,12 +3,14 @@
 from datetime import datetime
 
 from services.monitoring.alarms import tick
+from services.monitoring.engines import engine_of, orphans, states_of
 from services.monitoring.model import OPEN, PHASE
 from services.monitoring.signals import Silence, silent_devices
 from services.monitoring.store import ENGINES, SESSIONS, last_heard
+from services.monitoring.usecases import due as schedules
 from services.monitoring.usecases import raising
 from services.monitoring.usecases.deps import Deps
-from services.monitoring.usecases.readings import TRANSPORT_SECONDS
+from services.monitoring.usecases.placing import TRANSPORT_SECONDS
 from shared.clock import Clock
 from shared.persistence.mongo import Document, UnitOfWork
 
@@ -18,10 +20,12 @@ def due(deps: Deps, clock: Clock, session: Document, engine: Document | None, he
     now, known = clock.clinical_now(), engine["signals"] if engine else {}
     if any(item.device not in known for item in _silent(deps, clock, session, heard, now)):
         return True
+    if schedules.unarmed(deps, session):
+        return True
     if engine is None:
         return False
-    _, transitions = tick(raising.states_of(engine), now, deps.limits(session))
-    return bool(transitions)
+    states, limits = states_of(engine), deps.limits(session)
+    return bool(tick(states, now, limits)[1] or orphans(states, (limit.name for limit in limits)))
 
 
 def _silent(deps: Deps, clock: Clock, session: Document, heard: dict[str, datetime], now: datetime) -> list[Silence]:
@@ -38,12 +42,17 @@ async def tick_session(unit: UnitOfWork, deps: Deps, session_id: str) -> None:
         return
     engine = await unit.collection(ENGINES).find_one({"_id": session_id})
     now = unit.clock.clinical_now()
-    before, signals = raising.states_of(engine), dict(engine["signals"]) if engine else {}
-    states, transitions = tick(before, now, deps.limits(session))
+    before, signals = states_of(engine), dict(engine["signals"]) if engine else {}
+    limits = deps.limits(session)
+    states, transitions = tick(before, now, limits)
     states = await raising.apply(unit, session, states, transitions)
+    for name in orphans(states, (limit.name for limit in limits)):
+        gone = states.pop(name)
+        await raising.clear(unit, session, gone.alarm_id or "", now, gone.value)
+    await schedules.arm(unit, deps, session)
     heard = (await last_heard(unit, [session_id])).get(session_id, {})
     lost = [item for item in _silent(deps, unit.clock, session, heard, now) if item.device not in signals]
     for silence in lost:
         signals[silence.device] = await raising.lose_signal(unit, session, silence)
     if states != before or lost:
-        await unit.collection(ENGINES).put(raising.engine_of(session_id, states, signals))
+        await unit.collection(ENGINES).put(engine_of(session_id, states, signals))

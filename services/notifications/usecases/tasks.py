@@ -9,7 +9,10 @@ from shared.persistence.audit import audit
 from shared.persistence.mongo import Document, UnitOfWork, as_document
 from shared.persistence.timers import cancel_timer, set_timer
 
-KINDS = ("contact_missing", "message_failed", "course_held", "session_aborted", "unreadable_event", "suicide_risk")
+KINDS = (
+    *("contact_missing", "message_failed", "course_held", "session_aborted", "left_unseen", "unreadable_event"),
+    "suicide_risk",
+)
 
 
 async def add_task(unit: UnitOfWork, kind: str, subject: str, cause: str, code: str | None = None) -> bool:

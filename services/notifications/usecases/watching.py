@@ -3,12 +3,14 @@
 from datetime import datetime
 
 from services.notifications.store import DEAD_LETTERS, SESSIONS, WATCH
-from services.notifications.usecases import directory
+from services.notifications.usecases import directory, escalations
 from services.notifications.usecases.deps import Deps
+from services.notifications.usecases.escalations import Alarm
 from services.notifications.usecases.paging import page_once
 from services.notifications.usecases.tasks import add_task
 from services.notifications.watch import Finding, observe
 from shared.events.monitoring import EvaluatorBeat
+from shared.ids import derived_id
 from shared.persistence.mongo import Document, UnitOfWork
 
 _ON_CALL = ("nurse", "prescriber")
@@ -26,6 +28,8 @@ async def note_beat(unit: UnitOfWork, deps: Deps, beat: EvaluatorBeat) -> None:
     now, watch = unit.clock.system_now(), unit.collection(WATCH)
     stamps = [(session.session_id, session.last_evaluated_at) for session in beat.sessions]
     before = await watch.find_one({"_id": unit.scope.clinic_id})
+    if before and before.get("silent"):
+        await escalations.clear(unit, deps, before["silent"], None, unit.clock.clinical_now())
     after = observe(before, sessions=stamps, ended=beat.ended, now=now)
     await watch.put(
         {"_id": unit.scope.clinic_id, "schema_version": 1, **after, "store_gone_at": _gone_since(before, beat)}
@@ -46,13 +50,24 @@ def _gone_since(before: Document | None, beat: EvaluatorBeat) -> datetime | None
 
 
 async def report(unit: UnitOfWork, deps: Deps, finding: Finding) -> None:
-    """Page the clinic's nurses and prescriber on call, once per cause."""
+    """Page the clinic's nurses and prescriber on call, once per cause; monitoring's silence escalates like a high alarm."""
     place = (
         await directory.session_place(unit, finding.session_id) if finding.session_id else {"room": None, "chair": None}
     )
     what = _SAID[finding.code] + (f" ({finding.what})" if finding.what else "")
+    if finding.code == "monitoring_silent":
+        await _escalate(unit, deps, finding, what)
+        return
     facts = {"kind": "monitoring", "what": what, "code": finding.code, "room": place["room"], "chair": place["chair"]}
     await page_once(unit, deps, finding.cause, _ON_CALL, facts, unit.clock.clinical_now())
+
+
+async def _escalate(unit: UnitOfWork, deps: Deps, finding: Finding, what: str) -> None:
+    """Until somebody accepts or a beat is heard again; one escalation per clinic and silence."""
+    alarm_id = derived_id(finding.cause)
+    alarm = Alarm(alarm_id, None, None, "high", unit.clock.clinical_now(), kind="monitoring", what=what)
+    await escalations.start(unit, deps, alarm)
+    await unit.collection(WATCH).update({"_id": unit.scope.clinic_id}, {"$set": {"silent": alarm_id}})
 
 
 async def leave_watch(unit: UnitOfWork, session_id: str) -> None:

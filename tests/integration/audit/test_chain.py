@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -14,11 +13,11 @@ from shared.ids import new_id
 from shared.operate.verify_audit import verify
 from shared.persistence.audit import audit
 from shared.persistence.chain import new_block
-from shared.persistence.indexes import PLUMBING_INDEXES
 from shared.persistence.lease import Lease
 from shared.persistence.mongo import Mongo, UnitOfWork
 from shared.persistence.scope import Actor, Scope
 from shared.persistence.sealer import Sealer
+from tests.support.databases import empty_database
 
 KEY = b"a" * 32
 SCOPE = Scope("clinic-1", Actor("nurse-1", "nurse"))
@@ -57,14 +56,11 @@ class Archive:
 @pytest.fixture
 async def archive(stack: Stack, tmp_path: Path) -> AsyncIterator[Archive]:
     clock = ManualClock(datetime(2026, 1, 1, 12, tzinfo=UTC))
-    mongo = Mongo(stack.mongodb_uri, f"test_{uuid4().hex[:12]}", clock)
-    await mongo.build_indexes(PLUMBING_INDEXES)
-    made = Archive(mongo, clock, tmp_path / "anchors.jsonl")
-    await made.passes(12)
-    await made.sealer.seal()
-    yield made
-    await mongo.client.drop_database(mongo.database.name)
-    mongo.close()
+    async with empty_database(stack.mongodb_uri, clock) as mongo:
+        made = Archive(mongo, clock, tmp_path / "anchors.jsonl")
+        await made.passes(12)
+        await made.sealer.seal()
+        yield made
 
 
 async def test_an_audit_that_nobody_touched_has_no_findings(archive: Archive) -> None:

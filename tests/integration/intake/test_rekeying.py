@@ -5,7 +5,6 @@ import os
 from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
-from uuid import uuid4
 
 import pytest
 
@@ -22,12 +21,12 @@ from shared.events.intake import ContactRecord
 from shared.messaging.outcomes import Done, Reject
 from shared.messaging.republish import Rekeyed, rekey_after
 from shared.operate.rotate_keys import rekey
-from shared.persistence.indexes import PLUMBING_INDEXES
 from shared.persistence.mongo import Document, Mongo, UnitOfWork
 from shared.persistence.scope import system_scope
 from shared.persistence.vault import KeyRing, TransportCipher, Vault
 from shared.protocols import load
 from tests.integration.notifications.world import CLINIC, World
+from tests.support.databases import empty_database
 
 SCOPE = system_scope(CLINIC, "test")
 KEYS, OLD, NEW = (f"{kid}:{b64encode(os.urandom(32)).decode()}" for kid in ("k1", "t1", "t2"))
@@ -48,13 +47,10 @@ def intake(transport: str) -> Deps:
 @pytest.fixture
 async def reader(stack: Stack, mongo: Mongo) -> AsyncIterator[World]:
     """Notifications, with the new transport key alone."""
-    store = Mongo(stack.mongodb_uri, f"test_{uuid4().hex[:12]}", mongo.clock)
-    await store.build_indexes({**PLUMBING_INDEXES, **INDEXES})
-    world = World(store, ManualClock(mongo.clock.system_now()))
-    world.deps = replace(world.deps, transport=TransportCipher(KeyRing(NEW)))
-    yield world
-    await store.client.drop_database(store.database.name)
-    store.close()
+    async with empty_database(stack.mongodb_uri, mongo.clock, INDEXES) as store:
+        world = World(store, ManualClock(mongo.clock.system_now()))
+        world.deps = replace(world.deps, transport=TransportCipher(KeyRing(NEW)))
+        yield world
 
 
 async def contact_events(mongo: Mongo, **query: object) -> list[ContactRecord | None]:

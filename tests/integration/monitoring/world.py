@@ -6,22 +6,29 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from services.monitoring import schemas
+from services.monitoring import schemas_entries as bodies
 from services.monitoring.evaluator import Evaluator
+from services.monitoring.handlers import ALARM_HANDLERS, EVENT_HANDLERS
 from services.monitoring.ingest import Ingest
 from services.monitoring.memory import Memory
-from services.monitoring.usecases import answering, dosing, ending, sessions
+from services.monitoring.usecases import answering, dosing, ending, gating, sessions
 from services.monitoring.usecases.readings import Delivery, Results
 from services.monitoring.wiring import make_deps
 from shared.clock import ManualClock
+from shared.events.envelope import Envelope, Event, rfc3339
 from shared.events.registry import REGISTRY
 from shared.ids import new_id
+from shared.messaging.handling import EventContext
+from shared.messaging.outcomes import Outcome
+from shared.messaging.topics import BULK, INTAKE_ALARMS
 from shared.persistence.mongo import Document, Mongo, UnitOfWork
 from shared.persistence.scope import Actor, Scope
 from shared.persistence.vault import KeyRing
 
 CLINIC = "clinic-1"
 NURSE = Scope(CLINIC, Actor("nurse-1", "nurse"))
-UNITS = {"8480-6": "mm[Hg]", "8462-4": "mm[Hg]", "8867-4": "/min", "59408-5": "%", "9279-1": "/min"}
+PRESCRIBER = Scope(CLINIC, Actor("doctor-1", "prescriber"))
+UNITS = {"8480-6": "mm[Hg]", "8462-4": "mm[Hg]", "8867-4": "/min", "59408-5": "%", "9279-1": "/min", "8310-5": "Cel"}
 
 
 def ring() -> KeyRing:
@@ -59,13 +66,60 @@ class Chair:
             await sessions.check_in(unit, self.deps, row["_id"], arrival)
             base = schemas.Baseline(systolic=120, diastolic=80, heart_rate=70, spo2=98, weight_kg=70)
             await sessions.take_baseline(unit, row["_id"], base)
-            if dose:
-                given = schemas.Dose(medication="ketamine", amount_mg=35, lot="L", expiry="2028-01")
-                await dosing.give(unit, self.deps, row["_id"], given)
             return str(row["_id"])
 
         self.session_id = await self._run(work)
+        if dose:
+            await self.doses()
         return self
+
+    async def doses(self, **other: Any) -> Document:
+        """By a prescriber, for nothing is known here of the patient."""
+        given = {"medication": "ketamine", "amount_mg": 35, "lot": "L", "expiry": "2028-01", "override_reason": "alone"}
+        body = schemas.Dose(**(given | other))
+        row: Document = await self._run(lambda unit: dosing.give(unit, self.deps, self.session_id, body), PRESCRIBER)
+        return row
+
+    async def tells(self, event: Event, version: int = 1, scope: Scope = NURSE) -> Outcome | None:
+        """What another service says arrives, as the consumer would hand it over."""
+        envelope = Envelope(
+            id=new_id(),
+            source=f"/stillwater/{event.SERVICE}/test",
+            type=event.event_type(),
+            time=rfc3339(self.clock.system_now()),
+            clinic_id=scope.clinic_id,
+            partition_key="-",
+            sequence=f"{version:010d}.0001",
+        )
+        handler = {**EVENT_HANDLERS, **ALARM_HANDLERS}[type(event)]
+
+        async def work(unit: UnitOfWork) -> Outcome:
+            return await handler(EventContext(unit, envelope, self.deps, self.clock.system_now()), event)
+
+        outcome: Outcome = await self._run(work, scope)
+        return outcome
+
+    async def hears(self, seconds_ago: float = 0) -> None:
+        """The consumers had read everything by then."""
+        at = self.clock.system_now() - timedelta(seconds=seconds_ago)
+        for topic in (BULK["intake"], INTAKE_ALARMS, BULK["scheduling"]):
+            partitions = {f"partitions.{number}": at for number in range(topic.partitions)}
+            await self.mongo.plumbing("sources").update({"_id": topic.name}, {"$set": partitions}, upsert=True)
+
+    async def session(self) -> Document:
+        found = await self.mongo.plumbing("sessions").find_one({"_id": self.session_id})
+        assert found is not None
+        return found
+
+    async def gate(self) -> dict[str, str]:
+        """The reasons with their classes."""
+
+        async def work(unit: UnitOfWork) -> dict[str, str]:
+            judged = await gating.judge(unit, self.deps, await self.session())
+            return {reason.code: reason.kind for reason in judged.reasons}
+
+        found: dict[str, str] = await self._run(work)
+        return found
 
     def reading(self, value: float, sign: str = "8480-6", *, at: datetime | None = None, device: str = "m1") -> Any:
         return schemas.Reading(
@@ -92,8 +146,9 @@ class Chair:
         now = self.clock.clinical_now()
         await self._run(lambda unit: answering.accept(unit, self.deps, alarm_id, "nurse", now))
 
-    async def leaves(self) -> None:
-        await self._run(lambda unit: ending.leave(unit, self.session_id, schemas.Leave(disposition="left_unseen")))
+    async def leaves(self, disposition: str = "left_unseen", **details: Any) -> None:
+        left = {"disposition": disposition, **details}
+        await self._run(lambda unit: ending.leave(unit, self.deps, self.session_id, bodies.Leave.model_validate(left)))
 
     async def aborts(self) -> None:
         await self._run(lambda unit: ending.abort(unit, self.session_id, schemas.Abort(reason_code="unwell")))

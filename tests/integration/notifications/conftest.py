@@ -9,9 +9,8 @@ import pytest
 from deploy.local import mongodb, processes
 from services.notifications.store import INDEXES
 from shared.clock import ManualClock
-from shared.persistence.indexes import PLUMBING_INDEXES
-from shared.persistence.mongo import Mongo
 from tests.integration.notifications.world import World
+from tests.support.databases import empty_database
 
 NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
 
@@ -28,8 +27,5 @@ def store_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 async def world(store_uri: str) -> AsyncIterator[World]:
     clock = ManualClock(NOW)
-    mongo = Mongo(store_uri, f"test_{secrets.token_hex(6)}", clock)
-    await mongo.build_indexes({**PLUMBING_INDEXES, **INDEXES})
-    yield World(mongo, clock)
-    await mongo.client.drop_database(mongo.database.name)
-    mongo.close()
+    async with empty_database(store_uri, clock, INDEXES) as mongo:
+        yield World(mongo, clock)

@@ -289,8 +289,21 @@ async def test_monitoring_that_falls_silent_is_paged_once_by_however_many_watche
     for _ in range(2):
         await watch(world).look_for_silence()
     await world.send()
-    assert sorted(world.pager.addressees) == ["pager-n1", "pager-p1"]
+    assert world.pager.addressees == ["pager-n1"]
     assert "not heard, look at the board" in world.pager.calls[0][2]["text"]
+
+
+async def test_monitorings_silence_escalates_like_a_high_alarm_until_it_is_heard_again(world: World) -> None:
+    await world.staff(nurse=["n1"], prescriber=["p1"])
+    await watch(world).take_beat(CLINIC, beat(world, "s1", "s2"))
+    world.clock.advance(16)
+    await watch(world).look_for_silence()
+    await world.pass_time(61)
+    assert "pager-p1" in world.pager.addressees
+    await watch(world).take_beat(CLINIC, beat(world, "s1", "s2"))
+    told = len(world.pager.calls)
+    await world.pass_time(300)
+    assert len(world.pager.calls) == told
 
 
 async def test_a_session_that_ended_is_not_missed(world: World) -> None:

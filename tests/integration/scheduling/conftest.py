@@ -1,6 +1,5 @@
 """A clinic on the running services; and, for what depends on time and order, scheduling alone on a clock of its own."""
 
-import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
@@ -9,10 +8,9 @@ import pytest
 from deploy.local.stack import Stack
 from services.scheduling.store import INDEXES
 from shared.clock import ManualClock
-from shared.persistence.indexes import PLUMBING_INDEXES
-from shared.persistence.mongo import Mongo
 from tests.integration.scheduling.clinic import Clinic
 from tests.integration.scheduling.world import World
+from tests.support.databases import empty_database
 
 NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)  # a Monday, ten o'clock in New York
 
@@ -26,8 +24,5 @@ async def clinic(stack: Stack) -> AsyncIterator[Clinic]:
 @pytest.fixture
 async def world(stack: Stack) -> AsyncIterator[World]:
     clock = ManualClock(NOW)
-    mongo = Mongo(stack.mongodb_uri, f"test_{secrets.token_hex(6)}", clock)
-    await mongo.build_indexes({**PLUMBING_INDEXES, **INDEXES})
-    yield World(mongo, clock)
-    await mongo.client.drop_database(mongo.database.name)
-    mongo.close()
+    async with empty_database(stack.mongodb_uri, clock, INDEXES) as mongo:
+        yield World(mongo, clock)

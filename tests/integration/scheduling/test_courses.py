@@ -4,6 +4,8 @@ from datetime import time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pytest
+
 from services.scheduling.republish import REPUBLISH
 from shared.events import monitoring, scheduling
 from shared.ids import new_id
@@ -90,6 +92,20 @@ async def test_the_gap_counts_from_doses_that_were_really_given(world: World) ->
     refused = await world.ask("POST", "/v1/appointments", dosing(world, chair, plan_id=plan_id, hours=47))
     assert reasons(refused) == ["too_close"]
     await world.made("/v1/appointments", dosing(world, chair, plan_id=plan_id, hours=48))
+
+
+@pytest.mark.parametrize(("given", "hours"), [(True, 48), (False, 1)])
+async def test_a_dose_that_was_another_patients_counts_for_who_had_it(world: World, *, given: bool, hours: int) -> None:
+    chair, plan_id = await world.resource("chair"), await known(world)
+    fields: dict[str, Any] = {"patient_id": PATIENT, "session_id": new_id(), "entry_id": new_id()}
+    fields |= {"route": "iv", "amount": 35.0, "lot": "L1", "expiry": "2027-01", "at": world.clock.clinical_now()}
+    fields |= {"medication": "ketamine"}
+    corrected = monitoring.DoseCorrected.model_validate({**fields, "given": given, "reason_code": "wrong_patient"})
+    await world.handle(corrected, "entry/e1")
+    if given:
+        refused = await world.ask("POST", "/v1/appointments", dosing(world, chair, plan_id=plan_id, hours=hours - 1))
+        assert reasons(refused) == ["too_close"]
+    await world.made("/v1/appointments", dosing(world, chair, plan_id=plan_id, hours=hours))
 
 
 async def test_a_cancelled_session_gives_its_number_back(world: World) -> None:

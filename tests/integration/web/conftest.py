@@ -7,9 +7,9 @@ import pytest
 
 from deploy.local import mongodb, processes
 from shared.clock import SystemClock
-from shared.persistence.indexes import PLUMBING_INDEXES
 from shared.persistence.mongo import Mongo
 from tests.integration.web.world import INDEXES, World
+from tests.support.databases import empty_database
 
 
 @pytest.fixture(scope="session")
@@ -26,11 +26,8 @@ def store_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 async def mongo(store_uri: str) -> AsyncIterator[Mongo]:
-    made = Mongo(store_uri, f"test_{secrets.token_hex(6)}", SystemClock())
-    await made.build_indexes({**PLUMBING_INDEXES, **INDEXES})
-    yield made
-    await made.client.drop_database(made.database.name)
-    made.close()
+    async with empty_database(store_uri, SystemClock(), INDEXES) as made:
+        yield made
 
 
 @pytest.fixture

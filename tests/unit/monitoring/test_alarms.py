@@ -31,9 +31,9 @@ class Bed:
         self.seen: list[Transition] = []
 
     def reads(self, value: float, second: float, previous: float | None = None) -> "Bed":
-        self.states, found = evaluate(
-            self.states, SYSTOLIC, value, NOW + timedelta(seconds=second), self.limits, previous
-        )
+        at = NOW + timedelta(seconds=second)
+        earlier = [] if previous is None else [(at - timedelta(seconds=1), previous)]
+        self.states, found = evaluate(self.states, SYSTOLIC, value, at, self.limits, earlier)
         self.seen += found
         return self
 
@@ -105,6 +105,25 @@ def test_a_collapse_stays_until_the_sign_was_normal_for_a_minute_and_somebody_ac
     bed.is_acknowledged(5).reads(110, 10).reads(110, 69)
     assert bed.log == ["raised"]
     assert bed.waits_until(71).log == ["raised", "cleared"]
+
+
+def test_a_suppressed_rule_raises_nothing_and_tells_what_outlasts_the_suppression() -> None:
+    quiet = limits([rule()], "dosing", {}, suppressed={"high": NOW + timedelta(seconds=60)})[0]
+    bed = Bed(quiet).reads(190, 0).reads(190, 30).waits_until(59)
+    assert bed.log == []
+    assert bed.waits_until(60).log == ["raised"]
+
+
+def test_a_suppressed_rule_is_not_renewed() -> None:
+    bed = Bed(limit()).reads(190, 0).reads(190, 5).is_acknowledged(10)
+    bed.limits = limits([rule()], "dosing", {}, suppressed={"high": NOW + timedelta(seconds=300)})
+    assert bed.reads(190, 250).log == ["raised"]
+    assert bed.reads(190, 300).log == ["raised", "renewed"]
+
+
+def test_a_late_tick_changes_nothing_that_was_told() -> None:
+    bed = Bed(limit(priority="medium")).reads(190, 0).reads(190, 5).reads(120, 6).waits_until(20)
+    assert bed.log == ["raised", "cleared"]
 
 
 def test_a_relative_limit_needs_a_baseline() -> None:

@@ -1,16 +1,19 @@
 """The protocol's tables against clinical.md, the dose gate and the silence of devices."""
 
+import csv
+import io
 from base64 import b64encode
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from services.monitoring.alarms import evaluate, tick
-from services.monitoring.gate import Found, GateRules, closed, reasons
 from services.monitoring.limits import limits
-from services.monitoring.model import ENDED, OPEN, TRANSITIONS, aborted, left, move, stopped
+from services.monitoring.model import ENDED, OPEN, TRANSITIONS, aborted, infusion, left, move, stopped
+from services.monitoring.protocol import DosingProtocol
 from services.monitoring.signals import SignalRules, silent_devices
+from services.monitoring.substances import as_csv, day_of
 from services.monitoring.vitals import judge
 from services.monitoring.wiring import make_deps, rules
 from shared.errors import Conflict
@@ -84,55 +87,6 @@ def test_swapped_pressures_are_quarantined_clinical_md_3_1() -> None:
     assert judge(DBP, 130, "mm[Hg]", systolic=80) == ("quarantined", "diastolic_not_below_systolic")
 
 
-GATE = GateRules(max_systolic=140, max_diastolic=90, min_gap_hours=48, valid_minutes=15)
-OPEN_GATE: dict[str, Any] = {
-    "now": NOW,
-    "baseline": {"systolic": 120, "diastolic": 80},
-    "baseline_at": NOW - timedelta(minutes=10),
-    "readiness": {"fasting": True, "escort_named": True, "well_today": True},
-    "planned": True,
-    "plan": {"dose_mg_per_kg": 0.5},
-    "last_dose_at": NOW - timedelta(hours=48),
-    "mg_per_kg": 0.5,
-    "ceiling_mg_per_kg": 1.0,
-    "first_dose": True,
-}
-
-
-def test_the_gate_is_open_when_nothing_stands_against_the_dose() -> None:
-    assert reasons(GATE, Found(**OPEN_GATE)) == []
-
-
-@pytest.mark.parametrize(
-    ("changed", "code", "kind"),
-    [
-        ({"baseline": None}, "no_baseline", "absolute"),
-        ({"baseline_at": NOW - timedelta(minutes=16)}, "baseline_expired", "overridable"),
-        ({"baseline": {"systolic": 141, "diastolic": 80}}, "blood_pressure", "overridable"),
-        ({"baseline": {"systolic": 120, "diastolic": 91}}, "blood_pressure", "overridable"),
-        ({"plan": None}, "plan_unknown", "overridable"),
-        ({"plan": {"dose_mg_per_kg": 0.5, "state": "paused"}}, "plan_not_active", "absolute"),
-        ({"readiness": None}, "readiness_missing", "overridable"),
-        ({"readiness": {"fasting": False, "escort_named": True, "well_today": True}}, "not_fasting", "overridable"),
-        ({"readiness": {"fasting": True, "escort_named": False, "well_today": True}}, "no_escort", "overridable"),
-        ({"readiness": {"fasting": True, "escort_named": True, "well_today": False}}, "not_well", "overridable"),
-        ({"last_dose_at": NOW - timedelta(hours=47)}, "minimum_gap", "overridable"),
-        ({"mg_per_kg": 1.01, "plan": {"dose_mg_per_kg": 1.0}}, "above_ceiling", "absolute"),
-        ({"mg_per_kg": 0.56}, "above_plan", "overridable"),
-    ],
-)
-def test_each_reason_closes_the_gate_by_itself(changed: dict[str, Any], code: str, kind: str) -> None:
-    found = reasons(GATE, Found(**(OPEN_GATE | changed)))
-    assert [(reason.code, reason.kind) for reason in found] == [(code, kind)]
-    assert closed(found)
-
-
-def test_a_session_without_a_plan_is_noted_and_does_not_close_the_gate() -> None:
-    found = reasons(GATE, Found(**(OPEN_GATE | {"planned": False, "plan": None})))
-    assert [reason.kind for reason in found] == ["note"]
-    assert not closed(found)
-
-
 @pytest.mark.parametrize(
     ("route", "minutes", "gap_hours", "ceiling"),
     [("iv", 60, 48, 1.0), ("im", 120, 72, 1.5), ("sublingual", 180, 72, 7.0), ("esketamine_nasal", 120, 48, 2.0)],
@@ -141,6 +95,7 @@ def test_each_route_has_its_own_protocol_clinical_md_5(
     route: str, minutes: int, gap_hours: float, ceiling: float
 ) -> None:
     protocol = make_deps(KeyRing("k1:" + b64encode(b"k" * 32).decode())).protocol_of_route(route)
+    assert isinstance(protocol, DosingProtocol)
     assert (protocol.route, protocol.discharge.min_minutes_after_dose) == (route, minutes)
     assert (protocol.gate.min_gap_hours, protocol.ceiling_mg_per_kg) == (gap_hours, ceiling)
 
@@ -163,7 +118,15 @@ def test_a_device_is_silent_after_ten_of_its_intervals(
 
 
 def session(state: str, **fields: Any) -> dict[str, Any]:
-    return {"state": state, "version": 1, "doses": [], "aborted": False, "watched": state in OPEN, **fields}
+    return {
+        "state": state,
+        "version": 1,
+        "doses": [],
+        "ended_at": None,
+        "aborted": False,
+        "watched": state in OPEN,
+        **fields,
+    }
 
 
 @pytest.mark.parametrize("step", sorted(TRANSITIONS))
@@ -176,6 +139,69 @@ def test_a_forbidden_transition_says_what_is_missing(step: str, state: str) -> N
     with pytest.raises(Conflict) as refused:
         move(session(state), step, NOW)
     assert all(name in refused.value.reasons[0]["detail"] for name in (state, *allowed))
+
+
+@pytest.mark.parametrize(
+    ("state", "step", "missing"),
+    [
+        ("scheduled", "baseline", "Missing: check-in."),
+        ("scheduled", "dose", "Missing: check-in, baseline."),
+        ("checked_in", "dose", "Missing: baseline."),
+        ("baseline", "discharge", "Missing: dose."),
+        ("dosing", "complete", "Missing: discharge or leave."),
+    ],
+)
+def test_what_has_to_come_first_is_named(state: str, step: str, missing: str) -> None:
+    with pytest.raises(Conflict) as refused:
+        move(session(state), step, NOW)
+    assert refused.value.reasons[0]["detail"].endswith(missing)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dosed", "completed"),
+    [
+        ("dosing", True, False),
+        ("group", True, True),
+        ("preparation", False, True),
+        ("integration", False, True),
+        ("wellness", False, True),
+    ],
+)
+def test_only_some_kinds_have_a_dose_and_the_others_are_complete_without(
+    kind: str, dosed: bool, completed: bool
+) -> None:
+    steps = {"dose": ("baseline", dosed), "complete": ("checked_in", completed)}
+    for step, (state, allowed) in steps.items():
+        before = session(state, kind=kind, ended_at=None)
+        if allowed:
+            assert move(before, step, NOW)["ended_at"] == (NOW if step == "complete" else None)
+        else:
+            with pytest.raises(Conflict):
+                move(before, step, NOW)
+
+
+def test_an_aborted_session_is_not_dosed_again() -> None:
+    with pytest.raises(Conflict) as refused:
+        move(session("recovery", doses=[{}], aborted=True), "dose", NOW)
+    assert refused.value.reasons[0]["code"] == "aborted"
+
+
+@pytest.mark.parametrize("state", ["checked_in", "baseline", "gate_open", "recovery", "left"])
+def test_more_flows_only_while_a_dose_runs_and_a_pause_is_never_refused(state: str) -> None:
+    for verb in ("resume", "rate"):
+        with pytest.raises(Conflict):
+            infusion(session(state), verb, NOW, 40)
+    assert infusion(session(state), "pause", NOW, None) == session(state)
+
+
+def test_an_infusion_runs_pauses_goes_on_at_another_rate_and_stops() -> None:
+    running = session("dosing", infusion={"state": "running", "since": NOW, "rate_mg_per_h": 52.5})
+    paused = infusion(running, "pause", NOW, None)
+    slower = infusion(infusion(paused, "resume", NOW, None), "rate", NOW, 30)
+    over = stopped(slower, NOW)
+    states = [item["infusion"]["state"] for item in (paused, slower, over)]
+    assert states == ["paused", "running", "stopped"]
+    assert [item["infusion"]["rate_mg_per_h"] for item in (paused, slower, over)] == [52.5, 30, 30]
 
 
 @pytest.mark.parametrize("state", ["scheduled", *OPEN, *ENDED])
@@ -192,3 +218,53 @@ def test_stop_and_leave_never_fail_and_move_only_what_they_should() -> None:
     for state in ("scheduled", *OPEN, *ENDED):
         assert stopped(session(state), NOW)["state"] == ("recovery" if state == "dosing" else state)
         assert left(session(state), NOW)["state"] == (state if state in ENDED else "left")
+
+
+DAY = date(2026, 3, 8)  # the clocks of New York go forward: 23 hours
+
+
+def entry(kind: str, at: datetime, **facts: Any) -> dict[str, Any]:
+    row = {"_id": f"e-{kind}", "kind": kind, "session_id": "s1", "occurred_at": at, "recorded_at": at, "by": "nurse-1"}
+    return row | {"facts": facts}
+
+
+def test_the_day_of_the_log_is_the_clinics_own() -> None:
+    since, until = day_of(DAY, "America/New_York")
+    assert until.astimezone(UTC) - since.astimezone(UTC) == timedelta(hours=23)
+
+
+def test_the_log_has_dose_and_waste_with_witness_in_order_and_computes_nothing() -> None:
+    wasted = entry(
+        "waste", NOW + timedelta(minutes=5), medication="ketamine", amount_mg=15, lot="=1+1", witness="nurse-2"
+    )
+    given = entry("dose", NOW, medication="ketamine", amount_mg=35, lot="L1", expiry="2028-01")
+    rows = list(csv.DictReader(io.StringIO(as_csv([wasted, given], [], {"s1": "p1"}))))
+    assert [(row["kind"], row["amount_mg"], row["lot"], row["witness"]) for row in rows] == [
+        ("dose", "35", "L1", ""),
+        ("waste", "15", "'=1+1", "nurse-2"),
+    ]
+    assert {row["patient_id"] for row in rows} == {"p1"}
+
+
+@pytest.mark.parametrize(
+    ("later", "statuses"),
+    [
+        ([], ["counts"]),
+        ([entry("moved_away", NOW, moves="e-dose")], ["moved"]),
+        (
+            [entry("correction", NOW, corrects="e-dose", corrected_kind="dose", now={"amount_mg": 30})],
+            ["corrected", "counts"],
+        ),
+        (
+            [entry("correction", NOW, corrects="e-dose", corrected_kind="dose", entered_in_error=True, now={})],
+            ["corrected", "error"],
+        ),
+    ],
+)
+def test_the_log_leaves_nothing_out_and_says_what_counts(later: list[dict[str, Any]], statuses: list[str]) -> None:
+    given = entry("dose", NOW, medication="ketamine", amount_mg=35)
+    rest = [{**row, "recorded_at": NOW + timedelta(minutes=1)} for row in later]
+    shown = [given, *(row for row in rest if row["kind"] == "correction")]
+    rows = list(csv.DictReader(io.StringIO(as_csv(shown, rest, {"s1": "p1"}))))
+    assert sorted(row["status"] for row in rows) == sorted(statuses)
+    assert {row["kind"] for row in rows} == {"dose"}

@@ -1,0 +1,61 @@
+"""Findings that no single sign is: several at once make one more sign, whose value is how many of them are there. Pure."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from pydantic import Field
+
+from services.monitoring.vitals import SIGNS
+from shared.protocols import Protocol
+
+MOAAS = "moaas"
+UNITS = {sign.loinc: sign.unit for sign in SIGNS.values()} | {MOAAS: "{score}"}
+COUNT = "{count}"
+Latest = Mapping[str, tuple[datetime, float]]
+
+
+class Part(Protocol):
+    """One finding of a combination, inclusive, in the sign's unit."""
+
+    sign: str
+    above: float = float("inf")
+    below: float = float("-inf")
+
+    def found(self, value: float) -> bool:
+        return value >= self.above or value <= self.below
+
+
+class Combination(Protocol):
+    """`sign` is the name under which rules speak of it; the newest value of each part counts for `within_s`."""
+
+    sign: str
+    parts: Sequence[Part] = Field(min_length=2)
+    within_s: float = Field(gt=0)
+
+    def has(self, sign: str) -> bool:
+        return any(part.sign == sign for part in self.parts)
+
+    def count(self, latest: Latest, at: datetime) -> int:
+        """How many of its parts are found by what was measured last."""
+        oldest = at - timedelta(seconds=self.within_s)
+        return sum(
+            part.sign in latest and latest[part.sign][0] >= oldest and part.found(latest[part.sign][1])
+            for part in self.parts
+        )
+
+
+def unit_of(sign: str) -> str:
+    """UCUM; a combination is counted."""
+    return UNITS.get(sign, COUNT)
+
+
+def concerned(
+    combinations: Sequence[Combination], sign: str, value: float, stirred: Collection[str]
+) -> list[Combination]:
+    """Those that a reading may make or end: the value is a finding of one, or one stands."""
+    return [
+        item
+        for item in combinations
+        if item.has(sign)
+        and (item.sign in stirred or any(part.sign == sign and part.found(value) for part in item.parts))
+    ]

@@ -1,0 +1,65 @@
+"""What a session has of its doses when one was recorded wrongly, or for the wrong patient. Pure.
+
+Each takes the session, the dose's entry as it was known and as it is known now; it gives the session's changed fields
+and the entry's facts. An identical twin of a dose is as good as the dose itself.
+"""
+
+from services.monitoring.model import OPEN
+from shared.errors import Conflict
+from shared.persistence.mongo import Document
+
+Changed = tuple[Document, Document]
+_SAME = ("amount_mg", "lot")
+
+
+def corrected(session: Document, before: Document, after: Document) -> Changed:
+    """Amount, lot, expiry or time as they were."""
+    number = _number(session, before)
+    if number is None:
+        return {}, after["facts"]
+    facts = _per_weight(session, after["facts"])
+    old = session["doses"][number]
+    dose = {**old, **{name: facts.get(name, old.get(name)) for name in old if name != "at"}, "at": after["occurred_at"]}
+    doses = [*session["doses"][:number], dose, *session["doses"][number + 1 :]]
+    return {"doses": doses, "started_at": min(item["at"] for item in doses)}, facts
+
+
+def taken_away(session: Document, before: Document, after: Document) -> Changed:
+    """The patient never had it: without any dose an open session is where it was before the first."""
+    number = _number(session, before)
+    if number is None:
+        return {}, after["facts"]
+    doses = [dose for place, dose in enumerate(session["doses"]) if place != number]
+    changed: Document = {"doses": doses, "started_at": min((item["at"] for item in doses), default=None)}
+    if not doses and session["state"] in ("dosing", "recovery"):
+        changed |= {"state": "baseline", "infusion": None}
+    return changed, after["facts"]
+
+
+def taken_over(session: Document, before: Document, after: Document) -> Changed:
+    """The patient has had it: whoever is here is dosed, and watched as such. Raises Conflict before check-in."""
+    if session["state"] in ("scheduled", "voided"):
+        text = f"The other session is {session['state']}: check the patient in first."
+        raise Conflict(text, reasons=[{"code": "state", "detail": text}])
+    facts = _per_weight(session, after["facts"])
+    names = ("medication", "amount_mg", "mg_per_kg", "lot", "expiry", "device_no", "checked_by")
+    dose = {name: facts[name] for name in names if name in facts} | {"at": after["occurred_at"], "by": before["by"]}
+    dose.setdefault("mg_per_kg", None)
+    doses = [*session["doses"], dose]
+    changed: Document = {"doses": doses, "started_at": min(item["at"] for item in doses)}
+    if session["state"] in OPEN and session["state"] != "recovery":
+        changed["state"] = "dosing"
+    return changed, facts
+
+
+def _number(session: Document, entry: Document) -> int | None:
+    for number, dose in enumerate(session["doses"]):
+        if dose["at"] == entry["occurred_at"] and all(dose[name] == entry["facts"][name] for name in _SAME):
+            return number
+    return None
+
+
+def _per_weight(session: Document, facts: Document) -> Document:
+    base = session["baseline"]
+    kept = {name: value for name, value in facts.items() if name != "mg_per_kg"}
+    return kept | ({"mg_per_kg": round(facts["amount_mg"] / base["weight_kg"], 3)} if base else {})

@@ -1,0 +1,116 @@
+"""What the dose gate is judged on: its rules, what was found, and the reasons it answers with."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from services.monitoring.medicines import Medicines
+from shared.protocols import Protocol
+
+Class = Literal["absolute", "overridable", "note"]
+Check = Literal["fasting", "escort_named", "escort_reachable", "well_today"]
+
+
+class Devices(Protocol):
+    """A spray that comes in devices: what one holds, how many a session may use, and the pause between two."""
+
+    mg: float
+    most: int
+    gap_minutes: float
+
+
+class GateRules(Protocol):
+    """A protocol's `gate`; pressures in mm[Hg]. `rems`: certified site, enrolled patient, prescriber and oximeter."""
+
+    max_systolic: float
+    max_diastolic: float
+    min_gap_hours: float
+    valid_minutes: float
+    max_projection_age_s: float
+    consents: tuple[str, ...]
+    readiness: tuple[Check, ...]
+    pregnancy_test: bool
+    rems: bool
+    two_person_check: bool
+
+
+@dataclass(frozen=True)
+class Reason:
+    code: str
+    kind: Class
+    detail: str
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """The most that one session may give: mg per kg of body weight, and mg where the label says so."""
+
+    mg_per_kg: float
+    mg: float | None = None
+    devices: Devices | None = None
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """The dose that is about to be given, by `by`; amounts in mg. `expiry` is "2028-01", good to the end of the month."""
+
+    medication: str
+    amount_mg: float
+    expiry: str
+    by: str
+    checked_by: str | None = None
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the session has given so far, in mg."""
+
+    total_mg: float = 0
+    devices: int = 0
+    last_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Known:
+    """What others told of the patient, the place and the people: projections, None or empty when nothing was heard.
+
+    `as_of`: by source, in real time, when its consumer had last read everything; None when that was never so.
+    """
+
+    plan: Mapping[str, Any] | None = None
+    consents: Sequence[Mapping[str, Any]] = ()
+    eligibility: Mapping[str, Any] | None = None
+    risk: Mapping[str, Any] | None = None
+    rems: Mapping[str, Any] | None = None
+    summary: Mapping[str, Any] | None = None
+    location: Mapping[str, Any] | None = None
+    prescriber: Mapping[str, Any] | None = None
+    as_of: Mapping[str, datetime | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Everything at the moment of judging: `now` is clinical, `real_now` real time.
+
+    `dose` is None before it is known. `antihypertensive_at` is the newest one given, `oximeter_at` the newest SpO2 that
+    a device measured, `prescriber_on_site` who was named.
+    """
+
+    now: datetime
+    real_now: datetime
+    route: str
+    medication: str
+    baseline: Mapping[str, Any] | None
+    baseline_at: datetime | None
+    readiness: Mapping[str, Any] | None
+    planned: bool
+    last_dose_at: datetime | None
+    ceiling: Ceiling
+    medicines: Medicines
+    known: Known = field(default_factory=Known)
+    given: Given = field(default_factory=Given)
+    dose: Proposed | None = None
+    antihypertensive_at: datetime | None = None
+    oximeter_at: datetime | None = None
+    prescriber_on_site: str | None = None

@@ -1,0 +1,171 @@
+"""What a protocol says of one route or kind of session, and what no clinic's own may go beyond. Pure."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal, Self
+
+import orjson
+from pydantic import Field, model_validator
+
+from services.monitoring.discharge import DischargeRules
+from services.monitoring.gate_found import Ceiling, Devices, GateRules
+from services.monitoring.limits import PHASES, Phase, Rule
+from services.monitoring.signals import SignalRules
+from shared.events.monitoring import Priority, SessionKind
+from shared.protocols import Protocol, Sourced, Steps
+
+Kind = SessionKind
+DOSING = "dosing"
+Times = Sequence[float]
+
+
+class Measurement(Protocol):
+    """What is due when: `at_minutes` and `every_minutes` count from the start of the phase, or from `since`.
+
+    `for_minutes` ends the repetition. Late after `grace_minutes`.
+    """
+
+    name: str
+    signs: Sequence[str] = ()
+    scales: Sequence[str] = ()
+    phase: Phase
+    since: Literal["phase", "first_dose", "last_dose"] = "phase"
+    at_minutes: Times = ()
+    every_minutes: float | None = Field(default=None, gt=0)
+    for_minutes: float | None = Field(default=None, gt=0)
+    grace_minutes: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _says_what_and_when(self) -> Self:
+        if not (self.signs or self.scales) or not (self.at_minutes or self.every_minutes):
+            raise ValueError("a measurement has signs or scales, and at_minutes or every_minutes")
+        return self
+
+
+class SessionProtocol(Sourced):
+    """protocols/<name>.yaml; a session pins the version that it began with.
+
+    `rules`, where a clinic gives them, stand in the place of the set that `limits` names.
+    """
+
+    identity: ClassVar[frozenset[str]] = frozenset({"version", "kind", "route", "limits", "medicines", "sources"})
+
+    version: str = Field(min_length=1, max_length=60, pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    kind: Kind
+    route: str | None = None
+    signals: SignalRules
+    limits: str
+    rules: Sequence[Rule] | None = None
+    schedule: Sequence[Measurement] = ()
+    scales: Mapping[str, str] = Field(default_factory=dict)
+
+    @property
+    def subject(self) -> str:
+        """What there is one effective protocol of."""
+        return self.route or self.kind
+
+
+class DosingProtocol(SessionProtocol):
+    """Of a route by which a dose is given."""
+
+    kind: Literal["dosing"]
+    route: Literal["iv", "im", "sublingual", "esketamine_nasal"]
+    medication: str
+    ceiling_mg_per_kg: float = Field(gt=0)
+    ceiling_mg: float | None = Field(default=None, gt=0)
+    devices: Devices | None = None
+    gate: GateRules
+    discharge: DischargeRules
+    medicines: str
+
+    @property
+    def ceiling(self) -> Ceiling:
+        return Ceiling(self.ceiling_mg_per_kg, self.ceiling_mg, self.devices)
+
+
+class UndosedProtocol(SessionProtocol):
+    """Of a session without a dose: there is no gate, no ceiling and no discharge from a drug's effect."""
+
+    kind: Literal["preparation", "integration", "group", "wellness"]
+    route: None = None
+
+
+class HardBounds(Sourced):
+    """protocols/bounds/*.yaml: what a clinic's own version is checked against. Delays in seconds, of clinical time."""
+
+    version: str
+    max_mg_per_kg: Mapping[str, float]
+    max_mg: Mapping[str, float]
+    max_pre_dose_systolic: float
+    max_pre_dose_diastolic: float
+    least_gap_hours: float
+    least_minutes_after_dose: Mapping[str, int]
+    least_aldrete: int
+    max_silence_s: float
+    max_delay_s: Mapping[Priority, float]
+    least_high_below: Mapping[str, float]
+
+
+def model_of(content: Any) -> type[SessionProtocol]:
+    """The class that content says it is of."""
+    dosed = isinstance(content, Mapping) and content.get("kind") == DOSING
+    return DosingProtocol if dosed else UndosedProtocol
+
+
+def beyond(bounds: HardBounds, protocol: SessionProtocol) -> Iterator[tuple[Steps, str]]:
+    """Every hard safety bound that a clinic's own version breaks."""
+    signals = protocol.signals
+    if max(signals.factor * signals.interval_s, signals.least_s) > bounds.max_silence_s:
+        yield ("signals",), f"must make a device silent after at most {bounds.max_silence_s:g} s"
+    if isinstance(protocol, DosingProtocol):
+        yield from _beyond_dosing(bounds, protocol)
+    if protocol.rules is not None:
+        yield from _beyond_rules(bounds, protocol.rules)
+
+
+def _beyond_dosing(bounds: HardBounds, protocol: DosingProtocol) -> Iterator[tuple[Steps, str]]:
+    ceiling = bounds.max_mg_per_kg[protocol.route]
+    if protocol.ceiling_mg_per_kg > ceiling:
+        yield ("ceiling_mg_per_kg",), f"must be at most {ceiling:g} mg/kg for this route"
+    most = bounds.max_mg.get(protocol.route)
+    if most is not None and (protocol.ceiling_mg is None or protocol.ceiling_mg > most):
+        yield ("ceiling_mg",), f"must be at most {most:g} mg for this route"
+    gate, discharge = protocol.gate, protocol.discharge
+    if gate.max_systolic > bounds.max_pre_dose_systolic:
+        yield ("gate", "max_systolic"), f"must be at most {bounds.max_pre_dose_systolic:g} mm[Hg]"
+    if gate.max_diastolic > bounds.max_pre_dose_diastolic:
+        yield ("gate", "max_diastolic"), f"must be at most {bounds.max_pre_dose_diastolic:g} mm[Hg]"
+    if gate.min_gap_hours < bounds.least_gap_hours:
+        yield ("gate", "min_gap_hours"), f"must be at least {bounds.least_gap_hours:g} h"
+    least = bounds.least_minutes_after_dose[protocol.route]
+    if discharge.min_minutes_after_dose < least:
+        yield ("discharge", "min_minutes_after_dose"), f"must be at least {least} minutes for this route"
+    if discharge.min_aldrete < bounds.least_aldrete:
+        yield ("discharge", "min_aldrete"), f"must be at least {bounds.least_aldrete}"
+
+
+def _beyond_rules(bounds: HardBounds, rules: Sequence[Rule]) -> Iterator[tuple[Steps, str]]:
+    names = [rule.name for rule in rules]
+    for number, rule in enumerate(rules):
+        longest = bounds.max_delay_s.get(rule.priority)
+        if longest is not None and rule.delay_s > longest:
+            yield ("rules", number, "delay_s"), f"must be at most {longest:g} s at this priority"
+        if rule.name in names[:number]:
+            yield ("rules", number, "name"), "is the name of another rule"
+    for sign, least in bounds.least_high_below.items():
+        if not any(_pages_low(rule, sign, least) for rule in rules):
+            yield ("rules",), f"must page with high priority in every phase when {sign} is {least:g} or less"
+
+
+def _pages_low(rule: Rule, sign: str, least: float) -> bool:
+    high = rule.sign == sign and rule.priority == "high" and rule.pages and set(rule.phases) == set(PHASES)
+    return high and rule.below is not None and rule.below >= least
+
+
+def canonical(content: Mapping[str, Any]) -> str:
+    """The text that is signed: what was written, in one order of names."""
+    return orjson.dumps(content, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

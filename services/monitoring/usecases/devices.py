@@ -1,0 +1,52 @@
+"""Which session a monitor or a pump belongs to, now and before; a device has one open session.
+
+A device that another open session has is moved, never refused: where it stands is a fact, and a refusal would leave its
+readings with the wrong patient. Both timelines say so, and the chair that it left misses it: its silence is an alarm.
+"""
+
+from datetime import datetime
+
+from services.monitoring.model import OPEN
+from services.monitoring.store import ASSIGNMENTS, SESSIONS
+from services.monitoring.usecases.entries import record
+from shared.ids import new_id
+from shared.persistence.mongo import Document, UnitOfWork
+
+KINDS = ("monitor", "pump")
+
+
+async def assign(unit: UnitOfWork, session: Document, given: Document) -> None:
+    """`given` may name a device of each kind; one that is named is this session's from now on, the one before is free."""
+    now = unit.clock.clinical_now()
+    for kind in KINDS if session["state"] in OPEN else ():
+        device = given.get(kind)
+        if device is None:
+            continue
+        held = await unit.collection(ASSIGNMENTS).find({"device": device, "open": True})
+        if any(row["session_id"] == session["_id"] for row in held):
+            continue
+        for row in held:
+            await _leave(unit, session, row, now)
+        await _release(unit, {"session_id": session["_id"], "kind": kind}, now)
+        row = {"_id": new_id(), "schema_version": 1, "session_id": session["_id"], "device": device, "kind": kind}
+        await unit.collection(ASSIGNMENTS).insert(row | {"since": now, "until": None, "open": True})
+        await record(unit, session, "device_assigned", now, device=device, device_kind=kind)
+
+
+async def _leave(unit: UnitOfWork, to_session: Document, row: Document, now: datetime) -> None:
+    await _release(unit, {"_id": row["_id"]}, now)
+    before = await unit.collection(SESSIONS).get(row["session_id"])
+    await unit.collection(SESSIONS).change({"_id": before["_id"]}, {"$set": {row["kind"]: None}})
+    facts = {"device": row["device"], "device_kind": row["kind"]}
+    await record(unit, before, "device_moved_away", now, to_session=to_session["_id"], **facts)
+    await record(unit, to_session, "device_moved_here", now, from_session=before["_id"], **facts)
+
+
+async def _release(unit: UnitOfWork, query: Document, at: datetime) -> None:
+    change = {"$set": {"open": False, "until": at}}
+    await unit.collection(ASSIGNMENTS).update_many({**query, "open": True}, change)
+
+
+async def release_all(unit: UnitOfWork, session: Document, at: datetime) -> None:
+    """The session ended: its devices are free, and what they send about the time before still finds it."""
+    await _release(unit, {"session_id": session["_id"]}, at)

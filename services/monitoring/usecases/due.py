@@ -1,0 +1,116 @@
+"""The protocol's schedule as timers: what is due is noted with the session, what is missed is a technical alarm.
+
+The evaluator's tick arms a phase once it sees it, so no way into a phase can forget to; each timer sets the next.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from services.monitoring import schedule
+from services.monitoring.model import OPEN, PHASE
+from services.monitoring.protocol import Measurement
+from services.monitoring.schedule import Due
+from services.monitoring.store import ALARMS, SESSIONS, newest_of
+from services.monitoring.timeline import present
+from services.monitoring.usecases import raising
+from services.monitoring.usecases.deps import Deps
+from services.monitoring.usecases.entries import of_session
+from shared.persistence.mongo import Document, UnitOfWork
+from shared.persistence.timers import TimerContext, TimerHandler, set_timer
+
+MEASUREMENT = "measurement_due"
+LOOK_AGAIN = timedelta(minutes=1)
+
+
+def _phase(session: Document) -> str:
+    """What the minutes count from changes with each dose too."""
+    return f"{PHASE.get(session['state'], 'recovery')}:{len(session['doses'])}"
+
+
+def unarmed(deps: Deps, session: Document) -> bool:
+    """Whether the timers of the present phase are not set yet."""
+    return session.get("armed") != _phase(session) and bool(deps.protocol(session).schedule)
+
+
+async def arm(unit: UnitOfWork, deps: Deps, session: Document) -> None:
+    if not unarmed(deps, session):
+        return
+    now, phase = unit.clock.clinical_now(), _phase(session)
+    change: Document = {"armed": phase, "phase_since": now, "due": {}}
+    for item in deps.protocol(session).schedule:
+        if item.phase != phase.partition(":")[0]:
+            continue
+        found = schedule.next_due(item, schedule.began(session, item, now), now)
+        if found is not None:
+            await _set(unit, session, phase, found)
+            change["due"][item.name] = found.at
+    await unit.collection(SESSIONS).change({"_id": session["_id"]}, {"$set": change})
+
+
+async def _set(unit: UnitOfWork, session: Document, phase: str, found: Due, at: datetime | None = None) -> None:
+    """Fires when the measurement is late; a timer that is late itself still looks."""
+    key = raising.watch_key(session)
+    payload = {"session_id": session["_id"], "phase": phase, "name": found.name, "number": found.number}
+    await set_timer(unit, MEASUREMENT, f"due:{key}:{found.name}", at or found.late_at, payload, when_late="fire")
+
+
+async def on_late(context: TimerContext) -> None:
+    """The time for a measurement has passed: raise what was missed, end what has been made up for, and go on."""
+    unit, deps, payload = context.unit, context.deps, context.payload
+    session = await unit.collection(SESSIONS).find_one({"_id": payload["session_id"]})
+    if session is None or session["state"] not in OPEN or _phase(session) != payload["phase"]:
+        await _end_missed(unit, session, payload["name"])
+        return
+    item = next((item for item in deps.protocol(session).schedule if item.name == payload["name"]), None)
+    found = schedule.due(item, _began(session, item), payload["number"]) if item else None
+    if item is None or found is None:
+        return
+    if not await _measured(unit, session, item, found):
+        await _raise_missed(unit, session, item, found)
+        await _set(unit, session, payload["phase"], found, unit.clock.clinical_now() + LOOK_AGAIN)
+        return
+    await _end_missed(unit, session, item.name)
+    following = schedule.next_due(item, _began(session, item), unit.clock.clinical_now())
+    change: Document = {"$unset": {f"due.{item.name}": ""}}
+    if following is not None:
+        await _set(unit, session, payload["phase"], following)
+        change = {"$set": {f"due.{item.name}": following.at}}
+    await unit.collection(SESSIONS).change({"_id": session["_id"]}, change)
+
+
+def _began(session: Document, item: Measurement) -> datetime:
+    return schedule.began(session, item, session["phase_since"])
+
+
+async def _measured(unit: UnitOfWork, session: Document, item: Measurement, found: Due) -> bool:
+    """Every sign and scale of it, not long before it was due."""
+    now = unit.clock.clinical_now()
+    for sign in item.signs:
+        row = await newest_of(unit, session["_id"], sign, now)
+        if row is None or row["taken_at"] < found.opens_at:
+            return False
+    if not item.scales:
+        return True
+    written = present(await of_session(unit, session["_id"]))
+    observed = [entry for entry in written if entry["kind"] == "observation" and entry["occurred_at"] >= found.opens_at]
+    return set(item.scales) <= {entry["facts"]["observation_code"] for entry in observed}
+
+
+async def _raise_missed(unit: UnitOfWork, session: Document, item: Measurement, found: Due) -> None:
+    rule = f"missed:{item.name}"
+    if await _missed(unit, session, rule) is None:
+        minutes = (unit.clock.clinical_now() - found.at).total_seconds() / 60
+        await raising.technical(unit, session, rule, value=round(minutes, 1), due_at=found.at)
+
+
+async def _end_missed(unit: UnitOfWork, session: Document | None, name: str) -> None:
+    alarm = await _missed(unit, session, f"missed:{name}") if session else None
+    if session is not None and alarm is not None:
+        await raising.end_technical(unit, session, alarm["_id"], 0.0)
+
+
+async def _missed(unit: UnitOfWork, session: Document, rule: str) -> Any:
+    return await unit.collection(ALARMS).find_one({"session_id": session["_id"], "rule": rule, "open": True})
+
+
+SCHEDULE_TIMERS: dict[str, TimerHandler] = {MEASUREMENT: on_late}

@@ -1,0 +1,69 @@
+"""The emergency: everybody is paged at once, the code clock runs, its log is part of the timeline."""
+
+from datetime import datetime
+
+from services.monitoring import schemas
+from services.monitoring import schemas_entries as bodies
+from services.monitoring.model import ENDED
+from services.monitoring.store import ENTRIES
+from services.monitoring.timeline import code_seconds, emergency_since
+from services.monitoring.usecases.deps import Deps
+from services.monitoring.usecases.entries import record, write_down
+from services.monitoring.usecases.sessions import load
+from shared.events.monitoring import EmergencyCalled, EmergencyEnded
+from shared.messaging.outbox import emit
+from shared.persistence.mongo import Document, UnitOfWork
+
+_KINDS = ("emergency_called", "emergency_log", "emergency_ended")
+
+
+async def call(unit: UnitOfWork, session_id: str, body: bodies.Emergency) -> tuple[Document, datetime]:
+    """All staff at once, from any state. The entry, and since when the code clock runs.
+
+    Called again it is one more entry and one more call; the clock goes on. Raises NotFound.
+    """
+    session = await load(unit, session_id, "emergency")
+    since = emergency_since(await _of(unit, session_id))
+    entry = await record(unit, session, "emergency_called", body.occurred_at, code=body.code, again=bool(since) or None)
+    event = EmergencyCalled(
+        patient_id=session["patient_id"],
+        session_id=session_id,
+        room=session["room"] or "-",
+        chair=session["chair"] or "-",
+        code=body.code,
+        by_role=unit.scope.actor.role,
+        at=entry["occurred_at"],
+    )
+    emit(unit, event, aggregate=f"entry/{entry['_id']}", version=1)
+    return entry, since or entry["occurred_at"]
+
+
+async def log(unit: UnitOfWork, deps: Deps, session_id: str, body: bodies.EmergencyLine) -> tuple[Document, bool]:
+    """One line with its second on the code clock, and whether the ambulance was called by then.
+
+    Without an emergency it is kept as out of order. Raises NotFound.
+    """
+    session, rows = await load(unit, session_id, "emergency_log"), await _of(unit, session_id)
+    since, at = emergency_since(rows), body.occurred_at or unit.clock.clinical_now()
+    seconds = {"code_seconds": code_seconds(since, at)} if since else {"no_emergency": True}
+    entry = await write_down(unit, deps, session, "emergency_log", body, {**body.facts(), **seconds})
+    mine = [row for row in (*rows, entry) if since and row["occurred_at"] >= since]
+    return entry, any(row["facts"].get("log_code") == "ambulance_called" for row in mine)
+
+
+async def end(unit: UnitOfWork, session_id: str, body: schemas.Moment) -> Document:
+    """The code clock stops. Raises NotFound."""
+    session, rows = await load(unit, session_id, "emergency_end"), await _of(unit, session_id)
+    since, at = emergency_since(rows), body.occurred_at or unit.clock.clinical_now()
+    lasted = code_seconds(since, at) if since else None
+    facts = {"code_seconds": lasted, "ended_session": session["state"] in ENDED, "no_emergency": since is None or None}
+    entry = await record(unit, session, "emergency_ended", body.occurred_at, **facts)
+    event = EmergencyEnded(
+        patient_id=session["patient_id"], session_id=session_id, by_role=unit.scope.actor.role, at=entry["occurred_at"]
+    )
+    emit(unit, event, aggregate=f"entry/{entry['_id']}", version=1)
+    return entry
+
+
+async def _of(unit: UnitOfWork, session_id: str) -> list[Document]:
+    return await unit.collection(ENTRIES).find({"session_id": session_id, "kind": {"$in": list(_KINDS)}})

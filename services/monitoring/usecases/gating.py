@@ -1,0 +1,165 @@
+"""Judging the dose gate: everything that bears on it is gathered at this moment, from here and from what others told."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from services.monitoring import gate, model, readiness
+from services.monitoring import schemas_session as bodies
+from services.monitoring.doses import given_so_far
+from services.monitoring.gate_found import Found, Known, Proposed, Reason
+from services.monitoring.signals import MANUAL
+from services.monitoring.store import SESSIONS, VITALS, projections_as_of
+from services.monitoring.timeline import present
+from services.monitoring.usecases import projections
+from services.monitoring.usecases.deps import Deps
+from services.monitoring.usecases.entries import of_session, record
+from services.monitoring.usecases.sessions import load
+from services.monitoring.vitals import BY_NAME
+from shared.errors import Conflict, Forbidden
+from shared.events.monitoring import DoseGateOverridden
+from shared.messaging.outbox import emit
+from shared.persistence.mongo import Document, UnitOfWork
+
+OVERRIDERS = ("prescriber", "medical_director")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The gate at one moment; `overridden` are the codes that a prescriber answered less than `valid_minutes` ago."""
+
+    reasons: list[Reason]
+    overridden: frozenset[str]
+    as_of: dict[str, datetime | None]
+    expires_at: datetime | None
+
+    @property
+    def closing(self) -> list[Reason]:
+        return gate.closing(self.reasons, self.overridden)
+
+
+async def judge(
+    unit: UnitOfWork, deps: Deps, session: Document, dose: Proposed | None = None, prescriber: str | None = None
+) -> Judged:
+    """As things are known now; `prescriber` is who is named on site, else who was named before."""
+    protocol = deps.dosing(session)
+    found = await _found(unit, deps, session, prescriber or session.get("prescriber_on_site"))
+    found = replace(found, dose=dose)
+    rules, now = protocol.gate, found.now
+    override, valid = session.get("gate_override") or {}, timedelta(minutes=rules.valid_minutes)
+    counts = bool(override) and now - override["at"] <= valid
+    expires = session["baseline_at"] + valid if session["baseline_at"] else None
+    overridden = frozenset(override["codes"]) if counts else frozenset[str]()
+    return Judged(gate.reasons(rules, found), overridden, dict(found.known.as_of), expires)
+
+
+async def _found(unit: UnitOfWork, deps: Deps, session: Document, prescriber: str | None) -> Found:
+    protocol, given = deps.dosing(session), given_so_far(session["doses"])
+    patient_id, appointment = session["patient_id"], session["appointment_id"] or "-"
+    others: list[tuple[projections.Kind, str]] = [("clinic", unit.scope.clinic_id), ("readiness", appointment)]
+    if prescriber:
+        others.append(("staff", prescriber))
+    told = await projections.known(unit, patient_id, *others)
+    one = {kind: rows[0] for kind, rows in told.items()}
+    known = Known(
+        plan=await projections.plan(unit, session["plan_id"]),
+        consents=told.get("consent", []),
+        eligibility=one.get("eligibility"),
+        risk=one.get("risk"),
+        rems=one.get("rems"),
+        summary=one.get("summary"),
+        location=_location(one.get("clinic"), session.get("location_id")),
+        prescriber=one.get("staff"),
+        as_of=await projections_as_of(unit),
+    )
+    ready = session["readiness"]
+    if ready is None and "readiness" in one:
+        ready = readiness.told(one["readiness"]["checks"])
+    return Found(
+        now=unit.clock.clinical_now(),
+        real_now=unit.clock.system_now(),
+        route=protocol.route,
+        medication=protocol.medication,
+        baseline=session["baseline"],
+        baseline_at=session["baseline_at"],
+        readiness=ready,
+        planned=session["plan_id"] is not None,
+        last_dose_at=await _last_dose_elsewhere(unit, session),
+        ceiling=protocol.ceiling,
+        medicines=deps.medicines[protocol.medicines],
+        known=known,
+        given=given,
+        antihypertensive_at=await _antihypertensive_at(unit, session),
+        oximeter_at=await _oximeter_at(unit, session),
+        prescriber_on_site=prescriber,
+    )
+
+
+def _location(clinic: Document | None, location_id: str | None) -> Document | None:
+    """The session's; the clinic's only one where the session names none."""
+    places = clinic["locations"] if clinic else []
+    if location_id is None:
+        return places[0] if len(places) == 1 else None
+    return next((place for place in places if place["id"] == location_id), None)
+
+
+async def _last_dose_elsewhere(unit: UnitOfWork, session: Document) -> datetime | None:
+    query = {"patient_id": session["patient_id"], "_id": {"$ne": session["_id"]}, "doses.0": {"$exists": True}}
+    rows = await unit.collection(SESSIONS).find(query, sort=[("_id", -1)], limit=5)
+    return max((dose["at"] for row in rows for dose in row["doses"]), default=None)
+
+
+async def _antihypertensive_at(unit: UnitOfWork, session: Document) -> datetime | None:
+    given = [entry for entry in present(await of_session(unit, session["_id"])) if entry["kind"] == "intervention"]
+    codes = [(entry["facts"]["intervention_code"], entry["occurred_at"]) for entry in given]
+    return max((at for code, at in codes if code == "antihypertensive"), default=None)
+
+
+async def _oximeter_at(unit: UnitOfWork, session: Document) -> datetime | None:
+    """When a device, not a hand, measured SpO2 last; by the time of arrival, for a device's clock may be wrong."""
+    query = {"session_id": session["_id"], "sign": BY_NAME["spo2"].loinc, "device": {"$ne": MANUAL}}
+    rows = await unit.collection(VITALS).find(query, sort=[("taken_at", -1)], limit=1)
+    return rows[0]["received_at"] if rows else None
+
+
+async def override(unit: UnitOfWork, deps: Deps, session_id: str, body: bodies.Override) -> Document:
+    """A prescriber goes on against what is overridable, for as long as the gate is valid.
+
+    Raises NotFound, Forbidden, Conflict with every reason when one is absolute or there is nothing to override.
+    """
+    session = await load(unit, session_id, "gate_override")
+    named = body.prescriber_on_site or session.get("prescriber_on_site")
+    found = await judge(unit, deps, session, prescriber=named)
+    after = overridden(unit, session, found.reasons, body.reason_code)
+    after |= {"prescriber_on_site": named}
+    await unit.collection(SESSIONS).replace_versioned(after)
+    codes = after["gate_override"]["codes"]
+    await record(unit, after, "gate_overridden", body.occurred_at, reasons=codes, reason_code=body.reason_code)
+    return after
+
+
+def overridden(unit: UnitOfWork, session: Document, found: list[Reason], reason_code: str) -> Document:
+    """The session with its gate opened against these reasons, and the event. Raises Forbidden, Conflict."""
+    if unit.scope.actor.role not in OVERRIDERS:
+        raise Forbidden("Only a prescriber may override the dose gate.")
+    now, codes = unit.clock.clinical_now(), [reason.code for reason in found if reason.kind == "overridable"]
+    after = model.move(session, "open_gate", now)
+    if any(reason.kind == "absolute" for reason in found):
+        raise refusal(found)
+    if not codes:
+        text = "Nothing keeps the gate closed."
+        raise Conflict(text, reasons=[{"code": "gate_open", "detail": text}])
+    event = DoseGateOverridden(
+        patient_id=session["patient_id"],
+        session_id=session["_id"],
+        reasons=codes,
+        at=now,
+        by_role=unit.scope.actor.role,
+        reason_code=reason_code,
+    )
+    emit(unit, event, aggregate=f"session/{session['_id']}", version=after["version"])
+    return after | {"gate_override": {"codes": codes, "at": now, "by": unit.scope.actor.id, "reason_code": reason_code}}
+
+
+def refusal(found: list[Reason]) -> Conflict:
+    shown = [{"code": reason.code, "class": reason.kind, "detail": reason.detail} for reason in found]
+    return Conflict("The dose gate is closed.", reasons=shown)

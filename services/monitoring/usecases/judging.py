@@ -1,0 +1,236 @@
+"""One session's readings within a batch: what the engine makes of them, and what they say of the measuring itself."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from services.monitoring.alarms import RuleState, Transition, evaluate
+from services.monitoring.combinations import concerned
+from services.monitoring.engines import engine_of, states_of
+from services.monitoring.episodes import JUMP_WINDOW, SPAN, Point
+from services.monitoring.limits import EVERYTHING, Bounds, Limit, Limits, broken
+from services.monitoring.model import OPEN
+from services.monitoring.store import ALARMS, BACKLOGS, ENGINES, SESSIONS, newest_of, readings_within
+from services.monitoring.timing import TRUSTED
+from services.monitoring.usecases import raising
+from services.monitoring.vitals import SIGNS, believed
+from shared.events.monitoring import SignRef
+from shared.persistence.mongo import Document, UnitOfWork
+
+Known = dict[str, list[Point]]
+
+
+@dataclass(frozen=True)
+class Given:
+    """A believed reading as the engine sees it."""
+
+    sign: str
+    value: float
+    at: datetime
+
+
+def breaches(limits: Sequence[Limit], sign: str, value: float) -> int:
+    """How many of the limits it breaks: of two values for one moment the one that breaks more is the worse."""
+    return sum(limit.rule.sign == sign and limit.breached(value) for limit in limits)
+
+
+@dataclass
+class Judged:
+    """`technical`: the open alarms about the measuring, by rule. `late`: breaches within a backlog that no alarm tells yet."""
+
+    row: Document
+    limits: Limits
+    before: dict[str, RuleState]
+    signals: dict[str, Document]
+    states: dict[str, RuleState]
+    technical: dict[str, str]
+    bounds: Bounds
+    late: dict[str, RuleState] | None = None
+    previous: Known = field(default_factory=dict)
+    previous_late: Known = field(default_factory=dict)
+    changes: dict[str, str | None] = field(default_factory=dict)
+    heard: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, row: Document, limits: Limits, engine: Document | None, bounds: Bounds) -> "Judged":
+        states = states_of(engine)
+        signals = dict(engine["signals"]) if engine else {}
+        technical = dict(row.get("technical") or {})
+        return cls(row, limits, states, signals, dict(states), technical, bounds)
+
+    @property
+    def id(self) -> str:
+        return str(self.row["_id"])
+
+    def at_rest(self, sign: str, value: float) -> bool:
+        """No rule of the sign is stirred, and the value stirs none."""
+        low, high = self.bounds.get(sign, EVERYTHING)
+        if not low < value < high:
+            return False
+        return not self.states or not any(name in self.states for name in self.limits.stirred_by.get(sign, ()))
+
+    def calm(self, sign: str, value: float) -> bool:
+        """Watched, and nothing about it or its measuring is stirred: most readings of most sessions."""
+        return not self.technical and self.row["state"] in OPEN and self.at_rest(sign, value)
+
+    async def now(self, unit: UnitOfWork, given: Given) -> None:
+        """Judge a reading of now, and what it makes together with others."""
+        await self._evaluate(unit, given, await self._earlier(unit, given, self.states, self.previous))
+        stirred = {limit.rule.sign for limit in self.limits if limit.name in self.states}
+        for combination in concerned(self.limits.combinations, given.sign, given.value, stirred):
+            newest = {part.sign: await self._newest(unit, part.sign, given) for part in combination.parts}
+            count = combination.count({sign: point for sign, point in newest.items() if point}, given.at)
+            await self._evaluate(unit, Given(combination.sign, count, given.at), [])
+
+    async def _evaluate(self, unit: UnitOfWork, given: Given, earlier: Sequence[Point]) -> None:
+        self.states, found = evaluate(self.states, given.sign, given.value, given.at, self.limits, earlier)
+        if found:
+            # Kept with their ids before the next reading is judged: a clear in the same batch needs the id.
+            self.states = await raising.apply(unit, self.row, self.states, found)
+
+    async def _newest(self, unit: UnitOfWork, sign: str, given: Given) -> Point | None:
+        """The newest value of a sign as of this reading; of a scale as it was noted last."""
+        if sign == given.sign:
+            return (given.at, given.value)
+        if sign not in SIGNS:
+            score = (self.row.get("scores") or {}).get(sign)
+            return (score["at"], score["value"]) if score else None
+        known = [point for point in self.previous.get(sign, []) if point[0] <= given.at]
+        row = await newest_of(unit, self.id, sign, given.at)
+        stored = [(row["taken_at"], row["value"])] if row else []
+        return max(known + stored, default=None)
+
+    def seen(self, sign: str, value: float, at: datetime) -> None:
+        """Within this batch; the store does not have it yet."""
+        self.previous.setdefault(sign, []).append((at, value))
+
+    async def _earlier(
+        self, unit: UnitOfWork, given: Given, states: Mapping[str, RuleState], batch: Known
+    ) -> list[Point]:
+        """The sign's readings around this one, asked for only where a rule begins to keep its own."""
+        known = batch.get(given.sign, [])
+        begins = any(limit.name not in states for limit in broken(self.limits, given.sign, given.value))
+        if begins:
+            until = given.at + SPAN
+            rows = await readings_within(unit, self.id, given.sign, given.at - JUMP_WINDOW, until)
+            stored = [
+                (row["received_at"] if "clock_off_s" in row else row["taken_at"], row["value"])
+                for row in rows
+                if believed(row)
+            ]
+            known = [*stored, *known]
+        return [point for point in known if given.at - JUMP_WINDOW <= point[0]]
+
+    async def episode(self, unit: UnitOfWork, given: Given, *, ended: bool = False) -> None:
+        """Judge a reading of a backlog by the times at which it was taken, beside what is judged now.
+
+        An episode that lasted long enough is an alarm, once; the alarm is then like one of now. After the session's end
+        it is told and over at the same time, for nobody watches any more.
+        """
+        if self.late is None:
+            self.late = await self._backlog(unit, given.at)
+        standing = {name for name, state in self.states.items() if state.raised_at is not None}
+        limits = [limit for limit in self.limits if limit.rule.sign == given.sign and limit.name not in standing]
+        earlier = await self._earlier(unit, given, self.late, self.previous_late)
+        self.previous_late.setdefault(given.sign, []).append((given.at, given.value))
+        self.late, found = evaluate(self.late, given.sign, given.value, given.at, limits, earlier)
+        for transition in found:
+            await self._tell_episode(unit, transition, ended=ended)
+
+    async def _backlog(self, unit: UnitOfWork, at: datetime) -> dict[str, RuleState]:
+        """What the deliveries before left behind, if this one goes on where they ended."""
+        kept = await unit.collection(BACKLOGS).find_one({"_id": self.id})
+        states = {name: RuleState.of(state) for name, state in kept["rules"].items()} if kept else {}
+        return {name: state for name, state in states.items() if abs(at - state.at) <= JUMP_WINDOW}
+
+    async def _tell_episode(self, unit: UnitOfWork, transition: Transition, *, ended: bool) -> None:
+        name = transition.limit.name
+        after = (self.late or {}).pop(name, None)
+        state = after if after is not None and after.raised_at is not None else transition.state
+        if transition.kind != "raised" or await self._told_before(unit, transition):
+            return
+        kept = await raising.apply(unit, self.row, {name: state}, [transition])
+        if transition.over:
+            return
+        if ended:
+            alarm_id = kept[name].alarm_id or ""
+            await raising.clear(unit, self.row, alarm_id, unit.clock.clinical_now(), state.value)
+        else:
+            self.states[name] = kept[name]
+
+    async def _told_before(self, unit: UnitOfWork, transition: Transition) -> bool:
+        """Another alarm of this rule stands, or this very one was raised and is over."""
+        alarm_id = raising.alarm_id_of(self.row, transition)
+        query = {"session_id": self.id, "rule": transition.limit.name, "$or": [{"open": True}, {"_id": alarm_id}]}
+        return bool(await unit.collection(ALARMS).count(query, limit=1))
+
+    def caught_up(self, now: datetime) -> None:
+        """The backlog has reached the present: a breach that it ended with goes on as one of now."""
+        for name, state in (self.late or {}).items():
+            if now - state.at <= TRUSTED:
+                self.states.setdefault(name, state)
+        if self.late is not None:
+            self.late = {}
+
+    async def doubt(self, unit: UnitOfWork, rule: str, given: Given, bound: float, *, pages: bool, why: str) -> None:
+        """Raise the technical alarm of a value that asks for a human, unless it stands already."""
+        if rule in self.technical:
+            return
+        sign = SignRef(sign=given.sign, value=given.value, unit=SIGNS[given.sign].unit, limit=bound)
+        await self._raise(unit, rule, value=given.value, signs=[sign], pages=pages, reason=why)
+
+    async def clock_wrong(self, unit: UnitOfWork, device: str, offset: timedelta) -> None:
+        """The device's clock is off; told once."""
+        rule = f"clock:{device}"
+        if rule not in self.technical:
+            seconds = round(offset.total_seconds(), 3)
+            await self._raise(unit, rule, value=seconds, signs=[], pages=True, device=device, offset_s=seconds)
+
+    async def _raise(self, unit: UnitOfWork, rule: str, **facts: object) -> None:
+        alarm_id = await raising.technical(unit, self.row, rule, **facts)  # type: ignore[arg-type]
+        self.technical[rule] = self.changes[rule] = alarm_id
+
+    async def doubt_over(self, unit: UnitOfWork, rule: str, value: float) -> None:
+        alarm_id = self.technical.pop(rule, None)
+        if alarm_id is not None:
+            await raising.end_technical(unit, self.row, alarm_id, value)
+            self.changes[rule] = None
+
+    async def forget(self, unit: UnitOfWork, sign: str, now: datetime, value: float | None) -> None:
+        """What was told of a sign and was never so is over, answered or not. `value`: what is known of it now, if anything."""
+        mine = self.limits.stirred_by.get(sign, ())
+        for limit in self.limits:
+            if limit.name in mine and not (value is not None and self._speaks_of(limit, sign, value)):
+                state = self.states.pop(limit.name, None)
+                if state is not None and state.alarm_id is not None:
+                    await raising.clear(unit, self.row, state.alarm_id, now, state.value)
+
+    def _speaks_of(self, limit: Limit, sign: str, value: float) -> bool:
+        if limit.rule.sign == sign:
+            return limit.breached(value)
+        joined = [item for item in self.limits.combinations if item.sign == limit.rule.sign]
+        return any(part.sign == sign and part.found(value) for item in joined for part in item.parts)
+
+    @property
+    def stirred(self) -> bool:
+        """Whether there is anything to save; of most sessions there is not."""
+        back = not self.heard.isdisjoint(self.signals)
+        return back or self.late is not None or bool(self.changes) or self.states != self.before
+
+    async def save(self, unit: UnitOfWork, now: datetime) -> None:
+        """The engine only where something is not at rest or was not."""
+        back = sorted(self.heard & set(self.signals))
+        for device in back:
+            await raising.restore_signal(unit, self.row, self.signals.pop(device), now)
+        if self.states != self.before or back:
+            await unit.collection(ENGINES).put(engine_of(self.id, self.states, self.signals))
+        if self.late == {}:
+            await unit.collection(BACKLOGS).discard({"_id": self.id})
+        elif self.late is not None:
+            rules = {name: state.document() for name, state in self.late.items()}
+            await unit.collection(BACKLOGS).put({"_id": self.id, "schema_version": 1, "rules": rules})
+        if self.changes:
+            kept = {f"technical.{rule}": alarm_id for rule, alarm_id in self.changes.items() if alarm_id}
+            gone = {f"technical.{rule}": "" for rule, alarm_id in self.changes.items() if not alarm_id}
+            change = ({"$set": kept} if kept else {}) | ({"$unset": gone} if gone else {})
+            await unit.collection(SESSIONS).change({"_id": self.id}, change)

@@ -1,0 +1,84 @@
+"""Scales that the engine judges like signs: a MOAA/S that a nurse noted may be an alarm, alone or with other signs."""
+
+from datetime import datetime, timedelta
+
+from services.monitoring.combinations import MOAAS
+from services.monitoring.model import OPEN
+from services.monitoring.scales import NEWS2_SIGNS, news2
+from services.monitoring.store import ENGINES, ENTRIES, SESSIONS, newest_of
+from services.monitoring.timeline import present
+from services.monitoring.usecases.deps import Deps
+from services.monitoring.usecases.entries import of_session, record
+from services.monitoring.usecases.judging import Given, Judged
+from shared.persistence.mongo import Document, UnitOfWork
+
+JUDGED = (MOAAS,)
+PROMPT = 5
+FRESH = timedelta(minutes=15)  # CFG: older values make no score
+
+
+async def noted(unit: UnitOfWork, deps: Deps, entry: Document) -> None:
+    """Judge an observation's score as of when it was observed; one that is older than the newest changes nothing."""
+    code, score, at = entry["facts"].get("observation_code"), entry["facts"].get("score"), entry["occurred_at"]
+    if code not in JUDGED or score is None:
+        return
+    session = await unit.collection(SESSIONS).get(entry["session_id"])
+    before = (session.get("scores") or {}).get(code)
+    if session["state"] not in OPEN or (before and before["at"] > at):
+        return
+    await _news2(unit, session, float(score), at)
+    await _keep(unit, session, code, {"at": at, "value": float(score)})
+    judged = await _judged(unit, deps, session)
+    if not judged.at_rest(code, score):
+        await judged.now(unit, Given(code, float(score), at))
+        await judged.save(unit, unit.clock.clinical_now())
+
+
+async def judge_again(unit: UnitOfWork, deps: Deps, session_id: str) -> None:
+    """After a correction or a move: the newest score that counts is what is known now; without any, its alarms are over."""
+    session = await unit.collection(SESSIONS).get(session_id)
+    if session["state"] not in OPEN:
+        return
+    written = present(await of_session(unit, session_id))
+    now, judged = unit.clock.clinical_now(), await _judged(unit, deps, session)
+    for code in JUDGED:
+        newest = next((entry for entry in reversed(written) if _scores(entry, code)), None)
+        if newest is None:
+            await _keep(unit, session, code, None)
+            await judged.forget(unit, code, now, None)
+            continue
+        value = float(newest["facts"]["score"])
+        await judged.forget(unit, code, now, value)
+        await _keep(unit, session, code, {"at": newest["occurred_at"], "value": value})
+        await judged.now(unit, Given(code, value, now))
+    await judged.save(unit, now)
+
+
+def _scores(entry: Document, code: str) -> bool:
+    facts = entry["facts"]
+    return entry["kind"] == "observation" and facts["observation_code"] == code and facts.get("score") is not None
+
+
+async def _keep(unit: UnitOfWork, session: Document, code: str, score: Document | None) -> None:
+    change: Document = {"$set": {f"scores.{code}": score}} if score else {"$unset": {f"scores.{code}": ""}}
+    await unit.collection(SESSIONS).change({"_id": session["_id"]}, change)
+
+
+async def _judged(unit: UnitOfWork, deps: Deps, session: Document) -> Judged:
+    engine, limits = await unit.collection(ENGINES).find_one({"_id": session["_id"]}), deps.limits(session)
+    return Judged.of(session, limits, engine, deps.calm(limits))
+
+
+async def _news2(unit: UnitOfWork, session: Document, moaas: float, at: datetime) -> None:
+    """An extra on the timeline wherever every parameter is known; no alarm comes of it (clinical.md 3.4)."""
+    signs: dict[str, float] = {}
+    for sign in NEWS2_SIGNS:
+        row = await newest_of(unit, session["_id"], sign, at)
+        if row is None or row["taken_at"] < at - FRESH:
+            return
+        signs[sign] = row["value"]
+    oxygen = {"session_id": session["_id"], "kind": "intervention", "facts.intervention_code": "oxygen"}
+    on_oxygen = bool(await unit.collection(ENTRIES).count(oxygen, limit=1))
+    found = news2(signs, on_oxygen=on_oxygen, alert=moaas == PROMPT)
+    if found is not None:
+        await record(unit, session, "news2", at, total=found[0], risk=found[1])

@@ -1,0 +1,55 @@
+"""Controlled substances: waste with a witness, and the log of a day."""
+
+from datetime import date
+from zoneinfo import ZoneInfo
+
+from services.monitoring import schemas_session as bodies
+from services.monitoring import substances
+from services.monitoring.store import ENTRIES, SESSIONS
+from services.monitoring.timeline import CORRECTION, root_of
+from services.monitoring.usecases import projections
+from services.monitoring.usecases.entries import record
+from services.monitoring.usecases.sessions import load
+from shared.errors import Conflict, FieldError, Invalid
+from shared.persistence.audit import audit
+from shared.persistence.mongo import Document, UnitOfWork
+
+UNKNOWN_ZONE = "UTC"
+
+
+async def waste(unit: UnitOfWork, session_id: str, body: bodies.Waste) -> Document:
+    """In every state after check-in. Raises NotFound, Conflict before it, Invalid for one's own witness."""
+    session = await load(unit, session_id, "waste")
+    if session["state"] in ("scheduled", "voided"):
+        text = f"The session is {session['state']}: nothing was drawn up."
+        raise Conflict(text, reasons=[{"code": "state", "detail": text}])
+    if body.witness == unit.scope.actor.id:
+        raise _invalid("The witness is another person.", "witness_is_author")
+    known = (await projections.known(unit, session["patient_id"], ("staff", body.witness))).get("staff")
+    if known and not known[0]["roles"]:
+        raise _invalid("The witness has left the clinic.", "witness_has_left")
+    facts = body.model_dump(exclude={"occurred_at"})
+    return await record(unit, session, "waste", body.occurred_at, **facts, witness_unknown=not known or None)
+
+
+def _invalid(text: str, code: str) -> Invalid:
+    return Invalid(errors=[FieldError("/witness", text, code)])
+
+
+async def log_of(unit: UnitOfWork, day: date | None) -> str:
+    """The clinic's doses and waste of a day in its own time zone, as CSV; audited."""
+    clinic = await projections.clinic(unit)
+    zone = clinic["time_zone"] if clinic else UNKNOWN_ZONE
+    day = day or unit.clock.clinical_now().astimezone(ZoneInfo(zone)).date()
+    since, until = substances.day_of(day, zone)
+    kinds = list(substances.KINDS)
+    query = {"kind": {"$in": [*kinds, CORRECTION]}, "occurred_at": {"$gte": since, "$lt": until}}
+    rows = await unit.collection(ENTRIES).find(query)
+    entries = [row for row in rows if row["facts"].get("corrected_kind", row["kind"]) in kinds]
+    ids = sorted({entry["session_id"] for entry in entries})
+    sessions = await unit.collection(SESSIONS).find({"_id": {"$in": ids}})
+    audit(unit, "controlled_substances.read", "controlled-substances")
+    roots = [root_of(entry) for entry in entries]
+    named = {"$or": [{"facts.corrects": {"$in": roots}}, {"facts.moves": {"$in": roots}}]}
+    later = await unit.collection(ENTRIES).find({"session_id": {"$in": ids}, **named})
+    return substances.as_csv(entries, later, {row["_id"]: row["patient_id"] for row in sessions})

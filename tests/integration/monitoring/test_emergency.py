@@ -1,0 +1,52 @@
+"""One call from any state: the code clock, its log, the prompt; the page itself is shown by the journey."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.local.stack import Stack
+from shared.events.monitoring import EmergencyCalled, EmergencyEnded
+from tests.integration.monitoring.test_after import Recovery
+
+
+@pytest.fixture(scope="module")
+def nurse(stack: Stack) -> Iterator[Recovery]:
+    made = Recovery(stack)
+    yield made
+    made.client.close()
+
+
+@pytest.mark.parametrize("state", ["scheduled", "checked_in", "baseline", "dosing", "recovery", "left", "completed"])
+def test_an_emergency_is_called_from_any_state_and_asks_for_the_ambulance(nurse: Recovery, state: str) -> None:
+    path = nurse.session(state)
+    answer = nurse.post(f"{path}/emergency", {"code": "airway"})
+    assert (answer.status_code, answer.json()["prompt"]) == (201, "Call the ambulance now.")
+    assert nurse.state(path) == state
+    (event,) = nurse.told(path, EmergencyCalled)
+    assert event.code == "airway"
+
+
+def test_the_code_clock_runs_from_the_first_call_and_every_line_has_its_second(nurse: Recovery) -> None:
+    path = nurse.session("dosing")
+    first = nurse.post(f"{path}/emergency", {"occurred_at": nurse.ago(2)}).json()
+    again = nurse.post(f"{path}/emergency", {}).json()
+    assert again["code_clock_started_at"] == first["code_clock_started_at"]
+    line = nurse.post(f"{path}/emergency/log", {"log_code": "oxygen_given", "occurred_at": nurse.ago(1)}).json()
+    assert 58 <= line["facts"]["code_seconds"] <= 62
+    ended = nurse.post(f"{path}/emergency/end", {}).json()
+    assert 118 <= ended["facts"]["code_seconds"] <= 180
+    assert len(nurse.told(path, EmergencyEnded)) == 1
+
+
+def test_the_prompt_stands_until_the_ambulance_is_called(nurse: Recovery) -> None:
+    path = nurse.session("dosing")
+    nurse.post(f"{path}/emergency", {}).raise_for_status()
+    lines = ("airway_opened", "ambulance_called", "shock_given")
+    prompts = [nurse.post(f"{path}/emergency/log", {"log_code": code}).json().get("prompt") for code in lines]
+    assert prompts == ["Call the ambulance now.", None, None]
+
+
+def test_a_line_without_an_emergency_is_kept_and_says_so(nurse: Recovery) -> None:
+    path = nurse.session("dosing")
+    line = nurse.post(f"{path}/emergency/log", {"note": "bag is ready"}).json()
+    assert line["facts"] == {"log_code": "other", "no_emergency": True}

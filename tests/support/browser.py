@@ -1,0 +1,21 @@
+"""A real Chromium, the distribution's own: installed as root where it is missing, as Java is for Kafka."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from playwright.async_api import Browser, async_playwright
+
+from deploy.local.kafka_broker import need
+
+
+@asynccontextmanager
+async def chromium() -> AsyncIterator[Browser]:
+    """Raises StackError, whose text says what to install. As root there is no sandbox of its own."""
+    need("chromium", "chromium")
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
+        yield browser
+        await browser.close()

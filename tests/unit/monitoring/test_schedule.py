@@ -1,0 +1,123 @@
+"""When what is due: the schedules of clinical.md 3.2 as times; combinations as counts; own limits by their rules."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from services.monitoring.combinations import Combination, Part, concerned, unit_of
+from services.monitoring.limits import Limits, is_collapse, limits
+from services.monitoring.protocol import Measurement
+from services.monitoring.schedule import began, due, next_due
+from services.monitoring.wiring import limit_sets
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+ADULT = limit_sets()["adult-2026-11"]
+
+
+def line(**given: Any) -> Measurement:
+    return Measurement(**({"name": "pressure", "signs": ("8480-6",), "phase": "dosing", "grace_minutes": 5} | given))
+
+
+def due_minutes(measurement: Measurement) -> list[float]:
+    found, number = list[float](), 0
+    while number < 5 and (item := due(measurement, NOW, number)) is not None:
+        found.append((item.at - NOW).total_seconds() / 60)
+        number += 1
+    return found
+
+
+@pytest.mark.parametrize(
+    ("measurement", "expected"),
+    [
+        (line(at_minutes=(40,)), [40]),
+        (line(every_minutes=10, for_minutes=40), [10, 20, 30, 40]),
+        (line(at_minutes=(15, 0, 90)), [0, 15, 90]),
+        (line(every_minutes=15), [15, 30, 45, 60, 75]),
+    ],
+    ids=["esketamine LABEL: 40 min", "EMORY: every 10 min during", "GDA: fixed minutes", "EMORY: every 15 min after"],
+)
+def test_schedules_clinical_md_3_2(measurement: Measurement, expected: list[float]) -> None:
+    assert due_minutes(measurement) == expected
+
+
+def test_a_measurement_counts_from_its_grace_before_and_is_late_after_its_grace() -> None:
+    found = due(line(at_minutes=(40,)), NOW, 0)
+    assert found is not None
+    assert (found.opens_at, found.late_at) == (NOW + timedelta(minutes=35), NOW + timedelta(minutes=45))
+
+
+def test_the_next_is_the_first_that_is_not_late() -> None:
+    found = next_due(line(every_minutes=10), NOW, NOW + timedelta(minutes=26))
+    assert found is not None
+    assert found.at == NOW + timedelta(minutes=30)
+    assert next_due(line(at_minutes=(40,)), NOW, NOW + timedelta(minutes=45)) is None
+
+
+def test_minutes_count_from_the_dose_where_the_protocol_says_so() -> None:
+    first, last, phase = NOW, NOW + timedelta(minutes=5), NOW + timedelta(minutes=9)
+    session = {"doses": [{"at": last}, {"at": first}]}
+    assert began(session, line(since="first_dose", at_minutes=(40,)), phase) == first
+    assert began(session, line(since="last_dose", at_minutes=(40,)), phase) == last
+    assert began(session, line(every_minutes=10), phase) == phase
+    assert began({"doses": []}, line(since="first_dose", at_minutes=(40,)), phase) == phase
+
+
+BOTH = Combination(sign="both", within_s=60, parts=[Part(sign="a", below=10), Part(sign="b", above=5)])
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "age_s", "count"), [(10, 5, 0, 2), (11, 5, 0, 1), (10, 4, 0, 1), (10, 5, 61, 1), (11, 4, 0, 0)]
+)
+def test_a_combination_counts_its_findings_of_now(a: float, b: float, age_s: float, count: int) -> None:
+    assert BOTH.count({"a": (NOW, a), "b": (NOW - timedelta(seconds=age_s), b)}, NOW) == count
+
+
+def test_a_combination_is_looked_at_when_it_may_begin_and_while_it_stands() -> None:
+    assert concerned([BOTH], "a", 10, []) == [BOTH]
+    assert concerned([BOTH], "a", 11, []) == []
+    assert concerned([BOTH], "a", 11, ["both"]) == [BOTH]
+    assert concerned([BOTH], "c", 0, ["both"]) == []
+    assert unit_of("both") == "{count}"
+
+
+def test_every_combination_of_the_protocol_has_a_rule_and_every_sign_without_a_code_is_one() -> None:
+    signs = {rule.sign for rule in ADULT.rules}
+    assert {item.sign for item in ADULT.combinations} <= signs
+    assert {sign for sign in signs if "-" not in sign} == {item.sign for item in ADULT.combinations} | {"moaas"}
+
+
+@pytest.mark.parametrize(
+    ("phase", "score", "found"),
+    [
+        ("dosing", 5, set()),
+        ("dosing", 4, {("moaas_expected", False)}),
+        ("dosing", 2, {("moaas_expected", False), ("moaas_critical", True)}),
+        ("recovery", 4, {("moaas_warning", True)}),
+        ("recovery", 1, {("moaas_warning", True), ("moaas_critical", True)}),
+    ],
+)
+def test_moaas_by_phase_clinical_md_3_3_and_10(phase: Any, score: int, found: set[tuple[str, bool]]) -> None:
+    known = limits(ADULT.rules, phase, {})
+    broken = {(item.name, item.rule.pages) for item in known if item.rule.sign == "moaas" and item.breached(score)}
+    assert broken == found
+
+
+def test_news2_triggers_nothing_by_itself_clinical_md_3_4() -> None:
+    assert not [rule for rule in ADULT.rules if "news" in rule.sign]
+
+
+def test_collapse_rules_are_those_below_the_lower_reject_bound_clinical_md_10() -> None:
+    assert {rule.name for rule in ADULT.rules if is_collapse(rule)} == {
+        "sbp_collapse",
+        "hr_collapse",
+        "spo2_collapse",
+        "rr_collapse",
+    }
+
+
+def test_a_suppressed_limit_is_quiet_until_its_time() -> None:
+    found: Limits = limits(ADULT.rules, "dosing", {}, suppressed={"sbp_warning_high": NOW})
+    limit = next(item for item in found if item.name == "sbp_warning_high")
+    assert limit.quiet(NOW - timedelta(seconds=1))
+    assert not limit.quiet(NOW)

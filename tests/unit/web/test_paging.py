@@ -1,0 +1,60 @@
+"""A page of rows that are not all in one collection."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from starlette.datastructures import URL, QueryParams
+
+from shared.web.paging import Page, asked
+from shared.web.reply import Listing
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Shown(BaseModel):
+    id: str
+    sign: str
+
+
+def page(query: str) -> Page:
+    return asked(QueryParams(query), URL(f"http://here/v1/things?{query}"), ["sign"], lambda *parts: "-".join(parts))
+
+
+def rows() -> list[dict[str, Any]]:
+    made: list[dict[str, Any]] = [
+        {"_id": f"{number:02}", "sign": "ab"[number % 2], "taken_at": AT + timedelta(seconds=number // 2)}
+        for number in range(10)
+    ]
+    return [{**row, "received_at": row["taken_at"] + timedelta(hours=1)} for row in made]
+
+
+def show(row: dict[str, Any]) -> Shown:
+    return Shown(id=row["_id"], sign=row["sign"])
+
+
+def walk(query: str) -> list[list[str]]:
+    """Every page, by its cursors."""
+    found: list[list[str]] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        more = f"&cursor={cursor}" if cursor else ""
+        body = page(f"{query}{more}").over(rows(), show, ("taken_at", "received_at")).body
+        assert isinstance(body, Listing)
+        found.append([item["id"] for item in body.items])
+        cursor = body.next_cursor
+    return found
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("limit=4", [["09", "08", "07", "06"], ["05", "04", "03", "02"], ["01", "00"]]),
+        ("limit=4&sort=created_at", [["00", "01", "02", "03"], ["04", "05", "06", "07"], ["08", "09"]]),
+        ("limit=10&sign=a", [["08", "06", "04", "02", "00"]]),
+        ("limit=10&updated_since=2026-01-01T01:00:04Z", [["09", "08"]]),
+    ],
+)
+def test_every_row_is_on_one_page_in_order(query: str, expected: list[list[str]]) -> None:
+    assert walk(query) == expected
