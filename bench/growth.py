@@ -28,7 +28,7 @@ async def measure(world: World, rows: int, *, quick: bool) -> list[Figure]:
 
 
 async def _figures(world: World, quick: bool) -> dict[str, float]:
-    found = await alarm_path.measure(world, 60 if quick else 300)
+    found = await alarm_path.measure_calm(world, 60 if quick else 300)
     found += await routes.create(world, 1.0 if quick else 4.0)
     found += await outbox.latency(world, 4 if quick else 10, "growth")
     return {figure.name: figure.value for figure in found if figure.name in TIMED}
