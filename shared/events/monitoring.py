@@ -173,6 +173,8 @@ class SignalRestored(SignalLost):
 
 
 class EmergencyCalled(_AlarmEvent):
+    """Of a whole group `session_id` and `patient_id` are the group's, room and chair those of whoever is there."""
+
     patient_id: str
     session_id: str
     room: str

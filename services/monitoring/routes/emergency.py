@@ -18,7 +18,7 @@ router = APIRouter(tags=["emergency"])
 @router.post(f"{SESSION}/emergency", status_code=201, response_model=bodies.EmergencyCall, responses=problems(404))
 @nurse_route
 async def call_emergency(session_id: Id, body: bodies.Emergency, call: Clinical) -> Response:
-    """All staff at once, from any state; the code clock runs from the first call on."""
+    """All staff at once, from any state, for a whole group too; the code clock runs from the first call on."""
 
     async def work(unit: UnitOfWork) -> Reply:
         entry, since = await emergency.call(unit, session_id, body)

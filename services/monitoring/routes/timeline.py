@@ -5,7 +5,7 @@ from fastapi import APIRouter, Response
 from services.monitoring import schemas_entries as bodies
 from services.monitoring.routes.edge import SESSION, Clinical, deps, show_entry
 from services.monitoring.store import ENTRIES
-from services.monitoring.usecases import entries, sessions
+from services.monitoring.usecases import emergency, entries
 from shared.persistence.mongo import UnitOfWork
 from shared.web.call import Listed, Listing, Reply
 from shared.web.problems import problems
@@ -22,11 +22,14 @@ LISTED = Listed(bodies.EntryShown, "kind")
     openapi_extra=LISTED.parameters,
 )
 async def get_timeline(session_id: Id, call: Clinical) -> Response:
-    """Everything of a session in one feed, in the order of recording: what is recorded late comes last, with its own time."""
+    """Everything of a session in one feed, in the order of recording: what is recorded late comes last, with its own time.
+
+    Of a group what was of nobody alone: its emergencies.
+    """
     page = call.page(LISTED)
 
     async def work(unit: UnitOfWork) -> Reply:
-        session = await sessions.load(unit, session_id, "timeline")
+        session = await emergency.of_any(unit, session_id, "timeline")
         mine = {"session_id": session_id}
         reply = await page.of(unit, ENTRIES, mine, show_entry, times=("recorded_at", "recorded_at"))
         if isinstance(reply.body, Listing):

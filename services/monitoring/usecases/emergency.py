@@ -1,20 +1,39 @@
-"""The emergency: everybody is paged at once, the code clock runs, its log is part of the timeline."""
+"""The emergency: everybody is paged at once, the code clock runs, its log is part of the timeline.
+
+A whole group may have one, for whoever calls need not know who is who: its place is theirs and it is nobody's record.
+"""
 
 from datetime import datetime
 
 from services.monitoring import schemas
 from services.monitoring import schemas_entries as bodies
-from services.monitoring.model import ENDED
+from services.monitoring.model import ENDED, OPEN
 from services.monitoring.store import ENTRIES
 from services.monitoring.timeline import code_seconds, emergency_since
+from services.monitoring.usecases import participants
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import record, write_down
 from services.monitoring.usecases.sessions import load
 from shared.events.monitoring import EmergencyCalled, EmergencyEnded
 from shared.messaging.outbox import emit
+from shared.persistence.audit import audit
 from shared.persistence.mongo import Document, UnitOfWork
 
 _KINDS = ("emergency_called", "emergency_log", "emergency_ended")
+
+
+async def of_any(unit: UnitOfWork, session_id: str, action: str) -> Document:
+    """The session, or a group as one: without a state, at the places of those who are there, under its own id.
+
+    Raises NotFound.
+    """
+    group = await participants.group(unit, session_id)
+    if group is None:
+        return await load(unit, session_id, action)
+    audit(unit, f"session.{action}", f"group/{session_id}")
+    present = [row for row in await participants.members(unit, session_id) if row["state"] in OPEN]
+    places = {name: ", ".join(sorted({row[name] for row in present if row[name]})) for name in ("room", "chair")}
+    return {**group, **places, "patient_id": session_id, "state": None}
 
 
 async def call(unit: UnitOfWork, session_id: str, body: bodies.Emergency) -> tuple[Document, datetime]:
@@ -22,7 +41,7 @@ async def call(unit: UnitOfWork, session_id: str, body: bodies.Emergency) -> tup
 
     Called again it is one more entry and one more call; the clock goes on. Raises NotFound.
     """
-    session = await load(unit, session_id, "emergency")
+    session = await of_any(unit, session_id, "emergency")
     since = emergency_since(await _of(unit, session_id))
     entry = await record(unit, session, "emergency_called", body.occurred_at, code=body.code, again=bool(since) or None)
     event = EmergencyCalled(
@@ -43,7 +62,7 @@ async def log(unit: UnitOfWork, deps: Deps, session_id: str, body: bodies.Emerge
 
     Without an emergency it is kept as out of order. Raises NotFound.
     """
-    session, rows = await load(unit, session_id, "emergency_log"), await _of(unit, session_id)
+    session, rows = await of_any(unit, session_id, "emergency_log"), await _of(unit, session_id)
     since, at = emergency_since(rows), body.occurred_at or unit.clock.clinical_now()
     seconds = {"code_seconds": code_seconds(since, at)} if since else {"no_emergency": True}
     entry = await write_down(unit, deps, session, "emergency_log", body, {**body.facts(), **seconds})
@@ -53,7 +72,7 @@ async def log(unit: UnitOfWork, deps: Deps, session_id: str, body: bodies.Emerge
 
 async def end(unit: UnitOfWork, session_id: str, body: schemas.Moment) -> Document:
     """The code clock stops. Raises NotFound."""
-    session, rows = await load(unit, session_id, "emergency_end"), await _of(unit, session_id)
+    session, rows = await of_any(unit, session_id, "emergency_end"), await _of(unit, session_id)
     since, at = emergency_since(rows), body.occurred_at or unit.clock.clinical_now()
     lasted = code_seconds(since, at) if since else None
     facts = {"code_seconds": lasted, "ended_session": session["state"] in ENDED, "no_emergency": since is None or None}

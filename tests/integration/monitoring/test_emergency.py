@@ -1,12 +1,14 @@
 """One call from any state: the code clock, its log, the prompt; the page itself is shown by the journey."""
 
 from collections.abc import Iterator
+from uuid import uuid4
 
 import pytest
 
 from deploy.local.stack import Stack
 from shared.events.monitoring import EmergencyCalled, EmergencyEnded
 from tests.integration.monitoring.test_after import Recovery
+from tests.integration.monitoring.test_nurse import ARRIVAL
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +52,28 @@ def test_a_line_without_an_emergency_is_kept_and_says_so(nurse: Recovery) -> Non
     path = nurse.session("dosing")
     line = nurse.post(f"{path}/emergency/log", {"note": "bag is ready"}).json()
     assert line["facts"] == {"log_code": "other", "no_emergency": True}
+
+
+def test_a_group_has_one_as_a_whole_without_a_word_about_who(nurse: Recovery) -> None:
+    """Whoever calls need not know the participant: the place is the places of those who are there."""
+    group = nurse.post("/v1/sessions", {"kind": "group", "route": "sublingual"}).json()["id"]
+    path, patients = f"/v1/sessions/{group}", [str(uuid4()) for _ in range(3)]
+    assert nurse.post(f"{path}/emergency", {}).status_code == 201
+    for chair, patient in zip("21", patients, strict=False):
+        joined = nurse.post(f"{path}/participants", {"patient_id": patient}).headers["location"]
+        nurse.post(f"{joined}/check-in", ARRIVAL | {"chair": chair}).raise_for_status()
+    nurse.post(f"{path}/participants", {"patient_id": patients[2]}).raise_for_status()
+    assert nurse.post(f"{path}/emergency", {"code": "seizure"}).status_code == 201
+    line = nurse.post(f"{path}/emergency/log", {"log_code": "ambulance_called", "note": "from the garden"}).json()
+    assert (line.get("prompt"), "code_seconds" in line["facts"]) == (None, True)
+    assert nurse.post(f"{path}/emergency/end", {}).status_code == 201
+    empty, called = nurse.told(path, EmergencyCalled)
+    assert [(one.room, one.chair, one.code) for one in (empty, called)] == [
+        ("-", "-", "other"),
+        ("R", "1, 2", "seizure"),
+    ]
+    told = nurse.client.get(f"{path}/timeline").json()["items"]
+    assert [item["kind"] for item in told] == ["emergency_ended", "emergency_log", *["emergency_called"] * 2]
+    assert told[1]["note"] == "from the garden"
+    for one in (empty, called):
+        assert not {one.patient_id, one.session_id} & set(patients)
