@@ -83,6 +83,7 @@ class Beats:
                 UnrecordedAlarm(session_id=item.session_id, rule=item.rule, priority=item.priority, since=item.since)
                 for item in self._memory.unrecorded(clinic_id)
             ],
+            unsent_since=self._memory.unsent_since(clinic_id),
             ended=self._memory.ended(clinic_id),
         )
 

@@ -8,14 +8,14 @@ import asyncio
 import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pymongo.errors import PyMongoError
 
 from services.monitoring.alarms import RuleState, evaluate
 from services.monitoring.engines import states_of
 from services.monitoring.schemas import Reading
-from services.monitoring.store import engines_of, watched_sessions
+from services.monitoring.store import engines_of, oldest_unsent_alarms, watched_sessions
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.devices import KINDS
 from services.monitoring.usecases.readings import Delivery
@@ -27,15 +27,20 @@ from shared.persistence.mongo import Document, Mongo
 
 REFRESH_SECONDS = 5.0
 ENDED_SECONDS = 60.0
+UNSENT = timedelta(seconds=10)
 
 
 @dataclass
 class _Known:
-    """One open session of any clinic: its document, the engine's states, and when it was evaluated last (real time)."""
+    """One open session of any clinic: its document, the engine's states, and when it was evaluated last (real time).
+
+    Until then `evaluated_at` is when it became known here: told in the beats it ages, so that a session which nobody
+    evaluates is found.
+    """
 
     row: Document
     states: dict[str, RuleState]
-    evaluated_at: datetime | None = None
+    evaluated_at: datetime
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ class Memory:
         self._known: dict[str, _Known] = {}
         self._ended: dict[str, tuple[str, float]] = {}
         self._unrecorded: dict[tuple[str, str], tuple[str, Unrecorded]] = {}
+        self._unsent: dict[str, datetime] = {}
         self.store_gone = False
         self.changed = asyncio.Event()
         self.last_attempt = self._clock.monotonic()
@@ -77,14 +83,14 @@ class Memory:
         """Take the store's word for everything; what is not open any more has ended."""
         rows = {row["_id"]: row for row in await watched_sessions(self._mongo)}
         engines = await engines_of(self._mongo, list(rows))
-        now = self._clock.monotonic()
+        self._unsent = await oldest_unsent_alarms(self._mongo)
+        now, real = self._clock.monotonic(), self._clock.system_now()
         for gone in set(self._known) - set(rows):
             self._ended[gone] = (self._known.pop(gone).row["clinic_id"], now)
         for identifier, row in rows.items():
             before = self._known.get(identifier)
-            self._known[identifier] = _Known(
-                row, states_of(engines.get(identifier)), before.evaluated_at if before else None
-            )
+            evaluated_at = before.evaluated_at if before else real
+            self._known[identifier] = _Known(row, states_of(engines.get(identifier)), evaluated_at)
         self._ended = {name: item for name, item in self._ended.items() if now - item[1] < ENDED_SECONDS}
         self.store_gone = False
         self._unrecorded.clear()
@@ -150,15 +156,17 @@ class Memory:
 
     def clinics(self) -> set[str]:
         """Every clinic of which a beat has something to say."""
-        return {known.row["clinic_id"] for known in self._known.values()} | {item[0] for item in self._ended.values()}
+        open_here = {known.row["clinic_id"] for known in self._known.values()}
+        return open_here | {item[0] for item in self._ended.values()} | set(self._unsent)
+
+    def unsent_since(self, clinic_id: str) -> datetime | None:
+        """Since when alarms of the clinic have waited for the relay, where that is longer than any delay of its own."""
+        since = self._unsent.get(clinic_id)
+        return since if since and self._clock.system_now() - since > UNSENT else None
 
     def stamps(self, clinic_id: str) -> dict[str, datetime]:
-        """The open sessions that this process evaluates, and when it did last, in real time."""
-        return {
-            name: known.evaluated_at
-            for name, known in self._known.items()
-            if known.row["clinic_id"] == clinic_id and known.evaluated_at is not None
-        }
+        """The open sessions, and when this process evaluated each last, in real time; others may have done so later."""
+        return {name: known.evaluated_at for name, known in self._known.items() if known.row["clinic_id"] == clinic_id}
 
     def ended(self, clinic_id: str) -> list[str]:
         return sorted(name for name, item in self._ended.items() if item[0] == clinic_id)

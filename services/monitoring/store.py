@@ -7,6 +7,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from services.monitoring.folding import reading_id
 from shared.messaging.currency import SOURCES, as_of
+from shared.messaging.outbox import OUTBOX
 from shared.messaging.topics import BULK, INTAKE_ALARMS
 from shared.persistence.indexes import LISTED
 from shared.persistence.mongo import Document, Mongo, Reader
@@ -163,6 +164,20 @@ async def watched_sessions(mongo: Mongo, slots: Sequence[int] | None = None) -> 
     return await mongo.plumbing(SESSIONS).find(query)
 
 
+UNSENT_ROWS = 1000  # the oldest: enough to tell that they wait
+
+
+async def oldest_unsent_alarms(mongo: Mongo) -> dict[str, datetime]:
+    """By clinic since when an event of the alarm lane has waited for the relay (real time)."""
+    stages: list[Document] = [
+        {"$match": {"state": "pending", "lane": "alarm"}},
+        {"$sort": {"_id": 1}},
+        {"$limit": UNSENT_ROWS},
+        {"$group": {"_id": "$clinic_id", "since": {"$min": "$created_at"}}},
+    ]
+    return {row["_id"]: row["since"] for row in await mongo.plumbing(OUTBOX).aggregate(stages)}
+
+
 async def engines_of(mongo: Mongo, ids: Sequence[str]) -> dict[str, Document]:
     rows = await mongo.plumbing(ENGINES).find({"_id": {"$in": list(ids)}})
     return {row["_id"]: row for row in rows}
@@ -204,8 +219,8 @@ async def vault_keys(reader: Reader, of_subjects: Sequence[Document]) -> list[Do
 RECENT_READINGS = 1200  # of a session: five minutes of four signs at 1 Hz, or a cuff every ten minutes beside three
 
 
-async def recent_signs(mongo: Mongo, clinic_id: str) -> list[Document]:
-    """Of every watched session of a clinic: per sign its newest reading, and the oldest of its recent ones."""
+async def recent_signs(mongo: Mongo, clinic_id: str, session_id: str | None = None) -> list[Document]:
+    """Of every watched session of a clinic, or of one: per sign its newest reading, and the oldest of its recent ones."""
     mine = [{"$eq": ["$clinic_id", clinic_id]}, {"$eq": ["$session_id", "$$session"]}]
     names = ("session_id", "sign", "value", "taken_at", "received_at", "clock_off_s")
     told = {name: f"${name}" for name in names}

@@ -25,6 +25,7 @@ from shared.events.monitoring import EvaluatorBeat
 from shared.messaging.topics import BEATS
 from shared.persistence.mongo import Document, Mongo, UnitOfWork
 from shared.persistence.scope import system_scope
+from shared.telemetry.metrics import WATCH_LOOKED
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +94,7 @@ class Watch:
                 if since is not None and self._mongo.clock.monotonic() - since > SILENCE.total_seconds() + 5:
                     await self.look_for_silence()
                 await self.look_for_unreadable()
+                WATCH_LOOKED.set_to_current_time()
             except (StillwaterError, PyMongoError) as error:
                 log.warning("watch.failed", extra={"error": type(error).__name__})
             await _pause(stop, LOOK_SECONDS)

@@ -6,7 +6,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 SILENCE = timedelta(seconds=15)
+BEATS_COME = timedelta(seconds=10)  # two of them: the next is not overdue yet
 ENDED_KEPT = timedelta(seconds=60)
+TROUBLE_OVER = timedelta(seconds=60)
 MAX_SESSIONS = 500
 
 
@@ -42,13 +44,29 @@ def observe(
     return {"sessions": {name: stamps[name] for name in kept}, "ended": gone, "beat_at": now}
 
 
+def lasting(known: Mapping[str, datetime] | None, told: bool, now: datetime) -> Mapping[str, datetime] | None:
+    """One trouble of a clinic, from its first telling until nobody has told it for a minute.
+
+    Evaluators tell it side by side: the beat of one that sees nothing ends nothing.
+    """
+    if not told:
+        return known
+    goes_on = known is not None and now - known["last"] < TROUBLE_OVER
+    return {"since": known["since"] if known and goes_on else now, "last": now}
+
+
 def silent(row: Mapping[str, Any], clinic_id: str, now: datetime) -> list[Finding]:
-    """No beat for a clinic with open sessions, else the sessions that nobody evaluates. Empty when all is well."""
+    """No beat for a clinic with open sessions, else the sessions that nobody evaluates. Empty when all is well.
+
+    Between two beats sessions age together: what stands still is told from a beat that fails to come, which is one page.
+    """
     if not row["sessions"]:
         return []
     beat_at = row["beat_at"]
     if now - beat_at > SILENCE:
         return [Finding("monitoring_silent", f"silent:{clinic_id}:{beat_at.isoformat()}", beat_at)]
+    if now - beat_at > BEATS_COME:
+        return []
     return [
         Finding("session_not_evaluated", f"stale:{session_id}:{stamp.isoformat()}", stamp, session_id)
         for session_id, stamp in row["sessions"].items()

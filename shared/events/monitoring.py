@@ -287,7 +287,10 @@ class UnrecordedAlarm(Part):
 
 
 class EvaluatorBeat(_MonitoringEvent):
-    """Beats topic, beside the outbox (ADR 4): one per process and clinic every 5 s. All times are real time."""
+    """Beats topic, beside the outbox (ADR 4): one per process and clinic every 5 s. All times are real time.
+
+    `unsent_since`: alarms were recorded and have waited for the relay since then, so nobody is paged for them.
+    """
 
     evaluator: str
     at: datetime
@@ -295,6 +298,7 @@ class EvaluatorBeat(_MonitoringEvent):
     sessions: list[EvaluatedSession]
     unrecorded: list[UnrecordedAlarm] = Field(default_factory=list)
     ended: list[str] = Field(default_factory=list)
+    unsent_since: datetime | None = None
 
 
 class ServiceTroubleRaised(_MonitoringEvent, common.ServiceTroubleRaised):

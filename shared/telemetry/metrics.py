@@ -18,6 +18,7 @@ TOPIC_FAULTS = Gauge("stillwater_topic_faults", "Topics' properties that fall sh
 AUDIT_ROWS_SEALED = Counter("stillwater_audit_rows_sealed", "Audit rows covered by a block of the chain")
 HTTP_REQUESTS = Counter("stillwater_http_requests", "Answers by status", ["method", "route", "status"])
 ALARMS_RAISED = Counter("stillwater_alarms_raised", "Alarms raised", ["priority"])
+WATCH_LOOKED = Gauge("stillwater_watch_looked_timestamp_seconds", "When notifications last looked after monitoring")
 PAGES_SENT = Counter("stillwater_pages_sent", "Attempts to page by result", ["channel", "result"])
 
 DECLARED: tuple[Counter | Gauge, ...] = tuple(row for row in vars().copy().values() if isinstance(row, Counter | Gauge))

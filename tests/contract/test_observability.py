@@ -96,6 +96,18 @@ def test_the_rules_that_operators_rely_on() -> None:
     assert (watchdog["expr"], "for" in watchdog) == ("vector(1)", False)
 
 
+def test_one_rule_fires_while_notifications_watches_and_its_opposite_pages() -> None:
+    """Two rules for one figure: whoever hears the first knows by its absence, and needs nobody here for it."""
+    by_name = {rule["alert"]: rule for rule in RULES}
+    always, blind = by_name["NotificationsWatches"], by_name["NotificationsBlind"]
+    assert [(rule["labels"]["severity"], "for" in rule) for rule in (always, blind)] == [
+        ("none", False),
+        ("page", False),
+    ]
+    figure = always["expr"].removesuffix(" < 30")
+    assert blind["expr"].startswith(f"{figure} >= 30 or absent(stillwater_watch_looked_timestamp_seconds")
+
+
 def test_every_service_is_scraped_where_it_shows_its_metrics() -> None:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     (job,) = PROMETHEUS["scrape_configs"]

@@ -1,14 +1,12 @@
 """The watch over the watchers: beats in, pages out when they fall silent or say that the store is gone."""
 
-from datetime import datetime
-
 from services.notifications.store import DEAD_LETTERS, SESSIONS, WATCH
 from services.notifications.usecases import directory, escalations
 from services.notifications.usecases.deps import Deps
 from services.notifications.usecases.escalations import Alarm
 from services.notifications.usecases.paging import page_once
 from services.notifications.usecases.tasks import add_task
-from services.notifications.watch import Finding, observe
+from services.notifications.watch import Finding, lasting, observe
 from shared.events.monitoring import EvaluatorBeat
 from shared.ids import derived_id
 from shared.persistence.mongo import Document, UnitOfWork
@@ -18,6 +16,7 @@ _SAID = {
     "monitoring_silent": "monitoring of this clinic is not heard, look at the board and at the monitors",
     "session_not_evaluated": "this session is not being evaluated, look at the monitor",
     "store_gone": "monitoring cannot record, look at the board and at the monitors",
+    "alarms_not_sent": "alarms are recorded and not sent, look at the board",
     "unrecorded_alarm": "alarm not recorded, look at the board",
     "unreadable_alarm": "unreadable alarm, look at the board",
 }
@@ -31,22 +30,16 @@ async def note_beat(unit: UnitOfWork, deps: Deps, beat: EvaluatorBeat) -> None:
     if before and before.get("silent"):
         await escalations.clear(unit, deps, before["silent"], None, unit.clock.clinical_now())
     after = observe(before, sessions=stamps, ended=beat.ended, now=now)
-    await watch.put(
-        {"_id": unit.scope.clinic_id, "schema_version": 1, **after, "store_gone_at": _gone_since(before, beat)}
-    )
-    if beat.store == "gone":
-        since = _gone_since(before, beat) or beat.at
-        await report(unit, deps, Finding("store_gone", f"store:{since.isoformat()}", since))
+    told = {"store_gone": beat.store == "gone", "alarms_not_sent": beat.unsent_since is not None}
+    known = (before or {}).get("troubles", {})
+    troubles = {code: lasting(known.get(code), there, now) for code, there in told.items()}
+    await watch.put({"_id": unit.scope.clinic_id, "schema_version": 1, **after, "troubles": troubles})
+    for code, trouble in troubles.items():
+        if told[code] and trouble:
+            await report(unit, deps, Finding(code, f"{code}:{trouble['since'].isoformat()}", trouble["since"]))
     for alarm in beat.unrecorded:
         cause = f"unrecorded:{alarm.session_id}:{alarm.rule}:{alarm.since.isoformat()}"
         await report(unit, deps, Finding("unrecorded_alarm", cause, alarm.since, alarm.session_id, alarm.rule))
-
-
-def _gone_since(before: Document | None, beat: EvaluatorBeat) -> datetime | None:
-    if beat.store != "gone":
-        return None
-    since: datetime | None = (before or {}).get("store_gone_at")
-    return since or beat.at
 
 
 async def report(unit: UnitOfWork, deps: Deps, finding: Finding) -> None:

@@ -175,6 +175,31 @@ async def test_a_beat_names_what_is_evaluated_and_what_has_ended(chair: Chair) -
     assert (beats.beat("clinic-1").sessions, beats.beat("clinic-1").ended) == ([], [chair.session_id])
 
 
+async def test_a_session_that_nobody_evaluates_is_named_and_ages(chair: Chair) -> None:
+    """No evaluator ever came to it: its stamp stands still, which notifications finds."""
+    beats, began = Beats(chair.clock, chair.memory, "e1", lambda: None), chair.clock.system_now()
+    for _ in range(4):
+        await chair.memory.refresh()
+        told = {item.session_id: item.last_evaluated_at for item in beats.beat("clinic-1").sessions}
+        assert told == {chair.session_id: began}
+        chair.clock.advance(5)
+
+
+async def test_an_alarm_that_no_relay_sends_is_told_in_the_beat(chair: Chair) -> None:
+    beats = Beats(chair.clock, chair.memory, "e1", lambda: None)
+    await chair.measures(35)
+    raised_at = chair.clock.system_now()
+    await chair.memory.refresh()
+    assert beats.beat("clinic-1").unsent_since is None
+    chair.clock.advance(11)
+    await chair.leaves()
+    await chair.memory.refresh()
+    assert beats.beat("clinic-1").unsent_since == raised_at
+    await chair.mongo.run(NURSE, lambda unit: unit.plumbing("outbox").update_many({}, {"$set": {"state": "sent"}}))
+    await chair.memory.refresh()
+    assert beats.beat("clinic-1").unsent_since is None
+
+
 async def test_looking_for_silent_devices_costs_one_seek_however_long_the_session_is(chair: Chair) -> None:
     for _ in range(3):
         await chair.sends(*(chair.reading(120, at=chair.clock.clinical_now() - minutes(n / 1000)) for n in range(300)))

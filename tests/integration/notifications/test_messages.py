@@ -293,6 +293,23 @@ async def test_monitoring_that_falls_silent_is_paged_once_by_however_many_watche
     assert "not heard, look at the board" in world.pager.calls[0][2]["text"]
 
 
+async def test_sessions_that_age_because_no_beat_comes_are_one_page_and_not_one_each(world: World) -> None:
+    """A stamp is always older than the beat that brings it."""
+    await world.staff(nurse=["n1"])
+    stamps = [
+        monitoring.EvaluatedSession(session_id=name, last_evaluated_at=world.clock.system_now()) for name in "abc"
+    ]
+    world.clock.advance(3)
+    await watch(world).take_beat(CLINIC, beat(world, sessions=stamps))
+    for _ in range(16):
+        world.clock.advance(1)
+        await watch(world).look_for_silence()
+    await world.send()
+    assert [call[2]["alarm"]["what"] for call in world.pager.calls] == [
+        "monitoring of this clinic is not heard, look at the board and at the monitors"
+    ]
+
+
 async def test_monitorings_silence_escalates_like_a_high_alarm_until_it_is_heard_again(world: World) -> None:
     await world.staff(nurse=["n1"], prescriber=["p1"])
     await watch(world).take_beat(CLINIC, beat(world, "s1", "s2"))
@@ -330,6 +347,29 @@ async def test_a_store_that_is_gone_and_an_unrecorded_alarm_are_paged_once(world
     assert len(texts) == 2
     assert "alarm not recorded" in texts[0]
     assert "cannot record" in texts[1]
+
+
+async def test_a_store_that_one_evaluator_misses_and_another_has_is_one_page(world: World) -> None:
+    for _ in range(4):
+        for store in ("gone", "ok"):
+            await watch(world).take_beat(CLINIC, beat(world, "s1", store=store))
+        world.clock.advance(5)
+    await world.send()
+    assert len(world.pager.calls) == 1
+    world.clock.advance(61)
+    await watch(world).take_beat(CLINIC, beat(world, "s1", store="gone"))
+    await world.send()
+    assert len(world.pager.calls) == 2
+
+
+async def test_alarms_that_wait_for_the_relay_are_paged_once_by_way_of_the_beat(world: World) -> None:
+    await world.staff(nurse=["n1"])
+    for _ in range(3):
+        await watch(world).take_beat(CLINIC, beat(world, "s1", unsent_since=world.clock.system_now()))
+        world.clock.advance(5)
+    await world.send()
+    assert world.pager.addressees == ["pager-n1"]
+    assert "recorded and not sent, look at the board" in world.pager.calls[0][2]["text"]
 
 
 async def test_an_unreadable_alarm_is_a_page_for_its_clinic(world: World) -> None:

@@ -1,0 +1,162 @@
+"""Who watches the watchers, shown by killing them: one page per clinic, and a figure that stops (issue 5, section 3)."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from pymongo import MongoClient
+
+from deploy.local import processes
+from deploy.local.stack import Stack
+from services.monitoring.beats import BEAT_SECONDS
+from services.monitoring.memory import REFRESH_SECONDS, UNSENT
+from services.notifications.beats import LOOK_SECONDS
+from services.notifications.watch import SILENCE
+from tests.integration.monitoring.test_nurse import ARRIVAL
+from tests.support.eventually import eventually
+from tests.support.stacks import fresh_stack
+
+FIGURE = "stillwater_watch_looked_timestamp_seconds"
+CLINICS = ("clinic-north", "clinic-south")
+ALWAYS_S = 30.0  # deploy/observability/alerts.yaml: NotificationsWatches
+PAGE_S = 5.0  # from the finding to the pager
+COLLAPSE = {"sign": "8480-6", "value": 35, "unit": "mm[Hg]", "device": "manual"}
+
+
+@pytest.fixture(scope="module")
+def apart() -> Iterator[Stack]:
+    """A stack of its own, roles apart: its processes may be killed."""
+    with fresh_stack(replicas=1) as stack:
+        yield stack
+
+
+class Staff:
+    """One clinic: a pager of its own, and chairs."""
+
+    def __init__(self, stack: Stack, clinic: str) -> None:
+        self.stack, self.clinic, self.pager = stack, clinic, f"pager-{clinic}-{uuid4().hex[:6]}"
+        self.client = httpx.Client(timeout=10)
+        for path, body in (
+            ("staff-contacts/night-nurse", {"pager": self.pager}),
+            ("on-call", {"nurse": ["night-nurse"]}),
+        ):
+            self._ask("medical_director", "PUT", "notifications", f"/v1/{path}", body)
+
+    def _ask(self, role: str, method: str, service: str, path: str, body: Any) -> dict[str, Any]:
+        bearer = {"Authorization": f"Bearer {self.stack.token(role, 'night-nurse', self.clinic)}"}
+        answer = self.client.request(method, self.stack.url(service) + path, json=body, headers=bearer)
+        assert answer.is_success, answer.text
+        shown: dict[str, Any] = answer.json() if answer.content else {}
+        return shown
+
+    def seats(self) -> str:
+        """A session under watch."""
+        opened = self._ask("nurse", "POST", "monitoring", "/v1/sessions", {"patient_id": str(uuid4())})
+        path = f"/v1/sessions/{opened['id']}"
+        staff = [{"role": "nurse", "staff_id": "night-nurse"}]
+        self._ask("nurse", "POST", "monitoring", f"{path}/check-in", ARRIVAL | {"responsible_staff": staff})
+        return path
+
+    def measures(self, path: str, **reading: Any) -> None:
+        now = self.stack.now().isoformat()
+        self._ask("nurse", "POST", "monitoring", f"{path}/vitals", {"readings": [{**reading, "taken_at": now}]})
+
+    def pages(self, words: str) -> int:
+        """So many that say this have reached the clinic."""
+        rows = self.client.get(f"{self.stack.issuer}/messages", params={"kind": "pager"}).json()
+        return sum(row["body"]["to"] == self.pager and words in row["body"]["text"] for row in rows)
+
+    async def paged(self, words: str, within_s: float) -> None:
+        async def look() -> bool:
+            return self.pages(words) > 0
+
+        await eventually(look, within_s)
+
+
+async def watched(stack: Stack, *paths: str) -> None:
+    """Until notifications has heard a beat that names them."""
+    ids = {path.rpartition("/")[2] for path in paths}
+    with MongoClient[Any](stack.mongodb_uri) as client:
+
+        async def look() -> bool:
+            rows = client["notifications"]["watch"].find()
+            return ids <= {name for row in rows for name in row["sessions"]}
+
+        await eventually(look, 30)
+
+
+def kill(stack: Stack, *names: str) -> None:
+    """kill -9: nothing is said any more."""
+    for name in names:
+        process = processes.running(stack.home, name)
+        assert process is not None, name
+        process.kill()
+        process.wait(10)
+
+
+async def again(stack: Stack, *names: str) -> None:
+    for part in (part for part in stack.parts if part.name in names):
+        stack.start_part(part)
+        await asyncio.to_thread(stack.wait_ready, part)
+
+
+def figures(stack: Stack, name: str) -> str:
+    part = next(part for part in stack.parts if part.name == name)
+    return httpx.get(f"http://127.0.0.1:{part.health_port}/metrics", timeout=5).text
+
+
+def looked_at(stack: Stack) -> float:
+    rows = figures(stack, "notifications-worker").splitlines()
+    return next(float(row.split()[1]) for row in rows if row.startswith(f"{FIGURE} "))
+
+
+async def test_an_alarm_that_no_worker_can_send_is_paged_by_way_of_the_beat(apart: Stack) -> None:
+    """The api records it and shows it on the board; the relay that would tell of it is dead."""
+    staff = Staff(apart, "clinic-east")
+    path = staff.seats()
+    await watched(apart, path)
+    kill(apart, "monitoring-worker")
+    staff.measures(path, **COLLAPSE)
+    unsent = UNSENT.total_seconds() + REFRESH_SECONDS + BEAT_SECONDS
+    await staff.paged("recorded and not sent, look at the board", unsent + PAGE_S)
+    assert staff.pages("systolic pressure") == 0
+    await again(apart, "monitoring-worker")
+    await staff.paged("systolic pressure", 30)
+
+
+async def test_monitoring_is_killed_and_each_clinic_is_paged_once_within_the_bound(apart: Stack) -> None:
+    clinics = [Staff(apart, name) for name in CLINICS]
+    paths = [staff.seats() for staff in clinics for _ in range(3)]
+    await watched(apart, *paths)
+    kill(apart, "monitoring-worker", "monitoring-api")
+    killed = time.monotonic()
+    bound = SILENCE.total_seconds() + LOOK_SECONDS + PAGE_S
+    await asyncio.gather(*(staff.paged("not heard, look at the board", bound) for staff in clinics))
+    print(f"from the kill to the page of each clinic: {time.monotonic() - killed:.1f} s")  # noqa: T201
+    assert [staff.pages("not heard, look at the board") for staff in clinics] == [1, 1]
+    assert [staff.pages("not being evaluated") for staff in clinics] == [0, 0]
+    await again(apart, "monitoring-worker", "monitoring-api")
+
+
+async def test_notifications_is_killed_and_what_always_fired_is_gone(apart: Stack) -> None:
+    first = looked_at(apart)
+
+    async def moved() -> bool:
+        return looked_at(apart) > first
+
+    await eventually(moved, 10 * LOOK_SECONDS)
+    assert abs(time.time() - looked_at(apart)) < ALWAYS_S
+    kill(apart, "notifications-worker")
+    with pytest.raises(httpx.ConnectError):
+        looked_at(apart)
+    assert f"{FIGURE} 0.0" in figures(apart, "notifications-api"), "who does not watch does not look as if it did"
+    await again(apart, "notifications-worker")
+    assert abs(time.time() - await eventually(lambda: _soon(apart), 20)) < ALWAYS_S
+
+
+async def _soon(stack: Stack) -> float:
+    return looked_at(stack)
