@@ -38,7 +38,7 @@ _ALARM_FIELDS = (
 _MOMENTS = ("raised_at", "renewed_at", "escalated_at", "acknowledged_at", "attended_at")
 
 Shown = dict[str, Any]
-Values = dict[str, dict[str, Shown]]
+Values = dict[str, dict[str, Shown | None]]
 
 
 @dataclass
@@ -96,6 +96,12 @@ class Chair:
             return False
         series = self.signs.setdefault(reading["sign"], Series(reading["sign"]))
         return series.add(min(taken, received), reading["value"])
+
+    def retake(self, sign: str, rows: Iterable[Document]) -> None:
+        """What was shown of a sign does not stand any more: only these readings do, oldest first."""
+        self.signs.pop(sign, None)
+        for row in rows:
+            self.take(row)
 
     def judge(self, alarm: Document) -> bool:
         """Take an alarm's newest state; False for an older version of it."""
@@ -165,12 +171,12 @@ class Latest:
         self._changed.setdefault(session_id, set()).add(sign)
 
     def take(self, chairs: Mapping[str, Chair]) -> Values:
-        """What a frame holds; afterwards nothing has changed."""
+        """What a frame holds, None for a sign of which no value stands any more; afterwards nothing has changed."""
         changed, self._changed = self._changed, {}
         found: Values = {}
         for session_id, signs in changed.items():
             chair = chairs.get(session_id)
-            shown = {sign: chair.signs[sign].shown() for sign in sorted(signs) if sign in chair.signs} if chair else {}
-            if shown:
-                found[session_id] = {sign: value for sign, value in shown.items() if value is not None}
+            if chair is not None:
+                known = {sign: chair.signs.get(sign) for sign in sorted(signs)}
+                found[session_id] = {sign: series.shown() if series else None for sign, series in known.items()}
         return found

@@ -37,6 +37,7 @@ REPLAYED = 5000
 REPLAY_SECONDS = 5.0
 REPLAYS_AT_ONCE = 4
 OWED = 1000
+ARRIVED, DECIDED = "insert", "replace"  # a reading is written once, and whole again when a human decides about it
 _WRITES = {"$in": ["insert", "update", "replace", "delete"]}
 
 
@@ -164,7 +165,7 @@ class Board:
     async def _listen(self, stop: asyncio.Event) -> None:
         self._reopen.clear()
         watched = self._watched
-        values: Document = {"ns.coll": VITALS, "operationType": "insert"}
+        values: Document = {"ns.coll": VITALS, "operationType": {"$in": [ARRIVED, DECIDED]}}
         values["fullDocument.clinic_id"] = {"$in": sorted(watched)}
         match: Document = {"$or": [{"ns.coll": {"$in": [ALARMS, SESSIONS]}, "operationType": _WRITES}, values]}
         async with self._mongo.changes(match, after=self._position) as changes:
@@ -187,7 +188,9 @@ class Board:
         for change in await changes.batch():
             if change.document is not None:
                 row = self._mongo.shapes.read(change.collection, change.document)
-                if change.collection == VITALS:
+                if change.collection == VITALS and change.operation == DECIDED:
+                    await self._retake(row)
+                elif change.collection == VITALS:
                     self._take_reading(row, tolerance)
                 elif change.collection == ALARMS:
                     self._take_alarm(change, row)
@@ -200,6 +203,16 @@ class Board:
         chair = self._chairs.get(row["clinic_id"], {}).get(row["session_id"])
         if chair is not None and chair.take(row, tolerance):
             self._latest.setdefault(row["clinic_id"], Latest()).note(row["session_id"], row["sign"])
+
+    async def _retake(self, row: Document) -> None:
+        """A human decided about a reading, or moved it: the sign shows the last value that stands now."""
+        chair = self._chairs.get(row["clinic_id"], {}).get(row["session_id"])
+        if chair is None:
+            return
+        sign, found = row["sign"], await recent_signs(self._mongo, row["clinic_id"], row["session_id"])
+        stands = [item for item in found if item["newest"]["sign"] == sign]
+        chair.retake(sign, [item[name] for item in stands for name in ("oldest", "newest")])
+        self._latest.setdefault(row["clinic_id"], Latest()).note(row["session_id"], sign)
 
     def _take_alarm(self, change: Change, row: Document) -> None:
         chair = self._chairs.get(row["clinic_id"], {}).get(row["session_id"])

@@ -228,11 +228,12 @@ async def recent_signs(mongo: Mongo, clinic_id: str, session_id: str | None = No
         {"$match": {"$expr": {"$and": mine}}},
         {"$sort": {"taken_at": -1}},
         {"$limit": RECENT_READINGS},
-        {"$match": {"quarantined": None, "moved_to": None, "late": None, "decision": {"$ne": "artefact"}}},
+        {"$match": {"moved_to": None, "late": None, "decision": {"$ne": "artefact"}}},
+        {"$match": {"$or": [{"quarantined": None}, {"decision": "confirmed"}]}},
         {"$group": {"_id": "$sign", "newest": {"$first": told}, "oldest": {"$last": told}}},
     ]
     stages: list[Document] = [
-        {"$match": {"watched": True, "clinic_id": clinic_id}},
+        {"$match": {"watched": True, "clinic_id": clinic_id, **({"_id": session_id} if session_id else {})}},
         {"$lookup": {"from": VITALS, "let": {"session": "$_id"}, "pipeline": recent, "as": "signs"}},
         {"$unwind": "$signs"},
         {"$replaceRoot": {"newRoot": "$signs"}},

@@ -30,9 +30,10 @@ class PositionLost(Exception):
 
 @dataclass(frozen=True)
 class Change:
-    """`document` is the document after the change; None when it is gone."""
+    """`operation`: "insert", "replace", "update" or "delete". `document` is as after it; None when it is gone."""
 
     position: str
+    operation: str
     collection: str
     identifier: Any
     document: Document | None
@@ -106,4 +107,5 @@ class Changes:
 
 
 def _change(row: Document) -> Change:
-    return Change(row["_id"]["_data"], row["ns"]["coll"], row["documentKey"]["_id"], row.get("fullDocument"))
+    about = (row["operationType"], row["ns"]["coll"], row["documentKey"]["_id"])
+    return Change(row["_id"]["_data"], *about, row.get("fullDocument"))

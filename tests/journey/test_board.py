@@ -43,6 +43,11 @@ class Ward:
         reading = about | {"taken_at": self._stack.now().isoformat(timespec="milliseconds")}
         self.nurse.post(f"{self.path}/vitals", {"readings": [reading]}).raise_for_status()
 
+    def rejects(self, sign: str, value: float) -> None:
+        rows = self.nurse.client.get(f"{self.path}/vitals?sign={sign}").json()["items"]
+        (reading,) = [row["id"] for row in rows if row["value"] == value]
+        self.nurse.post(f"{self.path}/vitals/{reading}/artefact").raise_for_status()
+
     def alarm(self, rule: str) -> dict[str, Any]:
         (found,) = self.nurse.client.get(f"/v1/alarms?session_id={self.session_id}&rule={rule}").json()["items"]
         return dict(found)
@@ -106,6 +111,17 @@ async def test_a_chair_shows_who_where_and_how_they_are(page: Page, ward: Ward) 
     await expect(shown.locator('[data-sign="8480-6"] dd')).to_contain_text("121", timeout=SHOWN_MS)
     await expect(shown.locator(".due")).to_contain_text("Next: blood pressure at")
     await expect(shown).to_have_attribute("data-colour", "none")
+
+
+async def test_a_value_that_a_human_calls_an_artefact_leaves_the_board_at_once(page: Page, ward: Ward) -> None:
+    systolic = chair(page, ward).locator('[data-sign="8480-6"] dd')
+    for value in (121, 230):
+        ward.measures("8480-6", value)
+        await expect(systolic).to_contain_text(str(value), timeout=SHOWN_MS)
+    ward.rejects("8480-6", 230)
+    await expect(systolic).to_contain_text("121", timeout=SHOWN_MS)
+    ward.rejects("8480-6", 121)
+    await expect(systolic).to_have_count(0, timeout=SHOWN_MS)
 
 
 async def test_an_alarm_appears_and_is_acknowledged_by_keyboard(page: Page, ward: Ward) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from services.monitoring.board_beats import HeardBeats
 from services.monitoring.board_readers import QUEUE_FRAMES, Reader
 from services.monitoring.board_stream import Board
+from services.monitoring.usecases import correcting
 from shared.errors import Unavailable
 from shared.events.monitoring import EvaluatorBeat, UnrecordedAlarm
 from shared.persistence.changes import Changes
@@ -147,6 +148,35 @@ async def test_what_came_late_is_not_shown_as_now(chair: Chair, board: Board) ->
     await chair.measures(97, "59408-5")
     frame = await viewer.hears("values")
     assert list(frame["values"][chair.session_id]) == ["59408-5"]
+
+
+async def test_after_an_artefact_the_next_frame_shows_the_last_value_that_stands(chair: Chair, board: Board) -> None:
+    viewer = await Viewer(board).comes()
+
+    async def decides(value: float, decision: Literal["confirmed", "artefact"]) -> None:
+        (row,) = await chair.mongo.plumbing("vitals").find({"session_id": chair.session_id, "value": value})
+        decided = (chair.session_id, row["_id"], decision, None)
+        await chair._run(lambda unit: correcting.decide(unit, chair.deps, *decided))
+
+    async def shows(value: float | None) -> None:
+        async def look() -> bool:
+            shown = [frame["values"][chair.session_id].get("8480-6") for frame in viewer.of("values")]
+            return bool(shown) and (shown[-1] and shown[-1]["value"]) == value
+
+        await eventually(look)
+
+    await chair.measures(120)
+    chair.clock.advance(5)
+    await chair.measures(230)
+    await shows(230)
+    await decides(230, "artefact")
+    await shows(120)
+    await decides(120, "artefact")
+    await shows(None)
+    chair.clock.advance(5)
+    await chair.measures(301)
+    await decides(301, "confirmed")
+    await shows(301)
 
 
 async def test_every_transition_of_an_alarm_is_told_with_its_position(chair: Chair, board: Board) -> None:

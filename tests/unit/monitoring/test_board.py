@@ -106,8 +106,25 @@ def test_a_frame_holds_of_each_sign_the_latest_and_is_then_empty() -> None:
         chair.take(reading(value, number))
         latest.note("s-1", SYSTOLIC)
     latest.note("gone", SYSTOLIC)
-    assert {sign: shown["value"] for sign, shown in latest.take({"s-1": chair})["s-1"].items()} == {SYSTOLIC: 122}
+    assert {sign: shown and shown["value"] for sign, shown in latest.take({"s-1": chair})["s-1"].items()} == {
+        SYSTOLIC: 122
+    }
     assert latest.take({"s-1": chair}) == {}
+
+
+def test_a_sign_of_which_no_value_stands_any_more_is_told_as_nothing() -> None:
+    chair, latest = Chair(session()), Latest()
+    chair.take(reading(120))
+    chair.take(reading(250, 1))
+    chair.retake(SYSTOLIC, [reading(120)])
+    latest.note("s-1", SYSTOLIC)
+    shown = latest.take({"s-1": chair})["s-1"][SYSTOLIC]
+    assert shown is not None
+    assert shown["value"] == 120
+    chair.retake(SYSTOLIC, [])
+    latest.note("s-1", SYSTOLIC)
+    assert latest.take({"s-1": chair}) == {"s-1": {SYSTOLIC: None}}
+    assert show_chair(chair, IV)["signs"] == {}
 
 
 def test_an_older_state_of_an_alarm_never_replaces_a_newer_one() -> None:

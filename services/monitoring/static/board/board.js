@@ -168,7 +168,7 @@ function snapshot(data) {
 function values(data) {
   for (const [id, signs] of Object.entries(data.values)) {
     const known = chairs.get(id);
-    if (known) Object.assign(known.signs, signs);
+    if (known) Object.assign(known.signs, signs); // null where no value stands any more
   }
   draw();
 }
@@ -359,8 +359,11 @@ function dueWords(due) {
 
 function drawSigns(list, signs) {
   for (const [code, [name, unit]] of Object.entries(SIGNS)) {
-    if (!signs[code]) continue;
     let cell = list.querySelector(`[data-sign="${code}"]`);
+    if (!signs[code]) {
+      cell?.remove();
+      continue;
+    }
     if (!cell) {
       cell = document.createElement("div");
       cell.dataset.sign = code;
