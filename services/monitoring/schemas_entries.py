@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
 from services.monitoring.discharge import Aftercare
 from services.monitoring.scales import RATINGS, SCALES
-from services.monitoring.schemas import Code, EventCode, Moment, Note
+from services.monitoring.schemas import Code, EventCode, Expiry, Milligrams, Moment, Note
 from shared.web.schemas import Body, Id, Instant, ShortText
 
 Disposition = Literal["against_advice", "left_unseen", "transferred", "died"]
@@ -128,6 +128,15 @@ class DoseCorrection(Body):
     expiry: Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")] | None = None
 
 
+class WasteCorrection(Body):
+    """`witness`: who saw it, never whoever corrects."""
+
+    amount_mg: Milligrams | None = None
+    lot: ShortText | None = None
+    expiry: Expiry | None = None
+    witness: ShortText | None = None
+
+
 class AdverseEventCorrection(Body):
     severity: Severity | None = None
     serious: bool | None = None
@@ -146,6 +155,7 @@ class Correction(Entry):
     reason_code: Code
     entered_in_error: bool = False
     dose: DoseCorrection | None = None
+    waste: WasteCorrection | None = None
     observation: Scored | None = None
     intervention_code: InterventionCode | None = None
     support_code: SupportCode | None = None
@@ -154,7 +164,7 @@ class Correction(Entry):
     @property
     def parts(self) -> set[str]:
         """What of it was given."""
-        names = ("dose", "observation", "intervention_code", "support_code", "adverse_event")
+        names = ("dose", "waste", "observation", "intervention_code", "support_code", "adverse_event")
         return {name for name in names if getattr(self, name) is not None}
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from shared.persistence.mongo import Document
 
 CORRECTION, MOVED_AWAY = "correction", "moved_away"
-CORRECTABLE = ("dose", "observation", "intervention", "support", "adverse_event")
+CORRECTABLE = ("dose", "waste", "observation", "intervention", "support", "adverse_event")
 MOVABLE = ("dose", "observation", "intervention", "support")
 
 

@@ -11,6 +11,7 @@ from services.monitoring.usecases import scoring
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import MARKS, of_session, record, tell
 from services.monitoring.usecases.sessions import load
+from services.monitoring.usecases.substances import UNKNOWN, witnessed
 from shared.errors import Conflict, FieldError, Invalid, NotFound
 from shared.events.monitoring import DoseCorrected
 from shared.messaging.outbox import emit
@@ -18,6 +19,7 @@ from shared.persistence.mongo import Document, UnitOfWork
 
 _PART = {
     "dose": "dose",
+    "waste": "waste",
     "observation": "observation",
     "intervention": "intervention_code",
     "support": "support_code",
@@ -35,6 +37,9 @@ async def correct(unit: UnitOfWork, deps: Deps, session_id: str, entry_id: str, 
     if before["kind"] == "dose":
         changed = taken_away if body.entered_in_error else corrected
         after["facts"] = facts = await _change_dose(unit, session, before, after, changed)
+    if before["kind"] == "waste" and not body.entered_in_error:
+        known = await witnessed(unit, session, facts["witness"], "/waste")
+        facts = {name: value for name, value in facts.items() if name != UNKNOWN} | ({} if known else {UNKNOWN: True})
     note = await deps.vault.encrypt(unit, session["patient_id"], body.note) if body.note else None
     about = {"corrects": before["_id"], "corrected_kind": before["kind"], "reason_code": body.reason_code}
     wrong = body.entered_in_error or None

@@ -15,6 +15,7 @@ from shared.persistence.audit import audit
 from shared.persistence.mongo import Document, UnitOfWork
 
 UNKNOWN_ZONE = "UTC"
+UNKNOWN = "witness_unknown"
 
 
 async def waste(unit: UnitOfWork, session_id: str, body: bodies.Waste) -> Document:
@@ -23,17 +24,23 @@ async def waste(unit: UnitOfWork, session_id: str, body: bodies.Waste) -> Docume
     if session["state"] in ("scheduled", "voided"):
         text = f"The session is {session['state']}: nothing was drawn up."
         raise Conflict(text, reasons=[{"code": "state", "detail": text}])
-    if body.witness == unit.scope.actor.id:
-        raise _invalid("The witness is another person.", "witness_is_author")
-    known = (await projections.known(unit, session["patient_id"], ("staff", body.witness))).get("staff")
-    if known and not known[0]["roles"]:
-        raise _invalid("The witness has left the clinic.", "witness_has_left")
+    known = await witnessed(unit, session, body.witness)
     facts = body.model_dump(exclude={"occurred_at"})
-    return await record(unit, session, "waste", body.occurred_at, **facts, witness_unknown=not known or None)
+    return await record(unit, session, "waste", body.occurred_at, **facts, **{UNKNOWN: not known or None})
 
 
-def _invalid(text: str, code: str) -> Invalid:
-    return Invalid(errors=[FieldError("/witness", text, code)])
+async def witnessed(unit: UnitOfWork, session: Document, witness: str, at: str = "") -> bool:
+    """Whether the staff directory knows the witness. Raises Invalid for whoever records it, and for one who has left."""
+    if witness == unit.scope.actor.id:
+        raise _invalid(at, "The witness is another person.", "witness_is_author")
+    known = (await projections.known(unit, session["patient_id"], ("staff", witness))).get("staff")
+    if known and not known[0]["roles"]:
+        raise _invalid(at, "The witness has left the clinic.", "witness_has_left")
+    return bool(known)
+
+
+def _invalid(at: str, text: str, code: str) -> Invalid:
+    return Invalid(errors=[FieldError(f"{at}/witness", text, code)])
 
 
 async def log_of(unit: UnitOfWork, day: date | None) -> str:

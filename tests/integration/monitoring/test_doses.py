@@ -10,7 +10,7 @@ import pytest
 from deploy.local.stack import Stack
 from tests.integration.monitoring.test_nurse import ARRIVAL, DOSE, Nurse
 
-WASTE = {"medication": "ketamine", "amount_mg": 15, "lot": "L", "witness": "nurse-2"}
+WASTE: dict[str, Any] = {"medication": "ketamine", "amount_mg": 15, "lot": "L", "witness": "nurse-2"}
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,51 @@ def test_the_log_of_a_day_has_the_dose_and_the_waste_of_this_clinic(nurse: Nurse
     assert [(row["kind"], row["amount_mg"], row["by"], row["witness"]) for row in rows] == [
         ("waste", "15.0", "nurse-1", "nurse-2")
     ]
+
+
+def logged(nurse: Nurse, path: str, day: str) -> list[dict[str, str]]:
+    text = nurse.client.get(f"/v1/controlled-substances.csv?day={day}").text
+    return [row for row in csv.DictReader(io.StringIO(text)) if row["session_id"] == path.rpartition("/")[2]]
+
+
+def test_a_wrong_waste_is_corrected_with_a_trail_that_the_log_shows(nurse: Nurse) -> None:
+    path = nurse.session("dosing")
+    wasted = nurse.post(f"{path}/waste", WASTE | {"occurred_at": "2031-05-05T12:00:00Z"}).json()
+    body = {"reason_code": "typing_error", "waste": {"amount_mg": 5}}
+    made = nurse.post(f"{path}/entries/{wasted['id']}/correct", body)
+    assert (made.status_code, made.json()["facts"]["corrects"]) == (201, wasted["id"]), made.text
+    told = ("kind", "amount_mg", "witness", "status", "corrects")
+    before = [tuple(row[name] for name in told) for row in logged(nurse, path, "2031-05-05")]
+    assert before == [
+        ("waste", "15.0", "nurse-2", "corrected", ""),
+        ("waste", "5.0", "nurse-2", "counts", wasted["id"]),
+    ]
+    never = {"reason_code": "wrong_patient", "entered_in_error": True}
+    assert nurse.post(f"{path}/entries/{made.json()['id']}/correct", never).status_code == 201
+    assert [row["status"] for row in logged(nurse, path, "2031-05-05")] == ["corrected", "corrected", "error"]
+    assert nurse.post(f"{path}/entries/{wasted['id']}/correct", body).json()["reasons"][0]["code"] == "gone"
+
+
+@pytest.mark.parametrize(
+    ("part", "pointer"),
+    [
+        ({"waste": {"witness": "nurse-1"}}, "/waste/witness"),
+        ({"waste": {"amount_mg": -1}}, "/waste/amount_mg"),
+        ({"dose": {"amount_mg": 5}}, "/dose"),
+        ({}, "/waste"),
+    ],
+)
+def test_a_correction_of_waste_needs_another_person_and_an_amount_too(
+    nurse: Nurse, part: dict[str, Any], pointer: str
+) -> None:
+    path = nurse.session("dosing")
+    wasted = nurse.post(f"{path}/waste", WASTE).json()
+    refused = nurse.post(f"{path}/entries/{wasted['id']}/correct", {"reason_code": "x", **part})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, pointer), refused.text
+    stand_in = {"Authorization": f"Bearer {nurse.stack.token('nurse', WASTE['witness'])}"}
+    body = {"reason_code": "x", "waste": {"amount_mg": 5}}
+    alone = nurse.client.post(f"{path}/entries/{wasted['id']}/correct", json=body, headers=stand_in)
+    assert alone.json()["errors"][0]["pointer"] == "/waste/witness"
 
 
 @pytest.mark.parametrize(
