@@ -150,10 +150,9 @@ def limits(
     """
     found = []
     for rule in rules:
-        bound = _bound(rule, baseline)
+        bound = (own or {}).get(rule.name, _bound(rule, baseline))
         if phase in rule.phases and bound is not None:
-            until = (suppressed or {}).get(rule.name)
-            found.append(Limit(rule, rule.high, (own or {}).get(rule.name, bound), until))
+            found.append(Limit(rule, rule.high, bound, (suppressed or {}).get(rule.name)))
     resolved = Limits(found)
     resolved.combinations = tuple(combinations)
     return resolved

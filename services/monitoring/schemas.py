@@ -339,4 +339,5 @@ class Session(Body):
     protocol_version: str
     doses: list[dict[str, Any]]
     disposition: dict[str, Any] | None = None
+    own_limits: dict[str, float] | None = None
     version: int

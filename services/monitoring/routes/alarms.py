@@ -69,7 +69,8 @@ async def suppress(alarm_id: Id, body: schemas.Suppression, call: Clinical) -> R
     return await _alarm(call, lambda unit: answering.suppress(unit, deps(call), alarm_id, body))
 
 
-@router.put(f"{SESSION}/limits", response_model=schemas.Session, responses=problems(404, 409))
+@router.put(f"{SESSION}/limits", response_model=schemas.Session, responses=problems(404, 409, 412, 428))
 async def set_limits(session_id: Id, body: schemas.OwnLimits, call: Overriding) -> Response:
-    """A session's own limits in the place of the protocol's; the whole set."""
-    return await change_session(call, lambda unit: limiting.set_limits(unit, deps(call), session_id, body))
+    """A session's own limits in the place of the protocol's; the whole set, in the place of the one that was read."""
+    expected = call.expected_version()
+    return await change_session(call, lambda unit: limiting.set_limits(unit, deps(call), session_id, body, expected))

@@ -9,13 +9,18 @@ from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import record
 from services.monitoring.usecases.sessions import load
 from services.monitoring.vitals import SIGNS
-from shared.errors import Conflict, FieldError, Invalid
+from shared.errors import Conflict, FieldError, Invalid, VersionConflict
 from shared.persistence.mongo import Document, UnitOfWork
 
 
-async def set_limits(unit: UnitOfWork, deps: Deps, session_id: str, body: schemas.OwnLimits) -> Document:
-    """The whole set: what is not named is the protocol's again. Raises NotFound, Conflict, Invalid with every fault."""
+async def set_limits(unit: UnitOfWork, deps: Deps, session_id: str, body: schemas.OwnLimits, expected: int) -> Document:
+    """The whole set: what is not named is the protocol's again.
+
+    Raises NotFound, VersionConflict for a session that is not `expected` any more, Conflict, Invalid with every fault.
+    """
     session = await load(unit, session_id, "limits")
+    if session["version"] != expected:
+        raise VersionConflict
     if session["state"] in model.ENDED:
         text = f"The session is {session['state']}; nothing in it is watched any more."
         raise Conflict(text, reasons=[{"code": "state", "detail": text}])

@@ -96,7 +96,10 @@ async def limited(chair: Chair, *limits: tuple[str, float]) -> Document:
     body = schemas.OwnLimits(
         limits=[schemas.OwnLimit(rule=rule, bound=bound) for rule, bound in limits], reason_code="known_hypertension"
     )
-    row: Document = await chair._run(lambda unit: limiting.set_limits(unit, chair.deps, chair.session_id, body))
+    version = (await chair.session())["version"]
+    row: Document = await chair._run(
+        lambda unit: limiting.set_limits(unit, chair.deps, chair.session_id, body, version)
+    )
     return row
 
 

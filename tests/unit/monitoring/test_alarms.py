@@ -133,6 +133,11 @@ def test_a_relative_limit_needs_a_baseline() -> None:
     assert (found.bound, found.high) == (84.0, False)
 
 
+def test_a_sessions_own_bound_of_a_relative_rule_needs_no_baseline() -> None:
+    fall = rule(above=None, fall_percent=30)
+    assert limits([fall], "baseline", {}, {"high": 55})[0].bound == 55
+
+
 def test_a_rule_holds_in_its_phases_only_and_a_session_may_have_its_own_bound() -> None:
     dosing = rule(phases=("dosing",))
     assert limits([dosing], "recovery", {}) == ()
