@@ -103,8 +103,9 @@ def _location(clinic: Document | None, location_id: str | None) -> Document | No
 
 
 async def _last_dose_elsewhere(unit: UnitOfWork, session: Document) -> datetime | None:
+    """Of whichever session was dosed last; ids of booked sessions are in no order of time."""
     query = {"patient_id": session["patient_id"], "_id": {"$ne": session["_id"]}, "doses.0": {"$exists": True}}
-    rows = await unit.collection(SESSIONS).find(query, sort=[("_id", -1)], limit=5)
+    rows = await unit.collection(SESSIONS).find(query, sort=[("started_at", -1)], limit=5)
     return max((dose["at"] for row in rows for dose in row["doses"]), default=None)
 
 
@@ -115,8 +116,12 @@ async def _antihypertensive_at(unit: UnitOfWork, session: Document) -> datetime 
 
 
 async def _oximeter_at(unit: UnitOfWork, session: Document) -> datetime | None:
-    """When a device, not a hand, measured SpO2 last; by the time of arrival, for a device's clock may be wrong."""
-    query = {"session_id": session["_id"], "sign": BY_NAME["spo2"].loinc, "device": {"$ne": MANUAL}}
+    """When a device, not a hand, measured SpO2 last; by the time of arrival, for a device's clock may be wrong.
+
+    Of this patient, and believed: an artefact is no sign of a sensor on the finger.
+    """
+    query: Document = {"session_id": session["_id"], "sign": BY_NAME["spo2"].loinc, "device": {"$ne": MANUAL}}
+    query |= {"quarantined": None, "moved_to": None, "decision": {"$ne": "artefact"}}
     rows = await unit.collection(VITALS).find(query, sort=[("taken_at", -1)], limit=1)
     return rows[0]["received_at"] if rows else None
 

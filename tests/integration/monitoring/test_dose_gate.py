@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from services.monitoring import schemas, schemas_entries
 from services.monitoring import schemas_session as bodies
+from services.monitoring.protocol import DosingProtocol, SessionProtocol
 from services.monitoring.usecases import dosing, entries, gating, sessions
 from shared.errors import Conflict, Forbidden
 from shared.events import intake, scheduling
@@ -53,9 +54,9 @@ def clinic(until: datetime | None = FUTURE) -> Event:
     return intake.ClinicChanged(clinic_id=CLINIC, locations=places, **told)
 
 
-def staff(*roles: str, until: date | None = None) -> Event:
+def staff(*roles: str, until: date | None = None, at: str = SITE) -> Event:
     valid = [scheduling.Credential(credential="licence", date=until)] if until else []
-    return scheduling.StaffChanged(staff_id="doctor-1", roles=list(roles), locations=[SITE], valid_until=valid)
+    return scheduling.StaffChanged(staff_id="doctor-1", roles=list(roles), locations=[at], valid_until=valid)
 
 
 def summary(patient: str, **other: list[str]) -> Event:
@@ -96,11 +97,14 @@ class Visit:
         self.chair, self.patient = chair, patient or new_id()
         chair.patient_id = self.patient
 
-    async def arrives(self, ready: dict[str, Any] | None = READY, **base: Any) -> "Visit":
+    async def arrives(
+        self, ready: dict[str, Any] | None = READY, *, never_told: type[Event] | None = None, **base: Any
+    ) -> "Visit":
         chair, patient = self.chair, self.patient
         told = (plan(patient), consent(patient), eligible(patient), summary(patient), rems(patient), clinic())
         for event in (*told, staff("prescriber"), visit(patient)):
-            await chair.tells(event)
+            if type(event) is not never_told:
+                await chair.tells(event)
         await chair.hears()
         chair.session_id = derived_id("session", APPOINTMENT)
         arrival = schemas.CheckIn(
@@ -171,6 +175,8 @@ TOLD: list[tuple[Callable[[str], Event], str, str]] = [
     (lambda _: clinic(PAST), "site_not_certified", "absolute"),
     (lambda _: staff("nurse"), "not_a_prescriber", "absolute"),
     (lambda _: staff("prescriber", until=date(2025, 12, 31)), "prescriber_credential_expired", "absolute"),
+    (lambda _: staff("prescriber", at=new_id()), "prescriber_elsewhere", "overridable"),
+    (lambda p: plan(p, version=2, dose_mg_per_kg=0.1), "above_plan", "overridable"),
 ]
 
 
@@ -181,6 +187,61 @@ async def test_what_another_service_tells_closes_the_gate(
     visit_ = await Visit(chair).arrives()
     await chair.tells(event(chair.patient_id), version=2)
     assert await visit_.refused() == {code: kind}
+
+
+@pytest.mark.parametrize(
+    ("event", "code"),
+    [
+        (intake.TreatmentPlanActivated, "plan_unknown"),
+        (intake.ConsentSigned, "consent_unsigned"),
+        (intake.EligibilityDetermined, "no_eligibility"),
+        (intake.ClinicalSummaryChanged, "summary_unknown"),
+        (intake.RemsEnrolmentChanged, "rems_unknown"),
+        (intake.ClinicChanged, "site_unknown"),
+        (scheduling.StaffChanged, "prescriber_unknown"),
+    ],
+)
+async def test_what_nobody_told_closes_the_gate_until_a_prescriber_answers_for_it(
+    chair: Chair, event: type[Event], code: str
+) -> None:
+    visit_ = await Visit(chair).arrives(never_told=event)
+    assert await visit_.refused() == {code: "overridable"}
+    assert (await visit_.doses(PRESCRIBER, override_reason="unheard"))["state"] == "dosing"
+
+
+@pytest.mark.parametrize(
+    ("rule", "answer", "code"),
+    [
+        ({"pregnancy_test": True}, {"pregnancy_test": "negative"}, "pregnancy_test_missing"),
+        ({"two_person_check": True}, {"checked_by": "nurse-2"}, "second_check_missing"),
+    ],
+)
+async def test_what_only_some_protocols_ask_for(
+    chair: Chair, monkeypatch: pytest.MonkeyPatch, rule: dict[str, bool], answer: dict[str, Any], code: str
+) -> None:
+    protocols = cast("dict[str, SessionProtocol]", chair.deps.protocols)
+    for version, protocol in [(name, item) for name, item in protocols.items() if isinstance(item, DosingProtocol)]:
+        stricter = protocol.gate.model_copy(update=rule)
+        monkeypatch.setitem(protocols, version, protocol.model_copy(update={"gate": stricter}))
+    at_the_dose = "checked_by" in answer
+    visit_ = await Visit(chair).arrives()
+    assert await visit_.refused() == {code: "overridable"}
+    if at_the_dose:
+        assert await visit_.refused(checked_by=NURSE.actor.id) == {code: "overridable"}
+    else:
+        change = {"$set": {f"readiness.{name}": value for name, value in answer.items()}}
+        await chair.mongo.plumbing("sessions").update({"_id": chair.session_id}, change)
+    assert (await visit_.doses(**(answer if at_the_dose else {})))["state"] == "dosing"
+
+
+async def test_before_the_baseline_the_gate_says_so_and_notes_keep_nobody_out(chair: Chair) -> None:
+    visit_ = await Visit(chair).arrives(moaas=None, cadss6=None)
+    assert (await chair.gate())["scales_missing"] == "note"
+    assert (await visit_.doses())["state"] == "dosing"
+    await chair.seat(dose=False)
+    await chair.mongo.plumbing("sessions").update({"_id": chair.session_id}, {"$set": {"baseline": None}})
+    found = await chair.gate()
+    assert (found["no_baseline"], found["no_plan"]) == ("absolute", "note")
 
 
 @pytest.mark.parametrize(
@@ -244,10 +305,23 @@ async def test_without_an_oximeter_there_is_no_esketamine(chair: Chair) -> None:
     visit_ = await Visit(chair).arrives()
     await chair.mongo.plumbing("vitals").delete({"session_id": chair.session_id})
     await chair.measures(97, "59408-5", device="manual")
+    await chair.measures(140, "59408-5")
     assert await visit_.refused() == {"no_oximeter": "absolute"}
 
 
 async def test_a_dose_in_another_session_of_the_patient_less_than_the_gap_ago(chair: Chair) -> None:
+    chair.clock.advance(47 * 3600)
+    visit_ = await Visit(chair, chair.patient_id).arrives()
+    assert await visit_.refused() == {"minimum_gap": "overridable"}
+
+
+async def test_the_gap_counts_from_whichever_session_was_dosed_last_of_however_many(chair: Chair) -> None:
+    """Ids of booked sessions are derived, so they are in no order of time."""
+    last = (await chair.session())["started_at"]
+    for number in range(7):
+        long_ago = {"started_at": last - timedelta(days=30 + number), "doses": [{"at": last - timedelta(days=30)}]}
+        older = await chair.session() | long_ago | {"_id": f"f{number}{new_id()[2:]}"}
+        await chair._run(lambda unit, row=older: unit.collection("sessions").insert(row))
     chair.clock.advance(47 * 3600)
     visit_ = await Visit(chair, chair.patient_id).arrives()
     assert await visit_.refused() == {"minimum_gap": "overridable"}

@@ -1,15 +1,19 @@
 """The dose gate's reasons with their classes, against clinical.md; names tell the source."""
 
+import re
 from base64 import b64encode
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from services.monitoring import gate
 from services.monitoring.gate import closed, closing, reasons
 from services.monitoring.gate_found import Found, Given, Known, Proposed, Reason
 from services.monitoring.protocol import DosingProtocol
+from services.monitoring.readiness import NOT_READY
 from services.monitoring.wiring import make_deps, medicines
 from shared.persistence.vault import KeyRing
 
@@ -227,3 +231,13 @@ def test_an_override_answers_its_codes_and_never_what_is_absolute() -> None:
     found.append(Reason("d", "note", ""))
     assert [item.code for item in closing(found, {"a", "c"})] == ["b", "c"]
     assert not closed([Reason("d", "note", "")])
+
+
+def test_every_reason_is_refused_on_the_running_use_cases_too() -> None:
+    """By name: whoever adds a reason adds its refusal there."""
+    rooms = Path(gate.__file__).parent
+    text = "".join((rooms / f"{name}.py").read_text() for name in ("gate", "readiness", "standing", "doses"))
+    codes = set(re.findall(r'Reason\("([a-z_]+)"', text)) | {code for code, _ in NOT_READY.values()}
+    refused = (Path(__file__).parents[2] / "integration" / "monitoring" / "test_dose_gate.py").read_text()
+    assert len(codes) > 40
+    assert [code for code in sorted(codes) if f'"{code}"' not in refused] == []
