@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from datetime import datetime
 
 from pymongo.errors import PyMongoError
 
@@ -11,9 +12,9 @@ from services.monitoring.store import engines_of, last_heard, watched_sessions
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.sessions import SLOTS
 from services.monitoring.usecases.ticking import due, tick_session
-from shared.errors import StillwaterError
+from shared.errors import StillwaterError, Unavailable
 from shared.persistence.lease import Lease
-from shared.persistence.mongo import DuplicateKey, Mongo, UnitOfWork
+from shared.persistence.mongo import Document, DuplicateKey, Mongo, UnitOfWork
 from shared.persistence.scope import system_scope
 
 log = logging.getLogger(__name__)
@@ -57,10 +58,21 @@ class Evaluator:
                 await asyncio.sleep(0)  # the relay of the alarm lane lives on the same loop
             if not self._leases[row["slot"]].held():
                 continue
-            if due(self._deps, self._mongo.clock, row, engines.get(identifier), heard.get(identifier, {})):
-                await self._tick_one(row["clinic_id"], identifier)
-            evaluated.append(identifier)
+            if await self._evaluated(row, engines.get(identifier), heard.get(identifier, {})):
+                evaluated.append(identifier)
         self._memory.evaluated(evaluated)
+
+    async def _evaluated(self, row: Document, engine: Document | None, heard: dict[str, datetime]) -> bool:
+        """False for a session that this process cannot evaluate: its stamp stands still and is found, the others go on."""
+        try:
+            if due(self._deps, self._mongo.clock, row, engine, heard):
+                await self._tick_one(row["clinic_id"], row["_id"])
+        except (Unavailable, PyMongoError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other sessions are evaluated
+            log.error("ticks.session_failed", extra={"error": type(error).__name__})
+            return False
+        return True
 
     async def _tick_one(self, clinic_id: str, session_id: str) -> None:
         async def work(unit: UnitOfWork) -> None:

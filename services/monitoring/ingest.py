@@ -5,6 +5,7 @@ Devices take turns, and what is long is committed in parts, so that none of them
 """
 
 import asyncio
+import logging
 from collections import Counter, OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,8 @@ from services.monitoring.usecases.readings import Answers, Delivery, Results, ta
 from services.monitoring.vitals import Outcome
 from shared.errors import StillwaterError, Unavailable
 from shared.persistence.mongo import Mongo, UnitOfWork
+
+log = logging.getLogger(__name__)
 
 BATCH_READINGS = 200
 AT_ONCE, AT_MOST = 2, 4  # more than two where a full batch waits: a lone one would only be smaller
@@ -134,8 +137,13 @@ class Ingest:
         except StillwaterError as error:
             self._memory.judge(deliveries)
             answers = [error for _ in batch]
-        except Exception:  # noqa: BLE001 - whatever it was, nobody may wait for ever and nothing is assumed
-            answers = [Unavailable() for _ in batch]
+        except Exception as error:  # noqa: BLE001 - whatever it was, nobody may wait for ever and nothing is assumed
+            log.error("ingest.failed", extra={"error": type(error).__name__})
+            if len(batch) > 1:
+                for waiter in batch:  # one session's fault takes nothing from the others
+                    await self._commit([waiter])
+                return
+            answers = [Unavailable()]
         else:
             self._recent.learn(learnt)
             self._memory.evaluated(learnt.sessions)

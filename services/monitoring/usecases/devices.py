@@ -16,7 +16,10 @@ KINDS = ("monitor", "pump")
 
 
 async def assign(unit: UnitOfWork, session: Document, given: Document) -> None:
-    """`given` may name a device of each kind; one that is named is this session's from now on, the one before is free."""
+    """`given` may name a device of each kind; one that is named is this session's from now on, the one before is free.
+
+    `session` is not saved here: what changes in it is the caller's to save.
+    """
     now = unit.clock.clinical_now()
     for kind in KINDS if session["state"] in OPEN else ():
         device = given.get(kind)
@@ -27,7 +30,12 @@ async def assign(unit: UnitOfWork, session: Document, given: Document) -> None:
             continue
         for row in held:
             await _leave(unit, session, row, now)
+        for before in await unit.collection(ASSIGNMENTS).find(
+            {"session_id": session["_id"], "kind": kind, "open": True}
+        ):
+            session["devices"].pop(before["device"], None)  # another stands in its place: nobody waits for it here
         await _release(unit, {"session_id": session["_id"], "kind": kind}, now)
+        session[f"{kind}_since"] = now
         row = {"_id": new_id(), "schema_version": 1, "session_id": session["_id"], "device": device, "kind": kind}
         await unit.collection(ASSIGNMENTS).insert(row | {"since": now, "until": None, "open": True})
         await record(unit, session, "device_assigned", now, device=device, device_kind=kind)

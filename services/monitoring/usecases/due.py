@@ -19,7 +19,7 @@ from shared.persistence.mongo import Document, UnitOfWork
 from shared.persistence.timers import TimerContext, TimerHandler, set_timer
 
 MEASUREMENT = "measurement_due"
-LOOK_AGAIN = timedelta(minutes=1)
+LOOK_AGAIN = timedelta(seconds=15)
 
 
 def _phase(session: Document) -> str:

@@ -1,5 +1,6 @@
 """Time passing without a reading: delays that end, alarms that are due again, devices that fell silent."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from services.monitoring.alarms import tick
@@ -18,7 +19,7 @@ from shared.persistence.mongo import Document, UnitOfWork
 def due(deps: Deps, clock: Clock, session: Document, engine: Document | None, heard: dict[str, datetime]) -> bool:
     """Whether a tick would change anything; judged outside a transaction, for most ticks change nothing."""
     now, known = clock.clinical_now(), engine["signals"] if engine else {}
-    if any(item.device not in known for item in _silent(deps, clock, session, heard, now)):
+    if any(item.device not in known for item in _silent(deps, clock, session, heard, now)) or _replaced(session, known):
         return True
     if schedules.unarmed(deps, session):
         return True
@@ -32,7 +33,21 @@ def _silent(deps: Deps, clock: Clock, session: Document, heard: dict[str, dateti
     declared = {device: seconds for device, seconds in session["devices"].items() if seconds is not None}
     phase = PHASE.get(session["state"], "recovery")
     tolerance = clock.clinical_span(TRANSPORT_SECONDS)
-    return silent_devices(deps.protocol(session).signals, declared, heard, now, phase, tolerance)
+    expected = _expected(session, heard)
+    return silent_devices(deps.protocol(session).signals, declared, expected, now, phase, tolerance)
+
+
+def _expected(session: Document, heard: dict[str, datetime]) -> dict[str, datetime]:
+    """With the assigned monitor from the first dose on: one that was never heard is silent too."""
+    monitor, since = session.get("monitor"), session["started_at"]
+    if monitor is None or since is None or monitor in heard:
+        return heard
+    return {**heard, monitor: max(since, session.get("monitor_since") or since)}
+
+
+def _replaced(session: Document, signals: Iterable[str]) -> list[str]:
+    """Silent devices that nobody waits for any more: another has their place."""
+    return [device for device in signals if device not in (*session["devices"], session.get("monitor"))]
 
 
 async def tick_session(unit: UnitOfWork, deps: Deps, session_id: str) -> None:
@@ -54,5 +69,8 @@ async def tick_session(unit: UnitOfWork, deps: Deps, session_id: str) -> None:
     lost = [item for item in _silent(deps, unit.clock, session, heard, now) if item.device not in signals]
     for silence in lost:
         signals[silence.device] = await raising.lose_signal(unit, session, silence)
-    if states != before or lost:
+    replaced = _replaced(session, signals)
+    for device in replaced:
+        await raising.restore_signal(unit, session, signals.pop(device), now)
+    if states != before or lost or replaced:
         await unit.collection(ENGINES).put(engine_of(session_id, states, signals))

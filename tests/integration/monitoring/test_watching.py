@@ -4,10 +4,13 @@ import asyncio
 
 import pytest
 
+from services.monitoring import schemas
 from services.monitoring.beats import Beats
 from services.monitoring.evaluator import Evaluator
 from services.monitoring.ingest import Ingest
 from services.monitoring.store import last_heard
+from services.monitoring.usecases import sessions
+from services.monitoring.usecases.readings import Delivery
 from shared.errors import NotFound, Unavailable
 from shared.ids import new_id
 from shared.persistence.scope import Actor, Scope
@@ -108,6 +111,72 @@ async def test_a_silent_device_is_an_alarm_and_its_return_ends_it(chair: Chair) 
     await chair.measures(121)
     assert await chair.told() == ["SignalLost", "SignalRestored"]
     assert (await chair.alarms())[0]["open"] is False
+
+
+async def has_monitor(chair: Chair, device: str) -> None:
+    body = schemas.Assignment(monitor=device)
+    await chair._run(lambda unit: sessions.reassign(unit, chair.session_id, body))
+
+
+async def test_a_monitor_that_was_assigned_and_never_heard_is_silent_too(chair: Chair) -> None:
+    await has_monitor(chair, "m9")
+    await chair.ticks(9)
+    assert await chair.told() == []
+    await chair.ticks(2)
+    assert [(row["rule"], row["priority"]) for row in await chair.alarms(open=True)] == [("signal:m9", "high")]
+    await chair.measures(120, device="m9")
+    assert await chair.alarms(open=True) == []
+
+
+async def test_a_monitor_that_was_replaced_is_not_waited_for(chair: Chair) -> None:
+    await has_monitor(chair, "m1")
+    await chair.measures(120)
+    await has_monitor(chair, "m2")
+    for _ in range(3):
+        await chair.measures(121, device="m2")
+        await chair.ticks(6)
+    assert await chair.alarms() == []
+
+
+async def test_the_silence_of_a_monitor_ends_when_another_takes_its_place(chair: Chair) -> None:
+    await has_monitor(chair, "m1")
+    await chair.measures(120)
+    await chair.ticks(11)
+    assert [row["rule"] for row in await chair.alarms(open=True)] == ["signal:m1"]
+    await has_monitor(chair, "m2")
+    await chair.measures(121, device="m2")
+    await chair.ticks(1)
+    assert await chair.alarms(open=True) == []
+    assert await chair.told() == ["SignalLost", "SignalRestored"]
+
+
+async def test_a_session_that_cannot_be_evaluated_does_not_keep_the_others_from_it(chair: Chair) -> None:
+    """E.g. by a process that does not know its protocol's version yet: its stamp stands still, and is found."""
+    await chair.measures(192, device="manual")
+    sound = chair.session_id
+    slot = (await chair.session())["slot"]
+    await chair.seat()
+    broken = {"slot": slot, "protocol_version": "of-a-newer-process"}
+    await chair.mongo.plumbing("sessions").update({"_id": chair.session_id}, {"$set": broken})
+    await chair.memory.refresh()
+    began = chair.clock.system_now()
+    await chair.ticks(6)
+    stamps = chair.memory.stamps("clinic-1")
+    assert (stamps[sound] > began, stamps[chair.session_id] == began) == (True, True)
+    assert len(await chair.mongo.plumbing("alarms").find({"session_id": sound})) == 1
+
+
+async def test_readings_that_cannot_be_judged_take_nothing_from_those_beside_them(chair: Chair) -> None:
+    sound, broken = chair.session_id, (await chair.seat()).session_id
+    unknown = {"$set": {"protocol_version": "of-a-newer-process"}}
+    await chair.mongo.plumbing("sessions").update({"_id": broken}, unknown)
+    reading = chair.reading(35)
+    both = [Delivery(NURSE, session, [reading]) for session in (sound, broken, sound)]
+    first, failed, second = await asyncio.gather(*map(chair.ingest.deliver, both), return_exceptions=True)
+    assert isinstance(failed, Unavailable)
+    assert not isinstance(first, BaseException)
+    assert not isinstance(second, BaseException)
+    assert len(await chair.mongo.plumbing("alarms").find({"session_id": sound, "rule": "sbp_collapse"})) == 1
 
 
 async def test_who_leaves_ends_every_watch(chair: Chair) -> None:
