@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import pytest
@@ -16,7 +15,7 @@ from services.monitoring.beats import BEAT_SECONDS
 from services.monitoring.memory import REFRESH_SECONDS, UNSENT
 from services.notifications.beats import LOOK_SECONDS
 from services.notifications.watch import SILENCE
-from tests.integration.monitoring.test_nurse import ARRIVAL
+from tests.journey.staff import Staff
 from tests.support.eventually import eventually
 from tests.support.stacks import fresh_stack
 
@@ -24,7 +23,7 @@ FIGURE = "stillwater_watch_looked_timestamp_seconds"
 CLINICS = ("clinic-north", "clinic-south")
 ALWAYS_S = 30.0  # deploy/observability/alerts.yaml: NotificationsWatches
 PAGE_S = 5.0  # from the finding to the pager
-COLLAPSE = {"sign": "8480-6", "value": 35, "unit": "mm[Hg]", "device": "manual"}
+COLLAPSE: dict[str, Any] = {"sign": "8480-6", "value": 35, "unit": "mm[Hg]", "device": "manual"}
 
 
 @pytest.fixture(scope="module")
@@ -32,49 +31,6 @@ def apart() -> Iterator[Stack]:
     """A stack of its own, roles apart: its processes may be killed."""
     with fresh_stack(replicas=1) as stack:
         yield stack
-
-
-class Staff:
-    """One clinic: a pager of its own, and chairs."""
-
-    def __init__(self, stack: Stack, clinic: str) -> None:
-        self.stack, self.clinic, self.pager = stack, clinic, f"pager-{clinic}-{uuid4().hex[:6]}"
-        self.client = httpx.Client(timeout=10)
-        for path, body in (
-            ("staff-contacts/night-nurse", {"pager": self.pager}),
-            ("on-call", {"nurse": ["night-nurse"]}),
-        ):
-            self._ask("medical_director", "PUT", "notifications", f"/v1/{path}", body)
-
-    def _ask(self, role: str, method: str, service: str, path: str, body: Any) -> dict[str, Any]:
-        bearer = {"Authorization": f"Bearer {self.stack.token(role, 'night-nurse', self.clinic)}"}
-        answer = self.client.request(method, self.stack.url(service) + path, json=body, headers=bearer)
-        assert answer.is_success, answer.text
-        shown: dict[str, Any] = answer.json() if answer.content else {}
-        return shown
-
-    def seats(self) -> str:
-        """A session under watch."""
-        opened = self._ask("nurse", "POST", "monitoring", "/v1/sessions", {"patient_id": str(uuid4())})
-        path = f"/v1/sessions/{opened['id']}"
-        staff = [{"role": "nurse", "staff_id": "night-nurse"}]
-        self._ask("nurse", "POST", "monitoring", f"{path}/check-in", ARRIVAL | {"responsible_staff": staff})
-        return path
-
-    def measures(self, path: str, **reading: Any) -> None:
-        now = self.stack.now().isoformat()
-        self._ask("nurse", "POST", "monitoring", f"{path}/vitals", {"readings": [{**reading, "taken_at": now}]})
-
-    def pages(self, words: str) -> int:
-        """So many that say this have reached the clinic."""
-        rows = self.client.get(f"{self.stack.issuer}/messages", params={"kind": "pager"}).json()
-        return sum(row["body"]["to"] == self.pager and words in row["body"]["text"] for row in rows)
-
-    async def paged(self, words: str, within_s: float) -> None:
-        async def look() -> bool:
-            return self.pages(words) > 0
-
-        await eventually(look, within_s)
 
 
 async def watched(stack: Stack, *paths: str) -> None:
