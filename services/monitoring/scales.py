@@ -8,7 +8,8 @@ Risk = Literal["low", "low_medium", "medium", "high"]
 ALDRETE = ("activity", "breathing", "circulation", "consciousness", "saturation")
 PADSS = ("vitals", "gait_and_orientation", "pain_nausea_vomiting", "intake_and_voiding")
 CADSS6_ITEMS = (1, 2, 6, 7, 15, 22)
-_BANDS: Mapping[str, Sequence[tuple[float, int]]] = {
+Bands = Sequence[tuple[float, int]]
+_BANDS: Mapping[str, Bands] = {
     # Per sign: (highest value of the band, its score), ascending; above the last band the last score holds.
     "9279-1": ((8, 3), (11, 1), (20, 0), (24, 2), (float("inf"), 3)),
     "59408-5": ((91, 3), (93, 2), (95, 1), (float("inf"), 0)),
@@ -16,6 +17,10 @@ _BANDS: Mapping[str, Sequence[tuple[float, int]]] = {
     "8867-4": ((40, 3), (50, 1), (90, 0), (110, 1), (130, 2), (float("inf"), 3)),
     "8310-5": ((35.0, 3), (36.0, 1), (38.0, 0), (39.0, 1), (float("inf"), 2)),
 }
+# SpO2 scale 2, for hypercapnic patients with a target of 88-92 %: on air 93 and more is no finding, on oxygen it is too much.
+_SPO2 = "59408-5"
+_ON_AIR: Bands = ((83, 3), (85, 2), (87, 1), (float("inf"), 0))
+_TOO_MUCH: Bands = ((83, 3), (85, 2), (87, 1), (92, 0), (94, 1), (96, 2), (float("inf"), 3))
 NEWS2_SIGNS = tuple(_BANDS)
 _ON_OXYGEN, _NOT_ALERT, _RED = 2, 3, 3
 
@@ -56,14 +61,15 @@ def sedation(moaas: int) -> Literal["none", "sedated", "act", "emergency"]:
     return "emergency" if moaas <= 1 else "act" if moaas <= 3 else "sedated" if moaas < 5 else "none"  # noqa: PLR2004
 
 
-def news2(signs: Mapping[str, float], *, on_oxygen: bool, alert: bool) -> tuple[int, Risk] | None:
-    """NEWS2 with SpO2 scale 1 (RCP 2017, section 3.4): total and response; None when a sign is missing.
+def news2(signs: Mapping[str, float], *, on_oxygen: bool, alert: bool, spo2_scale: int = 1) -> tuple[int, Risk] | None:
+    """NEWS2 (RCP 2017, section 3.4): total and response; None when a sign is missing.
 
     An extra only, never the sole trigger: expected dissociation reads as new confusion, ketamine hypertension does not score.
     """
     if not set(_BANDS) <= set(signs):
         return None
-    scores = [_score(sign, signs[sign]) for sign in _BANDS]
+    bands = _BANDS if spo2_scale == 1 else {**_BANDS, _SPO2: _TOO_MUCH if on_oxygen else _ON_AIR}
+    scores = [_score(bands[sign], signs[sign]) for sign in bands]
     scores += [_ON_OXYGEN if on_oxygen else 0, 0 if alert else _NOT_ALERT]
     total = sum(scores)
     if total >= 7:  # noqa: PLR2004 - the table's bands
@@ -73,5 +79,5 @@ def news2(signs: Mapping[str, float], *, on_oxygen: bool, alert: bool) -> tuple[
     return total, "low_medium" if _RED in scores else "low"
 
 
-def _score(sign: str, value: float) -> int:
-    return next(score for highest, score in _BANDS[sign] if value <= highest)
+def _score(bands: Bands, value: float) -> int:
+    return next(score for highest, score in bands if value <= highest)

@@ -122,6 +122,7 @@ class Baseline(Moment):
     """Pressures in mm[Hg], heart rate and respiratory rate per minute, SpO2 in %, weight in kg.
 
     `moaas` and `cadss6` are what sedation and dissociation are compared with; `suicidal_ideation` answers the question.
+    `spo2_scale`: the one of NEWS2; 2 is for hypercapnic patients with a target of 88-92 %.
     """
 
     systolic: Pressure
@@ -135,6 +136,7 @@ class Baseline(Moment):
     moaas: Annotated[int, Field(ge=0, le=5)] | None = None
     cadss6: Annotated[int, Field(ge=0, le=24)] | None = None
     suicidal_ideation: bool | None = None
+    spo2_scale: Literal[1, 2] = 1
 
 
 class Dose(Moment):

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from services.monitoring.combinations import MOAAS
 from services.monitoring.model import OPEN
 from services.monitoring.scales import NEWS2_SIGNS, news2
-from services.monitoring.store import ENGINES, ENTRIES, SESSIONS, newest_of
+from services.monitoring.store import ENGINES, SESSIONS, newest_of
 from services.monitoring.timeline import present
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import of_session, record
@@ -77,8 +77,9 @@ async def _news2(unit: UnitOfWork, session: Document, moaas: float, at: datetime
         if row is None or row["taken_at"] < at - FRESH:
             return
         signs[sign] = row["value"]
-    oxygen = {"session_id": session["_id"], "kind": "intervention", "facts.intervention_code": "oxygen"}
-    on_oxygen = bool(await unit.collection(ENTRIES).count(oxygen, limit=1))
-    found = news2(signs, on_oxygen=on_oxygen, alert=moaas == PROMPT)
+    written = present(await of_session(unit, session["_id"]))
+    on_oxygen = any(entry["facts"].get("intervention_code") == "oxygen" for entry in written)
+    scale = (session["baseline"] or {}).get("spo2_scale", 1)
+    found = news2(signs, on_oxygen=on_oxygen, alert=moaas == PROMPT, spo2_scale=scale)
     if found is not None:
         await record(unit, session, "news2", at, total=found[0], risk=found[1])

@@ -283,6 +283,24 @@ async def test_news2_is_an_extra_on_the_timeline_and_no_alarm(chair: Chair) -> N
     assert await chair.told() == []
 
 
+async def test_news2_knows_the_scale_of_the_baseline_and_oxygen_that_was_none(chair: Chair) -> None:
+    """88 % is what is aimed at where carbon dioxide is retained; an entry that was an error gave no oxygen."""
+    scale = {"$set": {"baseline.spo2_scale": 2}}
+    await chair.mongo.plumbing("sessions").update({"_id": chair.session_id}, scale)
+
+    async def gives(unit: UnitOfWork) -> None:
+        body = schemas_entries.Intervention(intervention_code="oxygen")
+        entry = await entries.add(unit, chair.deps, chair.session_id, "intervention", body)
+        never = schemas_entries.Correction(reason_code="wrong_patient", entered_in_error=True)
+        await correcting_entries.correct(unit, chair.deps, chair.session_id, entry["_id"], never)
+
+    await chair._run(gives)
+    calm = ((120, "8480-6"), (70, "8867-4"), (88, SPO2), (14, RR), (37, "8310-5"))
+    await chair.sends(*(chair.reading(value, sign) for value, sign in calm))
+    await observes(chair, 5)
+    assert await scored(chair) == [(0, "low")]
+
+
 async def test_a_missing_parameter_makes_no_news2(chair: Chair) -> None:
     await chair.sends(chair.reading(120), chair.reading(70, "8867-4"), chair.reading(98, SPO2), chair.reading(14, RR))
     await observes(chair, 5)

@@ -45,6 +45,30 @@ def test_news2_rcp_2017_each_band(sign: str, value: float, score: int) -> None:
     assert found[0] == score
 
 
+@pytest.mark.parametrize(
+    ("value", "on_air", "on_oxygen"),
+    [
+        (83, 3, 3),
+        (84, 2, 2),
+        (85, 2, 2),
+        (86, 1, 1),
+        (87, 1, 1),
+        (88, 0, 0),
+        (92, 0, 0),
+        (93, 0, 1),
+        (94, 0, 1),
+        (95, 0, 2),
+        (96, 0, 2),
+        (97, 0, 3),
+    ],
+)
+def test_news2_rcp_2017_spo2_scale_2_for_a_target_of_88_to_92(value: float, on_air: int, on_oxygen: int) -> None:
+    for given, score in ((False, on_air), (True, on_oxygen + 2)):
+        found = news2(WELL | {"59408-5": value}, on_oxygen=given, alert=True, spo2_scale=2)
+        assert found is not None
+        assert found[0] == score
+
+
 def test_news2_rcp_2017_oxygen_consciousness_and_response() -> None:
     assert news2(WELL, on_oxygen=True, alert=True) == (2, "low")
     assert news2(WELL, on_oxygen=False, alert=False) == (3, "low_medium")
