@@ -23,7 +23,7 @@ from services.notifications.usecases.directory import Book, Routes
 from services.notifications.usecases.paging import FALLBACK
 from shared.errors import StillwaterError
 from shared.events.envelope import Envelope, Event, rfc3339
-from shared.events.monitoring import EmergencyCalled, VitalsAbnormal
+from shared.events.monitoring import EmergencyCalled, SignalLost, StaffRef, VitalsAbnormal
 from shared.ids import derived_id
 from shared.persistence.mongo import Document, Mongo
 from shared.persistence.scope import system_scope
@@ -75,16 +75,17 @@ class PagerBook:
             for person in list(book.routes) or [FALLBACK]:
                 identifier = derived_id("page", envelope.clinic_id, cause, person)
                 await self._send(identifier, person, book.routes, facts, event.at)
-        elif isinstance(event, VitalsAbnormal):
+        elif isinstance(event, VitalsAbnormal | SignalLost):
             await self._ladder(envelope, event, since, book)
 
-    async def _ladder(self, envelope: Envelope, event: VitalsAbnormal, since: datetime, book: Book) -> None:
+    async def _ladder(
+        self, envelope: Envelope, event: VitalsAbnormal | SignalLost, since: datetime, book: Book
+    ) -> None:
         """The same steps that the escalation would take, by its own rules."""
         escalation = derived_id("escalation", envelope.clinic_id, event.alarm_id)
         reached = {role: [person for person in people if person in book.routes] for role, people in book.rota.items()}
-        staff = [person.model_dump() for person in event.responsible_staff if person.staff_id in book.routes]
-        facts: Document = {"kind": "alarm", "room": event.room, "chair": event.chair, "alarm_id": event.alarm_id}
-        facts |= {"signs": [sign.model_dump() for sign in event.signs], "priority": event.priority}
+        responsible, facts, raised_at = _said(event, since)
+        staff = [person.model_dump() for person in responsible if person.staff_id in book.routes]
         state = rules.begin(event.priority, since)
         ladder = self._deps.policy.ladder(event.priority)
         for number in range(len(ladder.steps)):
@@ -95,7 +96,7 @@ class PagerBook:
             state = taken.state
             for person in taken.people or (FALLBACK,):
                 identifier = derived_id("page", escalation, str(state.run), str(state.step), person)
-                await self._send(identifier, person, book.routes, facts, event.raised_at)
+                await self._send(identifier, person, book.routes, facts, raised_at)
 
     async def _send(self, identifier: str, person: str, routes: Routes, facts: Document, raised_at: datetime) -> None:
         if identifier in self._sent:
@@ -113,3 +114,14 @@ class PagerBook:
         self._sent.add(identifier)
         PAGES_SENT.labels(channel, "from_memory").inc()
         log.warning("memory.paged", extra={"channel": channel})
+
+
+def _said(event: VitalsAbnormal | SignalLost, since: datetime) -> tuple[Sequence[StaffRef], Document, datetime]:
+    """Who is responsible, what the page says, and when it was raised. Of a device that is silent the place is not known here."""
+    about: Document = {"alarm_id": event.alarm_id, "priority": event.priority}
+    if isinstance(event, SignalLost):
+        return (), {**about, "kind": "signal lost", "what": event.source}, since
+    kind = "alarm" if event.category == "physiological" else "technical alarm"
+    place = {"room": event.room, "chair": event.chair, "what": event.rule}
+    signs = [sign.model_dump() for sign in event.signs]
+    return event.responsible_staff, {**about, **place, "kind": kind, "signs": signs}, event.raised_at

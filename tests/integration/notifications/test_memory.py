@@ -6,7 +6,7 @@ from services.notifications.handlers import ALARM_HANDLERS
 from services.notifications.memory import PagerBook
 from shared.errors import Unavailable
 from shared.events.envelope import Envelope, Event, rfc3339
-from shared.events.monitoring import EmergencyCalled
+from shared.events.monitoring import EmergencyCalled, SignalLost
 from shared.ids import new_id
 from shared.messaging.handling import Pipeline
 from shared.messaging.outcomes import Done, Retry
@@ -78,6 +78,24 @@ async def test_an_emergency_pages_everybody_from_memory(world: World, monkeypatc
     monkeypatch.setattr(world.mongo, "run", away)
     await pipeline.handle_batch([record(world, call)])
     assert sorted(world.pager.addressees) == ["pager-n1", "pager-n2"]
+
+
+async def test_a_silent_device_and_an_alarm_about_the_measuring_are_paged_from_memory_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.staff(nurse=["n1"])
+    _, pipeline = await remembering(world)
+    about = {"patient_id": PATIENT, "alarm_id": new_id(), "session_id": new_id()}
+    lost = SignalLost(**about, priority="high", source="device", last_seen_at=world.clock.clinical_now())
+    about_measuring = {"rule": "missed:pressure", "category": "technical", "signs": []}
+    missed = world.alarm().model_copy(update=about_measuring)
+    monkeypatch.setattr(world.mongo, "run", away)
+    for event in (lost, missed):
+        await pipeline.handle_batch([record(world, event)])
+    assert [call[2]["text"] for call in world.pager.calls] == [
+        "HIGH signal lost: place unknown, look at the board: device",
+        "HIGH technical alarm: Room 2, chair B: missed:pressure",
+    ]
 
 
 async def test_nobody_known_means_the_fallback_pager(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
