@@ -1,6 +1,6 @@
 """The staff of a clinic of their own on the running system: one night nurse with a pager, and their chairs."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -57,6 +57,12 @@ class Staff:
     def measures(self, path: str, *, seconds_ago: float = 0, **reading: Any) -> None:
         readings = [{**reading, "taken_at": self._ago(seconds=seconds_ago)}]
         self._ask("nurse", "POST", "monitoring", f"{path}/vitals", {"readings": readings})
+
+    def knows_since_s(self, path: str) -> float:
+        """How old what others told is, at the gate; endless where one of them was never heard."""
+        found = self._ask("nurse", "GET", "monitoring", f"{path}/gate")["as_of"].values()
+        times = [datetime.fromisoformat(at) if at else datetime.min.replace(tzinfo=UTC) for at in found]
+        return (datetime.now(UTC) - min(times)).total_seconds()
 
     def _ago(self, **span: float) -> str:
         return rfc3339(self.stack.now() - timedelta(**span))

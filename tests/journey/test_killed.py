@@ -15,6 +15,7 @@ from services.monitoring.beats import BEAT_SECONDS
 from services.monitoring.memory import REFRESH_SECONDS, UNSENT
 from services.notifications.beats import LOOK_SECONDS
 from services.notifications.watch import SILENCE
+from shared.messaging.currency import EVERY_SECONDS
 from tests.journey.staff import Staff
 from tests.support.eventually import eventually
 from tests.support.stacks import fresh_stack
@@ -22,6 +23,7 @@ from tests.support.stacks import fresh_stack
 FIGURE = "stillwater_watch_looked_timestamp_seconds"
 CLINICS = ("clinic-north", "clinic-south")
 ALWAYS_S = 30.0  # deploy/observability/alerts.yaml: NotificationsWatches
+ROUND_S = 2 * EVERY_SECONDS
 PAGE_S = 5.0  # from the finding to the pager
 COLLAPSE: dict[str, Any] = {"sign": "8480-6", "value": 35, "unit": "mm[Hg]", "device": "manual"}
 
@@ -116,3 +118,18 @@ async def test_notifications_is_killed_and_what_always_fired_is_gone(apart: Stac
 
 async def _soon(stack: Stack) -> float:
     return looked_at(stack)
+
+
+async def test_without_kafka_what_others_told_is_as_of_then_and_the_gate_says_so_itself(apart: Stack) -> None:
+    """It ages by itself: at 60 s it is a reason against a dose (test_projections_that_stand_still_for_a_minute_ask_a_human)."""
+    staff = Staff(apart, "clinic-west")
+    path = staff.seats()
+
+    async def aged(least: float, most: float) -> bool:
+        return least <= staff.knows_since_s(path) <= most
+
+    await eventually(lambda: aged(0, ROUND_S), 40)
+    kill(apart, "kafka")
+    await eventually(lambda: aged(4 * ROUND_S, 1000), 60)
+    await asyncio.to_thread(apart.start_stores)
+    await eventually(lambda: aged(0, ROUND_S), 90)
