@@ -192,7 +192,6 @@ async def test_what_another_service_tells_closes_the_gate(
 @pytest.mark.parametrize(
     ("event", "code"),
     [
-        (intake.TreatmentPlanActivated, "plan_unknown"),
         (intake.ConsentSigned, "consent_unsigned"),
         (intake.EligibilityDetermined, "no_eligibility"),
         (intake.ClinicalSummaryChanged, "summary_unknown"),
@@ -207,6 +206,12 @@ async def test_what_nobody_told_closes_the_gate_until_a_prescriber_answers_for_i
     visit_ = await Visit(chair).arrives(never_told=event)
     assert await visit_.refused() == {code: "overridable"}
     assert (await visit_.doses(PRESCRIBER, override_reason="unheard"))["state"] == "dosing"
+
+
+async def test_a_plan_that_is_not_known_here_is_one_of_these(chair: Chair) -> None:
+    visit_ = await Visit(chair).arrives()
+    await chair.mongo.plumbing("plans").delete({"_id": PLAN})
+    assert await visit_.refused() == {"plan_unknown": "overridable"}
 
 
 @pytest.mark.parametrize(

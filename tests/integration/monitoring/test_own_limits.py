@@ -9,7 +9,7 @@ import httpx
 import pytest
 from pymongo import MongoClient
 
-from deploy.local.stack import Stack
+from deploy.local.stack import CLINIC, Stack
 from shared.events.envelope import rfc3339
 from tests.integration.monitoring.test_nurse import Nurse
 
@@ -19,7 +19,7 @@ FOR_A_WHILE: dict[str, Any] = {"minutes": 3, "reason_code": "being_treated"}
 
 
 class Bedside(Nurse):
-    def token(self, role: str, clinic: str = "clinic-1") -> dict[str, str]:
+    def token(self, role: str, clinic: str = CLINIC) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.stack.token(role, f'{role}-1', clinic)}"}
 
     def limits(self, path: str, body: Any = WIDER, role: str = "prescriber", etag: str | None = None) -> httpx.Response:
@@ -43,9 +43,9 @@ class Bedside(Nurse):
     def entries(self, path: str, kind: str) -> list[dict[str, Any]]:
         return [item["facts"] for item in self.client.get(f"{path}/timeline?kind={kind}").json()["items"]]
 
-    def audited(self, action: str, resource: str) -> int:
+    def audited(self, action: str, subject: str) -> int:
         with MongoClient[Any](self.stack.mongodb_uri) as client:
-            return client.monitoring.audit.count_documents({"action": action, "resource": resource})
+            return client.monitoring.audit.count_documents({"action": action, "subject": subject})
 
 
 @pytest.fixture(scope="module")
