@@ -170,12 +170,12 @@ async def test_readings_that_cannot_be_judged_take_nothing_from_those_beside_the
     sound, broken = chair.session_id, (await chair.seat()).session_id
     unknown = {"$set": {"protocol_version": "of-a-newer-process"}}
     await chair.mongo.plumbing("sessions").update({"_id": broken}, unknown)
-    reading = chair.reading(35)
-    both = [Delivery(NURSE, session, [reading]) for session in (sound, broken, sound)]
-    first, failed, second = await asyncio.gather(*map(chair.ingest.deliver, both), return_exceptions=True)
-    assert isinstance(failed, Unavailable)
-    assert not isinstance(first, BaseException)
-    assert not isinstance(second, BaseException)
+    # The first two are committed alone, what comes meanwhile together.
+    sessions_ = (sound, sound, broken, sound)
+    readings = [chair.reading(35, device=f"m{number}") for number in range(4)]
+    deliveries = [Delivery(NURSE, one, [reading]) for one, reading in zip(sessions_, readings, strict=True)]
+    results = await asyncio.gather(*map(chair.ingest.deliver, deliveries), return_exceptions=True)
+    assert [isinstance(result, Unavailable) for result in results] == [False, False, True, False]
     assert len(await chair.mongo.plumbing("alarms").find({"session_id": sound, "rule": "sbp_collapse"})) == 1
 
 
