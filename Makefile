@@ -33,8 +33,8 @@ test-unit: $(SETUP) ## seconds; no store, no broker
 test: lint ## every tier, on real MongoDB and Kafka: two files at a time, each half with a stack of its own; the faults alone
 	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/journey tests/integration tests/contract tests/unit
 	@$(PY) -m pytest tests/faults
-test-faults: $(SETUP) ## the long fault run: [SECONDS=] [SEED=]; first an earlier code beside this one
-	@$(PY) -m pytest -m long tests/faults
+test-faults: $(SETUP) ## the tests that take minutes each, then faults at random: [SECONDS=] [SEED=]
+	@$(PY) -m pytest -m long tests
 	@$(PY) -m tests.faults --seconds $(SECONDS) --seed $(SEED)
 bench: $(SETUP) ## figures beside bare yardsticks; writes bench/results.json
 	@$(PY) -m bench

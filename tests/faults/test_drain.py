@@ -6,6 +6,7 @@ import signal
 import time
 
 import psutil
+import pytest
 
 from deploy.local import processes
 from deploy.local.stack import Part, Stack
@@ -33,6 +34,7 @@ async def roll(stack: Stack, part: Part) -> float:
     return gone
 
 
+@pytest.mark.long
 async def test_a_rolling_restart_under_load_fails_no_request_and_loses_nothing(system: System) -> None:
     stack = system.stack
     twins = [Part(f"{name}-api-2", name, "api", processes.free_port(), processes.free_port()) for name in SERVICES]

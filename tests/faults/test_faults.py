@@ -1,4 +1,4 @@
-"""Each fault class once under load: processes and Kafka in `make test`, all by `make test-faults`, which repeats them at random."""
+"""Each fault class once under load: processes and Kafka in `make test`; all, and at random, by `make test-faults`."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Who watches the watchers, shown by killing them: one page per clinic, and a figure that stops (issue 5, section 3)."""
+"""Who watches the watchers, shown by killing them: one page per clinic, and a figure that stops."""
 
 import asyncio
 import time
@@ -19,6 +19,8 @@ from shared.messaging.currency import EVERY_SECONDS
 from tests.journey.staff import Staff
 from tests.support.eventually import eventually
 from tests.support.stacks import fresh_stack
+
+pytestmark = pytest.mark.long
 
 FIGURE = "stillwater_watch_looked_timestamp_seconds"
 CLINICS = ("clinic-north", "clinic-south")
