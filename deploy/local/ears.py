@@ -16,11 +16,12 @@ START_SECONDS = 20.0
 
 
 class Ears:
-    """In a thread of its own: every record from now on, of every topic but the beats. Reads types and nothing else."""
+    """In a thread of its own: every record from now on, of every topic but the beats. Reads types and keys, nothing else."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._servers = bootstrap_servers
-        self._heard: deque[str] = deque()
+        self._heard: deque[tuple[str, str]] = deque()
+        self._taking = threading.Lock()
         self._ready, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._listen()), daemon=True)
 
@@ -35,11 +36,13 @@ class Ears:
         self._stop.set()
         self._thread.join(START_SECONDS)
 
-    def take(self, event: type[Event]) -> str | None:
-        """The name of an event of this class that was heard and not taken yet, as its record gives it."""
-        if event.event_type() not in self._heard:
-            return None
-        self._heard.remove(event.event_type())
+    def take(self, event: type[Event], key: str | None = None) -> str | None:
+        """The name of an event of this class, and of this key, that was heard and not taken yet, as its record gives it."""
+        with self._taking:
+            found = next((row for row in self._heard if row[0] == event.event_type() and key in (None, row[1])), None)
+            if found is None:
+                return None
+            self._heard.remove(found)
         return event.event_type().split(".")[-2]
 
     async def _listen(self) -> None:
@@ -54,6 +57,8 @@ class Ears:
             self._ready.set()
             while not self._stop.is_set():
                 found: dict[TopicPartition, list[Any]] = await consumer.getmany(timeout_ms=200)
-                self._heard += [read_record(row.headers, row.value)[0].type for rows in found.values() for row in rows]
+                read = [read_record(row.headers, row.value)[0] for rows in found.values() for row in rows]
+                with self._taking:
+                    self._heard += [(envelope.type, envelope.partition_key) for envelope in read]
         finally:
             await consumer.stop()

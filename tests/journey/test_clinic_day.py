@@ -1,6 +1,7 @@
 """The clinic day, on the running system, with what it must have caused."""
 
 import json
+from datetime import datetime, timedelta
 from io import StringIO
 from typing import Any
 from urllib.parse import quote
@@ -11,14 +12,21 @@ from bson import encode
 from pymongo import MongoClient
 from rich.console import Console
 
-from deploy.local.clinic_day import FAST, LABEL, NAME, NOTE, PHONE, Day, DayError
+from deploy.local.clinic_day import Day
+from deploy.local.day.chair import Chair
+from deploy.local.day.clinic import FAST, DayError
+from deploy.local.day.esketamine import EsketamineChair
+from deploy.local.day.iv import NOTE, PHONE, IvChair
+from deploy.local.day.lozenge import LozengeChair
 from deploy.local.stack import CLOCK_FILE, Stack
 from shared.clock import read_steps
 from shared.events.intake import InquiryReceived
 from shared.messaging.topics import SERVICES
 
 SIGNALS = ("spans", "logs", "metrics")
-MARKERS = (NAME, "@example.org", PHONE, LABEL, NOTE)
+CHAIRS: tuple[type[Chair], ...] = (IvChair, EsketamineChair, LozengeChair)
+LABELS = [chair.label for chair in CHAIRS]
+MARKERS = (*(chair.person for chair in CHAIRS), "@example.org", PHONE, *LABELS, NOTE)
 EDGES = [
     ("monitoring", "POST /v1/sessions/{session_id}/vitals", "monitoring", "raise alarm"),
     ("monitoring", "raise alarm", "monitoring", "send stillwater.monitoring.alarms.v1"),
@@ -32,7 +40,7 @@ EDGES = [
 @pytest.fixture(scope="module")
 def day(stack: Stack) -> Day:
     played = Day(stack, Console(file=StringIO()))
-    heard = played.facts["headers_and_errors"] = bytearray()
+    heard = played.iv.facts["headers_and_errors"] = bytearray()
 
     def hear(answer: httpx.Response) -> None:
         heard.extend(b"".join(name + text for name, text in answer.headers.raw))
@@ -50,33 +58,75 @@ def spans(day: Day) -> list[dict[str, Any]]:
 
 
 def test_each_effect_happened_once(day: Day, stack: Stack) -> None:
-    assert day.facts["sessions_done"] == 1
-    assert day.facts["integrations"] == 1
-    assert day.facts["appointment_state"] == "completed"
+    assert day.iv.facts["sessions_done"] == 1
+    assert day.iv.facts["integrations"] == 1
+    assert day.iv.facts["appointment_state"] == "completed"
     with MongoClient[Any](stack.mongodb_uri) as client:
-        assert client.intake.inquiries.count_documents({"_id": day.facts["inquiry"]}) == 1
-        of_session = {"session_id": day.facts["session"]}
+        assert client.intake.inquiries.count_documents({"_id": day.iv.facts["inquiry"]}) == 1
+        of_session = {"session_id": day.iv.facts["session"]}
         raised = client.monitoring.alarms.count_documents(of_session)
-        assert raised >= day.facts["alarms"] > 0
+        assert raised >= day.iv.facts["alarms"] > 0
         assert client.notifications.escalations.count_documents(of_session) == raised
 
 
 def test_the_page_names_room_chair_sign_and_value_and_nobody(day: Day) -> None:
-    assert day.facts["page"] == f"HIGH alarm: {day.room}, chair 2: systolic pressure 192 mm[Hg]"
+    assert day.iv.facts["page"] == f"HIGH alarm: {day.iv.room}, chair 2: systolic pressure 192 mm[Hg]"
 
 
 def test_the_refusals_say_why(day: Day) -> None:
-    assert day.facts["dose_reasons"] == ["above_ceiling", "above_plan"]
-    assert {"minimum_time", "escort_confirmed"} <= set(day.facts["discharge_reasons"])
+    assert day.iv.facts["dose_reasons"] == ["above_ceiling", "above_plan"]
+    assert {"minimum_time", "escort_confirmed"} <= set(day.iv.facts["discharge_reasons"])
 
 
 def test_the_confirmation_has_a_calendar_file(day: Day) -> None:
-    assert day.facts["calendar"] == ["appointment.ics"]
+    assert day.iv.facts["calendar"] == ["appointment.ics"]
 
 
 def test_no_page_was_sent_twice(day: Day) -> None:
-    keys = [row["idempotency_key"] for row in day.arrived("pager", day.room)]
+    keys = [row["idempotency_key"] for row in day.arrived("pager", day.iv.room)]
     assert len(keys) == len(set(keys))
+
+
+def test_the_calm_chair_has_no_alarm_and_nobody_was_paged_for_it(day: Day) -> None:
+    assert day.esketamine.facts["alarms"] == []
+    assert day.esketamine.pages() == []
+
+
+def test_the_esketamine_chair_is_told_what_the_rems_asks(day: Day) -> None:
+    facts = day.esketamine.facts
+    assert (facts["alone"], facts["too_soon"]) == (["no_prescriber_on_site"], ["device_gap"])
+    first, second = (datetime.fromisoformat(dose["at"]) for dose in facts["discharged"]["doses"])
+    assert second - first >= timedelta(minutes=5)
+    assert facts["nurse_alone"] == ["signature"]
+
+
+def test_nobody_leaves_the_esketamine_chair_within_two_hours(day: Day) -> None:
+    facts = day.esketamine.facts
+    assert facts["too_early"] == ["minimum_time"]
+    last = datetime.fromisoformat(facts["discharged"]["doses"][-1]["at"])
+    left = datetime.fromisoformat(facts["discharged"]["disposition"]["at"])
+    assert left - last >= timedelta(hours=2)
+
+
+def test_the_silent_monitor_is_one_alarm_that_was_answered_and_cleared_when_it_was_heard(day: Day) -> None:
+    [alarm] = day.lozenge.facts["alarms"]
+    assert (alarm["rule"], alarm["open"]) == ("signal:monitor-4", False)
+    assert alarm["raised_at"] < alarm["acknowledged_at"] <= alarm["attended_at"] < alarm["cleared_at"]
+
+
+def test_the_page_of_the_silent_monitor_arrived_once_and_names_its_place(day: Day) -> None:
+    [page] = [row for row in day.lozenge.pages() if row["body"]["to"] == f"pager-{day.nurse}"]
+    assert page["body"]["text"] == f"HIGH signal lost: {day.lozenge.room}, chair 4: device"
+
+
+@pytest.mark.parametrize("number", range(len(CHAIRS)), ids=[chair.name for chair in CHAIRS])
+def test_a_chair_has_its_own_patients_data_and_nobody_elses(day: Day, number: int) -> None:
+    chair, others = day.chairs[number], [other for other in day.chairs if other is not day.chairs[number]]
+    shown = {name: pages(day, f"{chair.path}/{name}") for name in ("vitals", "timeline")}
+    assert {row["device"] for row in shown["vitals"]} == {chair.monitor.device}
+    assert {row["session_id"] for row in pages(day, f"/v1/alarms?patient_id={chair.patient}")} <= {chair.session}
+    foreign = [text for other in others for text in (other.patient, other.session, other.room, other.monitor.device)]
+    assert [text for text in foreign if text in str(shown)] == []
 
 
 @pytest.mark.parametrize(("service", "name", "child_service", "child"), EDGES, ids=str)
@@ -116,7 +166,7 @@ def places(day: Day, stack: Stack) -> dict[str, bytes]:
     found = {path.name: path.read_bytes() for path in (stack.home / "log").glob("*.log")}
     assert {"mongod.log", "kafka.log", "notifications.log"} <= set(found)
     found |= {f"OTLP {signal}": day.client.get(f"{stack.issuer}/{signal}").content for signal in SIGNALS}
-    found["headers and errors"] = bytes(day.facts["headers_and_errors"])
+    found["headers and errors"] = bytes(day.iv.facts["headers_and_errors"])
     with MongoClient[Any](stack.mongodb_uri) as client:
         for service in SERVICES:
             found[f"{service} metrics"] = day.client.get(f"{stack.health_url(service)}/metrics").content
@@ -134,13 +184,13 @@ def test_patient_data_is_in_no_log_span_metric_header_record_error_or_plain_fiel
 
 def test_the_markers_have_travelled(day: Day, stack: Stack) -> None:
     """Else that they are found nowhere would prove nothing."""
-    patient = day.call("nurse", "GET", "intake", f"/v1/patients/{day.facts['patient']}")
-    timeline = day.call("nurse", "GET", "monitoring", f"/v1/sessions/{day.facts['session']}/timeline")
-    told = str([patient, timeline, day.arrived("email", day.facts["email"])])
-    assert [marker for marker in MARKERS if marker not in told] == [LABEL]
+    patients = [day.call("nurse", "GET", "intake", f"/v1/patients/{chair.patient}") for chair in day.chairs]
+    timeline = day.call("nurse", "GET", "monitoring", f"{day.iv.path}/timeline")
+    told = str([patients, timeline, day.arrived("email", day.iv.facts["email"])])
+    assert [marker for marker in MARKERS if marker not in told] == LABELS
     with MongoClient[Any](stack.mongodb_uri) as client:
-        kept = {"_id": day.facts["session"], "label_sealed": {"$type": "binData"}}
-        assert client.monitoring.sessions.count_documents(kept) == 1
+        kept = {"_id": {"$in": [chair.session for chair in day.chairs]}, "label_sealed": {"$type": "binData"}}
+        assert client.monitoring.sessions.count_documents(kept) == len(CHAIRS)
 
 
 def test_who_opened_the_link_is_in_the_audit(day: Day, stack: Stack) -> None:
@@ -150,7 +200,7 @@ def test_who_opened_the_link_is_in_the_audit(day: Day, stack: Stack) -> None:
 
 
 def test_nothing_was_dead_lettered(day: Day, stack: Stack) -> None:
-    assert day.facts
+    assert day.iv.facts
     with MongoClient[Any](stack.mongodb_uri) as client:
         for service in ("intake", "scheduling", "monitoring", "notifications"):
             assert (
@@ -160,14 +210,14 @@ def test_nothing_was_dead_lettered(day: Day, stack: Stack) -> None:
 
 
 def test_the_events_it_tells_of_were_read_from_the_topics(day: Day) -> None:
-    told = day.facts["heard"]
+    told = day.iv.facts["heard"]
     assert told[:3] == ["InquiryReceived", "PatientRegistered", "ContactRecord"]
     assert told.count("EscalationStepTaken") == 2
     assert day.ears.take(InquiryReceived) is None, "the form was sent twice and is one inquiry"
 
 
 def test_clinical_time_goes_at_its_own_rate_again(day: Day, stack: Stack) -> None:
-    assert day.facts
+    assert day.iv.facts
     assert read_steps(stack.home / CLOCK_FILE)[-1].rate == 1
 
 
@@ -176,7 +226,7 @@ def test_a_day_that_stops_sets_the_clock_back_too(stack: Stack, monkeypatch: pyt
         raise DayError
 
     stopped = Day(stack, Console(file=StringIO()))
-    monkeypatch.setattr(Day, "_staff", stops)
+    monkeypatch.setattr(Day, "opens", stops)
     with pytest.raises(DayError):
         stopped.play()
     assert [step.rate for step in read_steps(stack.home / CLOCK_FILE)[-2:]] == [FAST, 1]

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from pymongo import MongoClient
 
-from deploy.local.clinic_day import RECOVERED
+from deploy.local.day.chair import RECOVERED
 from deploy.local.stack import Stack
 from services.monitoring.scales import SCALES
 from shared.events.monitoring import AdverseEventReported, PatientDischarged, SessionAborted, SessionCompleted
