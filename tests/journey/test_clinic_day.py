@@ -119,12 +119,22 @@ def test_the_page_of_the_silent_monitor_arrived_once_and_names_its_place(day: Da
     assert page["body"]["text"] == f"HIGH signal lost: {day.lozenge.room}, chair 4: device"
 
 
+def whole(day: Day, path: str) -> list[dict[str, Any]]:
+    """A list of monitoring, all its pages."""
+    page = day.call("nurse", "GET", "monitoring", path)
+    rows: list[dict[str, Any]] = page["items"]
+    while page.get("next_cursor"):
+        page = day.call("nurse", "GET", "monitoring", f"{path}&cursor={quote(page['next_cursor'])}")
+        rows += page["items"]
+    return rows
+
+
 @pytest.mark.parametrize("number", range(len(CHAIRS)), ids=[chair.name for chair in CHAIRS])
 def test_a_chair_has_its_own_patients_data_and_nobody_elses(day: Day, number: int) -> None:
     chair, others = day.chairs[number], [other for other in day.chairs if other is not day.chairs[number]]
-    shown = {name: pages(day, f"{chair.path}/{name}") for name in ("vitals", "timeline")}
+    shown = {name: whole(day, f"{chair.path}/{name}?limit=200") for name in ("vitals", "timeline")}
     assert {row["device"] for row in shown["vitals"]} == {chair.monitor.device}
-    assert {row["session_id"] for row in pages(day, f"/v1/alarms?patient_id={chair.patient}")} <= {chair.session}
+    assert {row["session_id"] for row in whole(day, f"/v1/alarms?patient_id={chair.patient}")} <= {chair.session}
     foreign = [text for other in others for text in (other.patient, other.session, other.room, other.monitor.device)]
     assert [text for text in foreign if text in str(shown)] == []
 
