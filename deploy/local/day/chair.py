@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, TypeVar
 from uuid import uuid4
 
-from deploy.local.day.clinic import PATIENCE_SECONDS, Clinic
+from deploy.local.day.clinic import PATIENCE_SECONDS, SLOW, Clinic
 from deploy.local.day.monitor import Monitor
 from shared.events import intake, monitoring
 from shared.events.envelope import Event, rfc3339
@@ -32,6 +32,7 @@ class Chair(ABC):
     consent: ClassVar[str]
     person: ClassVar[str]  # with the label: what must be found nowhere in the clear
     label: ClassVar[str]
+    readings: ClassVar[str] = "/v1/vitals"  # where the monitor sends: its own name says whose they are
 
     def __init__(self, clinic: Clinic) -> None:
         self.clinic, self.patient, self.session = clinic, "", ""
@@ -103,7 +104,7 @@ class Chair(ABC):
         self.session = self.call("nurse", "POST", "monitoring", "/v1/sessions", opened, 201)["id"]
 
     def sit_down(self, systolic: float, *, missing: set[str] = frozenset()) -> None:  # type: ignore[assignment]
-        """Check-in and baseline, as soon as nothing but these (and `missing`) stands against a dose."""
+        """Check-in, baseline and monitor, as soon as nothing but these (and `missing`) stands against a dose."""
         rest = {"no_baseline", "readiness_missing", *missing}
         self.until("what was told of the patient", lambda: self._gate() <= rest)
         arrival = {"identity_confirmed": True, "display_label": self.label, "room": self.room, "chair": self.number}
@@ -113,6 +114,18 @@ class Chair(ABC):
         self.post("baseline", BASE | {"systolic": systolic})
         text = f"checks in the patient and takes the baseline: {systolic:g}/78"
         self.say("nurse", text, monitoring.SessionCheckedIn)
+        self.monitor.shows(systolic)
+        self.plug_in()
+
+    def plug_in(self) -> None:
+        """The monitor is heard."""
+        self.monitor.plug_in(self.readings.format(session_id=self.session))
+        self.until("the monitor", lambda: self.monitor.taken)
+
+    def new_pace(self) -> None:
+        """Clinical time has become slow: the monitor says so, and three readings have come."""
+        self.monitor.interval_s, before = SLOW, self.monitor.taken
+        self.until("readings at the new pace", lambda: self.monitor.taken > before + 2)
 
     def _gate(self) -> set[str]:
         """What stands against a dose now."""

@@ -17,6 +17,7 @@ DOSE = {"medication": "ketamine", "lot": "L42", "expiry": "2028-01"}
 class IvChair(Chair):
     name, number, route, consent = "IV", "2", "iv", "ketamine_treatment"
     person, label = NAME, "ÄDÄ7"
+    readings = "/v1/sessions/{session_id}/vitals"
 
     def arrive(self) -> None:
         self._rooms()
@@ -27,10 +28,8 @@ class IvChair(Chair):
         self._dose()
 
     def treat(self) -> None:
-        self.monitor.interval_s = SLOW
         self.monitor.shows(130)
-        self.monitor.plug_in(f"{self.path}/vitals")
-        self.until("calm readings", lambda: self.monitor.taken > 2)
+        self.new_pace()
         self.say("monitor", f"vital signs every {SLOW:g} s: 130/78, calm")
         self._spike()
         self._clear()

@@ -3,7 +3,7 @@
 from typing import Any
 
 from deploy.local.day.chair import LEAVES, Chair
-from deploy.local.day.clinic import FAST, SLOW
+from deploy.local.day.clinic import FAST
 from shared.events import monitoring
 
 DOSE = {"medication": "ketamine", "lot": "T3", "expiry": "2028-01", "amount_mg": 200}
@@ -18,14 +18,11 @@ class LozengeChair(Chair):
         self.cleared()
         self.open_session()
         self.sit_down(122)
-        self.monitor.shows(122)
-        self.monitor.plug_in("/v1/vitals")
         self.post("dose", DOSE)
         self.say("nurse", "gives a lozenge of 200 mg", monitoring.SessionStarted, monitoring.DoseAdministered)
 
     def treat(self) -> None:
-        self.monitor.interval_s, before = SLOW, self.monitor.taken
-        self.until("readings at the new pace", lambda: self.monitor.taken > before + 2)
+        self.new_pace()
         self.monitor.unplug()
         self.say("monitor", "falls silent")
         alarm = self.until("the alarm", self._silence, 30)
@@ -47,7 +44,7 @@ class LozengeChair(Chair):
 
     def _back(self) -> None:
         self.monitor.interval_s = FAST
-        self.monitor.plug_in("/v1/vitals")
+        self.plug_in()
         self.until("the alarm to clear", lambda: not any(row["open"] for row in self.alarms()), 30)
         self.say("monitor", "is heard again; the alarm clears", monitoring.SignalRestored)
 
