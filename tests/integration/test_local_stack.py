@@ -34,6 +34,7 @@ def pids(stack: Stack) -> dict[str, int]:
     return {name: process.pid for name, process in found.items() if process}
 
 
+@pytest.mark.long
 def test_a_store_whose_first_start_was_cut_short_gets_its_administrator(
     bare: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -67,6 +68,7 @@ async def test_a_broker_whose_formatting_was_cut_short_is_formatted_again(bare: 
     await producer.stop()
 
 
+@pytest.mark.long
 def test_up_keeps_what_is_right_and_starts_the_rest_anew(bare: Stack) -> None:
     bare.up()
     first = pids(bare)
@@ -88,6 +90,7 @@ def test_up_keeps_what_is_right_and_starts_the_rest_anew(bare: Stack) -> None:
     assert (third["mongod"], third["kafka"]) == (first["mongod"], first["kafka"])
 
 
+@pytest.mark.long
 def test_stores_that_the_environment_names_are_used_as_they_are(
     bare: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

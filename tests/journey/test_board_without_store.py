@@ -35,6 +35,7 @@ async def known_to_every_evaluator(stack: Stack, session_id: str) -> None:
         await eventually(look, 30)
 
 
+@pytest.mark.long
 async def test_an_alarm_without_a_store_is_on_the_board_and_is_not_recorded(alone: Stack) -> None:
     ward = Ward(alone)
     await known_to_every_evaluator(alone, ward.session_id)
