@@ -2,12 +2,12 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any
 
 from tests.faults.history import History, Observed, Reading
 from tests.faults.reference import RULES, Key, expected
 from tests.faults.violation import Violation
+from tests.faults.vitals import first_pages, seconds, silent
 
 BOUND_SECONDS = 30.0
 CALM_SECONDS = 1.0
@@ -21,7 +21,7 @@ def check_alarms(history: History, seen: Observed) -> Iterator[Violation]:
     wanted = _hurried(history) | expected(history.readings)
     yield from _one_alarm(wanted, seen)
     escalated = Counter(row["alarm_id"] for row in seen.escalations)
-    first = _first_pages(seen)
+    first = first_pages(seen)
     for row in _of_signs(seen):
         if escalated[row["_id"]] != 1:
             yield Violation("one_escalation", f"alarm {row['_id']} has {escalated[row['_id']]} escalations")
@@ -33,7 +33,7 @@ def check_alarms(history: History, seen: Observed) -> Iterator[Violation]:
 
 def _of_signs(seen: Observed) -> list[dict[str, Any]]:
     """Those about the measuring itself the model says nothing of."""
-    return [row for row in seen.alarms if row.get("category") != "technical"]
+    return [row for row in seen.alarms if row.get("category") == "physiological"]
 
 
 def _hurried(history: History) -> dict[Key, float | None]:
@@ -55,15 +55,6 @@ def _one_alarm(wanted: dict[Key, float | None], seen: Observed) -> Iterator[Viol
             yield Violation("one_alarm", f"{key[1]} in session {key[0]} has {made[key]} alarms")
     for key in made.keys() - wanted.keys():
         yield Violation("alarm_has_breach", f"{key[1]} in session {key[0]} that nobody measured")
-
-
-def _first_pages(seen: Observed) -> dict[str, float]:
-    first: dict[str, float] = {}
-    for page in seen.pages:
-        alarm_id, at = page["body"].get("alarm_id"), seconds(page["at"])
-        if alarm_id:
-            first[alarm_id] = min(at, first.get(alarm_id, at))
-    return first
 
 
 def _paged(history: History, alarm: dict[str, Any], due: float | None, paged: float | None) -> Iterator[Violation]:
@@ -94,7 +85,7 @@ def _covered(spans: list[tuple[float, float]]) -> float:
 
 def worst_page(history: History, seen: Observed) -> tuple[float, float]:
     """The longest ways from the acknowledgement of a reading to its page in seconds: without a fault near, and of all."""
-    calm, worst, first = 0.0, 0.0, _first_pages(seen)
+    calm, worst, first = 0.0, 0.0, first_pages(seen)
     wanted = expected(history.readings)
     for row in seen.alarms:
         due, paged = wanted.get((row["session_id"], row["rule"])), first.get(row["_id"])
@@ -110,11 +101,14 @@ def check_pages(history: History, seen: Observed) -> Iterator[Violation]:
     sent: dict[str, list[Reading]] = defaultdict(list)
     for reading in history.readings:
         sent[reading.room].append(reading)
+    silences = {row["_id"] for row in silent(seen)}
     for page in seen.pages:
         body, at = page["body"], seconds(page["at"])
         for item in body.get("signs", ()):
             if not any(_is_breach(reading, item, at) for reading in sent[body.get("room", "")]):
                 yield Violation("page_has_breach", f"a page about {item} in {body.get('room')} that nobody measured")
+        if body.get("alarm_id") in silences:
+            continue  # check_silence has its cause
         if not body.get("signs") and not history.faulty(at - 2 * SHADOW_SECONDS, at):
             yield Violation("page_has_cause", f"a page of kind {body.get('kind')} ({body.get('what')}) without a fault")
         if body.get("code") == "unrecorded_alarm" and not _recorded_nowhere(body, history.readings, at):
@@ -124,15 +118,19 @@ def check_pages(history: History, seen: Observed) -> Iterator[Violation]:
 
 
 def _is_breach(reading: Reading, item: dict[str, Any], at: float) -> bool:
-    same = reading.sign == item["sign"] and reading.value == item["value"] and reading.taken_at <= at
+    same = reading.sign == item["sign"] and reading.value == item["value"] and _was_sent(reading, at)
     return same and any(rule.sign == reading.sign and rule.breached(reading.value) for rule in RULES)
+
+
+def _was_sent(reading: Reading, at: float) -> bool:
+    return reading.sent_at is not None and reading.sent_at <= at
 
 
 def _recorded_nowhere(body: dict[str, Any], readings: list[Reading], at: float) -> bool:
     """Whether the breach of a page that is marked as not recorded was sent before it."""
     named = [rule for rule in RULES if rule.name in body.get("what", "")]
     return any(
-        rule.sign == reading.sign and rule.breached(reading.value) and reading.taken_at <= at
+        rule.sign == reading.sign and rule.breached(reading.value) and _was_sent(reading, at)
         for rule in named
         for reading in readings
         if body.get("room") in (None, reading.room)
@@ -164,7 +162,3 @@ def check_accepted(history: History, seen: Observed) -> Iterator[Violation]:
 
 def _unique(seen: Observed) -> list[dict[str, Any]]:
     return list({record["id"]: record for record in seen.records}.values())
-
-
-def seconds(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()

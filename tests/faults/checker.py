@@ -9,6 +9,7 @@ from shared.messaging.topics import SERVICES, group_for
 from tests.faults.alarms import check_accepted, check_alarms, check_pages, check_repeats
 from tests.faults.history import History, Observed, Visit
 from tests.faults.violation import Violation
+from tests.faults.vitals import check_silence, check_vitals
 
 ANSWER_SECONDS = 5.0
 
@@ -33,6 +34,8 @@ def check(history: History, seen: Observed) -> list[Violation]:
         _mails(history, seen),
         _visits(history, seen),
         _answers(history),
+        check_vitals(history, seen),
+        check_silence(history, seen),
         check_alarms(history, seen),
         check_accepted(history, seen),
         check_pages(history, seen),
@@ -112,7 +115,9 @@ def _counted(visit: Visit, name: str, number: int) -> Violation:
 
 
 def _answers(history: History) -> Iterator[Violation]:
-    """While nothing but Kafka is away, every request is answered, and soon."""
+    """Nothing is refused outright; while nothing but Kafka is away, every request is answered, and soon."""
+    for text in history.broken:
+        yield Violation("done", text)
     for asked in history.asked:
         names = history.during(asked.began, asked.ended)
         if not names or not all(name.startswith("kafka") for name in names):

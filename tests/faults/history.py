@@ -13,9 +13,15 @@ class Command:
     acknowledged_id: str | None = None
 
 
+MANUAL = "manual"
+
+
 @dataclass
 class Reading:
-    """A sign measured in a room and sent until it was acknowledged; all times in seconds of the machine's clock."""
+    """A sign measured in a room and sent until it was acknowledged; all times in seconds of the machine's clock.
+
+    `sent_at`: the first attempt. `answers` of the monitoring service, one for each delivery that it acknowledged.
+    """
 
     room: str
     session_id: str
@@ -23,6 +29,25 @@ class Reading:
     value: float
     taken_at: float
     acknowledged_at: float | None = None
+    device: str = MANUAL
+    sent_at: float | None = None
+    answers: list[str] = field(default_factory=list)
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """What makes it one reading: session, sign, device and the millisecond at which it was taken."""
+        return self.session_id, self.sign, self.device, round(self.taken_at * 1000)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One delivery of a device's readings; `known`: it was acknowledged, so it was heard between `began` and `ended`."""
+
+    session_id: str
+    device: str
+    began: float
+    ended: float
+    known: bool
 
 
 @dataclass
@@ -61,7 +86,7 @@ class History:
     """One run. What was sent is here, acknowledged or not.
 
     `shown`: session, rule and whether the first look at monitoring's API after the acknowledgement found the alarm.
-    `links`: the alarms that were accepted by the link in a page.
+    `links`: the alarms that were accepted by the link in a page. `broken`: what could not be done, in words.
     """
 
     commands: list[Command] = field(default_factory=list)
@@ -71,6 +96,8 @@ class History:
     shown: list[tuple[str, str, bool]] = field(default_factory=list)
     links: set[str] = field(default_factory=set)
     faults: list[Fault] = field(default_factory=list)
+    heard: list[Heard] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
 
     def faulty(self, begin: float, end: float) -> bool:
         """Whether any fault touched this span; a fault's shadow lasts until what it hit has recovered."""
@@ -98,3 +125,4 @@ class Observed:
     plans: list[dict[str, Any]] = field(default_factory=list)
     appointments: list[dict[str, Any]] = field(default_factory=list)
     sessions: list[dict[str, Any]] = field(default_factory=list)
+    vitals: list[dict[str, Any]] = field(default_factory=list)

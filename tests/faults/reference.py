@@ -1,8 +1,9 @@
 """The reference model: readings -> the alarms that there must be, may be, and may not be. Pure.
 
-It is written from clinical.md and knows nothing of the engine. The engine goes by the time of measurement or, where a
-reading came late, by that of its arrival; so each reading has happened somewhere between the two, and where that leaves
-open whether a delay was reached, the alarm may be there.
+It is written from clinical.md and knows nothing of the engine. An episode is what was measured, in the order and at the
+times of measurement, however late and in whatever order it arrived; no clock of a device is wrong here. While a reading
+was not acknowledged the one before it goes on, and where that leaves open whether a delay was reached, the alarm may be
+there.
 """
 
 import math
@@ -59,7 +60,7 @@ Key = tuple[str, str]
 
 
 def expected(readings: Iterable[Reading]) -> dict[Key, float | None]:
-    """By session and rule: when the reading that completed the alarm was acknowledged; None: it may be there.
+    """By session and rule: when the last reading that completes the alarm was acknowledged; None: it may be there.
 
     What is not named may not be there.
     """
@@ -81,8 +82,9 @@ def _judge(session_id: str, rule: Rule, row: list[Reading]) -> dict[Key, float |
     for reading in row:
         if rule.breached(reading.value):
             run.append(reading)
-            if _must(rule, run, before):
-                return {(session_id, rule.name): reading.acknowledged_at}
+            due = _due(rule, run, before)
+            if due is not None:
+                return {(session_id, rule.name): due}
             possible |= rule.delay_s == 0 or (before is not None and rule.jumped(before.value, reading.value))
         elif run:
             possible |= (reading.acknowledged_at or math.inf) - run[0].taken_at >= rule.delay_s
@@ -91,14 +93,17 @@ def _judge(session_id: str, rule: Rule, row: list[Reading]) -> dict[Key, float |
     return {(session_id, rule.name): None} if possible or run else {}
 
 
-def _must(rule: Rule, run: list[Reading], before: Reading | None) -> bool:
-    """Whether the newest reading of a run of breaches leaves no doubt."""
-    first, last = run[0].acknowledged_at, run[-1]
-    if first is None or last.acknowledged_at is None:
+def _due(rule: Rule, run: list[Reading], before: Reading | None) -> float | None:
+    """When everything was acknowledged that the newest reading of a run of breaches completes, if it completes anything."""
+    known = run if rule.delay_s == 0 or len(run) > 1 or before is None else [before, *run]
+    times = [reading.acknowledged_at for reading in known if reading.acknowledged_at is not None]
+    if len(times) < len(known):
+        return None
+    lasted = run[-1].taken_at - run[0].taken_at >= rule.delay_s
+    return max(times) if lasted or _leapt(rule, run, before) else None
+
+
+def _leapt(rule: Rule, run: list[Reading], before: Reading | None) -> bool:
+    if len(run) > 1 or before is None:
         return False
-    if rule.delay_s == 0 or last.taken_at - first >= rule.delay_s:
-        return all(reading.acknowledged_at for reading in run)
-    if len(run) > 1 or before is None or before.acknowledged_at is None:
-        return False
-    recent = last.acknowledged_at - before.taken_at < JUMP_WINDOW_SECONDS
-    return recent and rule.jumped(before.value, last.value)
+    return run[0].taken_at - before.taken_at < JUMP_WINDOW_SECONDS and rule.jumped(before.value, run[0].value)

@@ -29,7 +29,7 @@ async def play(
             await system.asked(calm())
             await asyncio.gather(*(_make(system, name, act) for name, act in step.items()))
             if running.done():
-                break
+                running.result()
         await system.asked(calm())
         traffic.stop.set()
         return await _come_to_rest(traffic, running) + await settled(system)

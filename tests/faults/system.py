@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo.errors import AutoReconnect
 
 from deploy.local import processes
 from deploy.local.stack import Part
@@ -116,11 +117,18 @@ class System:
             plans=await self.rows("intake", "plans"),
             appointments=await self.rows("scheduling", "appointments"),
             sessions=await self.rows("monitoring", "sessions"),
+            vitals=await self.rows("monitoring", "vitals"),
         )
 
     async def rows(self, service: str, collection: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = await self.client[service][collection].find({}).to_list(None)
-        return found
+        """All documents, as soon as a member can be asked for them."""
+
+        async def read() -> list[list[dict[str, Any]]] | None:
+            with contextlib.suppress(AutoReconnect):
+                return [await self.client[service][collection].find({}).to_list(None)]
+            return None
+
+        return (await eventually(read, STILL_SECONDS))[0]
 
     async def records(self) -> list[dict[str, Any]]:
         """Every record of every topic, per partition in order."""

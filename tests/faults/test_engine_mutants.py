@@ -15,8 +15,8 @@ from shared.errors import Unavailable
 from shared.persistence.indexes import PLUMBING_INDEXES
 from shared.persistence.mongo import Mongo
 from tests.faults.alarms import check_alarms
+from tests.faults.gateway import COURSES, NORMAL
 from tests.faults.history import History, Observed, Reading
-from tests.faults.traffic import COURSES, NORMAL
 from tests.integration.messaging.world import AT
 from tests.integration.monitoring.world import Chair
 

@@ -11,28 +11,20 @@ from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
 
+import orjson
+
 from shared.events.envelope import rfc3339
-from tests.faults.client import Client
-from tests.faults.history import Command, Reading, Visit
-from tests.faults.reference import BREATH, PULSE, SPO2, SYSTOLIC
+from tests.faults.client import AGAIN, Client
+from tests.faults.gateway import Gateway, body_of, planned
+from tests.faults.history import MANUAL, Command, Heard, Reading, Visit
 from tests.faults.system import System
 
 T = TypeVar("T")
 PEOPLE = 8  # who answer alarms at the same time
-UNITS = {SPO2: "%", PULSE: "/min", SYSTOLIC: "mm[Hg]", BREATH: "/min"}
-NORMAL = {SPO2: 98, PULSE: 70, SYSTOLIC: 120, BREATH: 14}
 READY = {"fasting": True, "escort_named": True, "well_today": True}
 BASE = {"systolic": 120, "diastolic": 80, "heart_rate": 70, "spo2": 98, "weight_kg": 70}
 NURSE = "nurse-faults"
-COURSES: Sequence[tuple[str, Sequence[float]]] = (
-    *((sign, (0,)) for sign in UNITS),  # a collapse is an alarm at once
-    (SPO2, (98, 85)),  # so is a fall by more than eight
-    (SYSTOLIC, (120, 190)),
-    (PULSE, (70, *[36] * 8)),  # five seconds below the limit
-    (BREATH, (14, *[6] * 8)),
-    (PULSE, (70, 38)),  # a dip is none
-    (BREATH, (14, 32)),
-)
+ASLEEP_SECONDS = 3600.0
 
 
 class Traffic:
@@ -67,9 +59,16 @@ class Traffic:
 
     async def _again(self, group: asyncio.TaskGroup, kind: Callable[[], Awaitable[None]], every_s: float) -> None:
         while not self.stop.is_set():
-            group.create_task(_whole(kind))
+            group.create_task(self._whole(kind))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.stop.wait(), every_s * self._random.uniform(0.5, 1.5))
+
+    async def _whole(self, kind: Callable[[], Awaitable[None]]) -> None:
+        """What cannot be done is written down for the checker, and the others go on."""
+        try:
+            await kind()
+        except Exception as error:  # noqa: BLE001
+            self.history.broken.append(f"{kind}: {type(error).__name__}: {error}")
 
     async def inquiry(self) -> None:
         """Each with a key and an address of its own."""
@@ -84,31 +83,51 @@ class Traffic:
 
     async def episode(self) -> None:
         """A room each: a patient arrives, one sign leaves its limits or nearly so, the last reading is normal."""
-        room, (sign, values) = f"room-{next(self._numbers)}-{uuid4().hex[:6]}", self._random.choice(COURSES)
+        name = f"{next(self._numbers)}-{uuid4().hex[:6]}"
+        room, plan = f"room-{name}", planned(self._random, f"monitor-{name}")
         opened = await self.client.post("monitoring", "/v1/sessions", {"patient_id": str(uuid4())}, "nurse")
         session = opened["id"]
-        await self._arrive(session, room)
-        await self.client.post("monitoring", f"/v1/sessions/{session}/baseline", BASE, "nurse")
-        for value in (*values, NORMAL[sign]):
-            reading = Reading(room, session, sign, value, time.time())
-            self.history.readings.append(reading)
-            await self._measure(reading)
-            if len(values) == 1 and value == 0:
-                await self._look(reading)
-            await asyncio.sleep(1)
+        await self._arrive(session, room, plan.device)
         self._sessions.append(session)
+        await self.client.post("monitoring", f"/v1/sessions/{session}/baseline", BASE, "nurse")
+        gateway = Gateway(room, session, plan, self._random, partial(self._deliver, plan.device), self._look)
+        await gateway.watch(self.history.readings, self.stop)
+        if plan.device != MANUAL:
+            await self._sleep(session, plan.device)
 
-    async def _arrive(self, session: str, room: str) -> None:
+    async def _arrive(self, session: str, room: str, monitor: str = MANUAL) -> None:
         arrival = {"identity_confirmed": True, "display_label": "F", "room": room, "chair": "1", "readiness": READY}
         arrival["responsible_staff"] = [{"role": "nurse", "staff_id": NURSE}]
+        arrival |= {"monitor": monitor} if monitor != MANUAL else {}
         await self.client.post("monitoring", f"/v1/sessions/{session}/check-in", arrival, "nurse")
 
-    async def _measure(self, reading: Reading) -> None:
-        taken = rfc3339(self._system.stack.now())
-        body = {"sign": reading.sign, "value": reading.value, "unit": UNITS[reading.sign], "taken_at": taken}
-        path = f"/v1/sessions/{reading.session_id}/vitals"
-        await self.client.insist("POST", "monitoring", path, "device", {"readings": [body | {"device": "manual"}]})
-        reading.acknowledged_at = time.time()
+    async def _deliver(self, device: str, readings: Sequence[Reading]) -> list[str] | None:
+        """By hand to the session, by a gateway to the route of gateways, as lines or not; what was said of each reading."""
+        path = "/v1/vitals" if device != MANUAL else f"/v1/sessions/{readings[0].session_id}/vitals"
+        rows = [body_of(reading) for reading in readings]
+        lines = device != MANUAL and self._random.random() < 0.5
+        body = b"\n".join(map(orjson.dumps, rows)) if lines else {"readings": rows}
+        began = time.time()
+        answer = await self.client.ask("POST", "monitoring", path, "device", body)
+        told = None
+        if answer is not None and answer.is_success:
+            told = [orjson.loads(line) for line in answer.content.splitlines()] if lines else answer.json()["results"]
+        elif answer is not None:
+            assert answer.status_code in AGAIN, (path, answer.status_code, answer.text)
+        heard = Heard(readings[0].session_id, device, began, time.time(), told is not None)
+        self.history.heard.append(heard)
+        if told is None:
+            return None
+        return [" ".join([row["result"], *([row["reason"]] if "reason" in row else [])]) for row in told]
+
+    async def _sleep(self, session: str, device: str) -> None:
+        """The monitor says that it will be silent, with a reading that is known already."""
+        last = [reading for reading in self.history.readings if reading.device == device][-1]
+        body = {"readings": [body_of(last)], "interval_s": ASLEEP_SECONDS}
+        began = time.time()
+        told = await self.client.insist("POST", "monitoring", "/v1/vitals", "device", body)
+        last.answers.append(told["results"][0]["result"])
+        self.history.heard.append(Heard(session, device, began, time.time(), known=True))
 
     async def _look(self, reading: Reading) -> None:
         """An acknowledged collapse is on the board: whoever looks next sees it."""
@@ -162,10 +181,10 @@ class Traffic:
         Only what latches is sure to wait for its link: an alarm that has cleared by itself is paged no more.
         """
         links = await self.client.links()
-        await _each(await self._open_alarms(), lambda row: self._accept(row, links))
+        await self._each(await self._open_alarms(), lambda row: self._accept(row, links))
         await self.client.until(self._all_accepted)
-        await _each(await self._open_alarms(), lambda row: self._answer(row["_id"], "attend"))
-        await _each(self._sessions, self._leave)
+        await self._each(await self._open_alarms(), lambda row: self._answer(row["_id"], "attend"))
+        await self._each(self._sessions, self._leave)
 
     async def _accept(self, row: Mapping[str, Any], links: Mapping[str, str]) -> None:
         link = links.get(row["_id"]) if row["open"] and row["priority"] == "high" else None
@@ -189,19 +208,14 @@ class Traffic:
     async def _answer(self, alarm_id: str, verb: str) -> None:
         await self.client.insist("POST", "monitoring", f"/v1/alarms/{alarm_id}/{verb}", "nurse")
 
+    async def _each(self, items: Sequence[T], work: Callable[[T], Awaitable[None]]) -> None:
+        """Several people at once."""
+        waiting = iter(items)
 
-async def _each(items: Sequence[T], work: Callable[[T], Awaitable[None]]) -> None:
-    """Several people at once."""
-    waiting = iter(items)
+        async def person() -> None:
+            for item in waiting:
+                await self._whole(partial(work, item))
 
-    async def person() -> None:
-        for item in waiting:
-            await work(item)
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(PEOPLE):
-            group.create_task(person())
-
-
-async def _whole(kind: Callable[[], Awaitable[None]]) -> None:
-    await kind()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(PEOPLE):
+                group.create_task(person())

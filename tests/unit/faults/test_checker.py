@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.faults.checker import check
-from tests.faults.history import Asked, Command, Fault, History, Observed, Reading, Visit
+from tests.faults.history import Asked, Command, Fault, Heard, History, Observed, Reading, Visit
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 AT = NOW.timestamp()
@@ -18,7 +18,8 @@ SPO2 = "59408-5"
 
 def reading(value: float = 0, after_s: float = 0.0, *, acknowledged: bool = True) -> Reading:
     at = AT + after_s
-    return Reading("room-1", "s1", SPO2, value, at, at if acknowledged else None)
+    known_at, answers = (at, ["stored", "duplicate"]) if acknowledged else (None, [])
+    return Reading("room-1", "s1", SPO2, value, at, known_at, sent_at=at, answers=answers)
 
 
 def history(**changed: Any) -> History:
@@ -51,7 +52,17 @@ def told(template: str, subject: str) -> dict[str, Any]:
     return {"subject_id": subject, "template": template, "state": "delivered"}
 
 
-ALARM = {"_id": "a1", "session_id": "s1", "rule": "spo2_collapse", "acknowledged_at": NOW}
+def row(value: float = 0, after_s: float = 0.0, **more: Any) -> dict[str, Any]:
+    known = {"session_id": "s1", "sign": SPO2, "device": "manual", "value": value}
+    return {**known, "taken_at": NOW + timedelta(seconds=after_s), **more}
+
+
+def lost(device: str = "m1", after_s: float = 21) -> dict[str, Any]:
+    raised_at = NOW + timedelta(seconds=after_s)
+    return {"_id": "lost", "session_id": "s1", "rule": f"signal:{device}", "raised_at": raised_at}
+
+
+ALARM = {"_id": "a1", "session_id": "s1", "rule": "spo2_collapse", "acknowledged_at": NOW, "category": "physiological"}
 INTEGRATION = {"_id": "ap2", "kind": "integration", "follows_session": "s2"}
 DOSING = {"_id": "ap1", "kind": "dosing", "follows_session": None}
 TOLD = [told("inquiry_received", "i1"), told("dosing_booked", "p1"), told("appointment_booked", "p1")]
@@ -74,6 +85,7 @@ def observed(**changed: Any) -> Observed:
         plans=[{"_id": "pl1", "session_ids": ["s2"]}],
         appointments=[DOSING, INTEGRATION],
         sessions=[{"_id": "s2", "appointment_id": "ap1"}, {"_id": "s1", "appointment_id": None}],
+        vitals=[row()],
     )
     return replace(good, **changed)
 
@@ -126,6 +138,11 @@ def test_a_good_run_is_silent() -> None:
         ({"records": [record(sequence="0000000002.0001"), record("e0")]}, "in_order"),
         ({"messages": [*TOLD, told("aftercare", "p1") | {"_id": "m9", "state": "waiting"}]}, "delivered"),
         ({"dead_letters": [{"event_id": "e1", "code": "malformed", "topic": "t"}]}, "refused"),
+        ({"vitals": []}, "reading_once"),
+        ({"vitals": [row(), row()]}, "reading_once"),
+        ({"vitals": [row(), row(value=1)]}, "reading_as_sent"),
+        ({"vitals": [row(), row(98, after_s=1)]}, "reading_sent"),
+        ({"vitals": [row(clock_off_s=20)]}, "clock_right"),
         ({"inbox": INBOX[1:]}, "handled"),
         ({"inbox": INBOX[:1]}, "handled"),
     ],
@@ -136,6 +153,26 @@ def test_each_check_turns_red(changed: dict[str, Any], red: str) -> None:
 
 def test_an_alarm_that_the_board_did_not_show_is_red() -> None:
     assert names(history(shown=[("s1", SPO2, False)]), observed()) == {"shown_at_once"}
+
+
+@pytest.mark.parametrize("answers", [["refused malformed"], ["stored", "stored"], ["quarantined below_bound"]])
+def test_a_reading_that_is_not_taken_or_is_taken_twice_is_red(answers: list[str]) -> None:
+    assert names(history(readings=[replace(reading(), answers=answers)]), observed()) == {"reading_answered"}
+
+
+def test_what_could_not_be_done_is_red() -> None:
+    assert names(history(broken=["POST /v1/sessions 500"]), observed()) == {"done"}
+
+
+def test_a_monitor_that_fell_silent_was_told_of_and_no_other() -> None:
+    heard = [Heard("s1", "m1", AT + second, AT + second + 0.1, known=True) for second in (9, 10, 25)]
+    told = {"alarms": [ALARM, lost()], "pages": [page(), page(key="p2", signs=[], alarm_id="lost", after_s=21)]}
+    assert check(history(heard=heard), observed(**told)) == []
+    assert names(history(heard=heard), observed()) == {"silence_told"}
+    assert names(history(heard=heard), observed(alarms=told["alarms"])) == {"silence_told"}
+    assert names(history(heard=[*heard, replace(heard[0], began=AT + 15, ended=AT + 16)]), observed(**told)) == {
+        "silent_was_silent"
+    }
 
 
 def test_a_fault_excuses_what_it_may_and_not_more() -> None:
@@ -177,4 +214,5 @@ def test_what_was_never_acknowledged_may_be_missing() -> None:
     silent = observed(
         inquiries=[], messages=[], mails=[], alarms=[], escalations=[], pages=[], appointments=[], plans=[], sessions=[]
     )
+    silent = replace(silent, vitals=[])
     assert check(asked, silent) == []

@@ -37,10 +37,16 @@ def test_what_must_alarm(readings: list[Reading], must: set[str]) -> None:
 
 
 def test_where_lateness_leaves_it_open_the_alarm_may_be_there() -> None:
-    late = series(PULSE, 70, *[36] * 8, 70, late_s=30)
+    late = series(PULSE, 70, *[36] * 4, 70, late_s=30)
     assert expected(late) == {("s", rule): None for rule in ("hr_critical_low", "hr_warning_low", "hr_fall")}
     unacknowledged = Reading("r", "s", SPO2, 0, T)
     assert expected([unacknowledged])["s", "spo2_collapse"] is None
+
+
+def test_an_episode_of_a_backlog_is_due_when_its_last_reading_is_known() -> None:
+    late = series(PULSE, 70, *[36] * 8, 70, late_s=30)
+    late[3].acknowledged_at = T + 40
+    assert expected(late)["s", "hr_critical_low"] == T + 40
 
 
 def test_the_limits_are_those_of_the_protocol() -> None:
