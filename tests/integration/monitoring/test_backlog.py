@@ -1,0 +1,55 @@
+"""What was measured while the network was away: an episode in it is an alarm, wherever the deliveries cut it in two."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import pytest
+
+from tests.integration.monitoring.world import Chair
+
+PULSE, LOW, NORMAL = "8867-4", 36, 70
+AWAY_SECONDS, BREACH_SECONDS = 14, 7
+
+
+async def after_a_gap(chair: Chair, lows: Sequence[int], begin: datetime, *, parts: int = 1, newest: bool = False) -> None:
+    """A second each, delivered together when the network is back; low in the seconds `lows`."""
+    chair.clock.advance(AWAY_SECONDS)
+    found = [
+        chair.reading(LOW if second in lows else NORMAL, PULSE, at=begin + timedelta(seconds=second))
+        for second in range(1, AWAY_SECONDS + 1)
+    ]
+    size = -(-len(found) // parts)
+    deliveries = [found[start : start + size] for start in range(0, len(found), size)]
+    for delivery in reversed(deliveries) if newest else deliveries:
+        await chair.sends(*delivery)
+
+
+@pytest.mark.parametrize("first", range(1, AWAY_SECONDS - BREACH_SECONDS + 2))
+@pytest.mark.parametrize("dip", [False, True], ids=["calm before", "a dip before"])
+async def test_an_episode_that_ends_within_the_seconds_that_count_as_now_is_an_alarm(
+    chair: Chair, first: int, dip: bool
+) -> None:
+    await chair.measures(LOW if dip else NORMAL, PULSE)
+    chair.clock.advance(1)
+    await chair.measures(NORMAL, PULSE)
+    lows = range(first, first + BREACH_SECONDS)
+    await after_a_gap(chair, lows, chair.clock.clinical_now())
+    assert len(await chair.alarms(rule="hr_critical_low")) == 1
+
+
+@pytest.mark.parametrize("newest", [False, True], ids=["oldest first", "newest first"])
+@pytest.mark.parametrize("parts", [2, 4, 7])
+@pytest.mark.parametrize("dip", [False, True], ids=["calm before", "a dip before"])
+async def test_so_it_is_in_whatever_parts_it_is_delivered(chair: Chair, parts: int, newest: bool, dip: bool) -> None:
+    await chair.measures(LOW if dip else NORMAL, PULSE)
+    chair.clock.advance(1)
+    await chair.measures(NORMAL, PULSE)
+    await after_a_gap(chair, range(1, 1 + BREACH_SECONDS), chair.clock.clinical_now(), parts=parts, newest=newest)
+    assert len(await chair.alarms(rule="hr_critical_low")) == 1
+
+
+@pytest.mark.parametrize("first", range(1, AWAY_SECONDS - 3))
+async def test_what_was_short_is_none(chair: Chair, first: int) -> None:
+    await chair.measures(NORMAL, PULSE)
+    await after_a_gap(chair, range(first, first + 4), chair.clock.clinical_now())
+    assert await chair.alarms(rule="hr_critical_low") == []
