@@ -100,6 +100,11 @@ def advance(track: Track, limit: Limit, at: datetime, value: float) -> tuple[Tra
     return Track(base, kept[cut:], after), episodes
 
 
+def reaches(track: Track, at: datetime) -> bool:
+    """Whether a reading of this time can still be put in its place; what lies before the points is final."""
+    return bool(track.points) and at >= track.points[0][0]
+
+
 def _insert(track: Track, limit: Limit, at: datetime, value: float) -> tuple[Track, list[Episode]]:
     """Of two values for one moment the worse counts."""
     points = list(track.points)

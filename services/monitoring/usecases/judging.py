@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from services.monitoring.alarms import RuleState, Transition, evaluate
 from services.monitoring.combinations import concerned
 from services.monitoring.engines import engine_of, states_of
-from services.monitoring.episodes import JUMP_WINDOW, SPAN, Point
+from services.monitoring.episodes import JUMP_WINDOW, SPAN, Point, reaches
 from services.monitoring.limits import EVERYTHING, Bounds, Limit, Limits, broken
 from services.monitoring.model import OPEN
 from services.monitoring.store import ALARMS, BACKLOGS, ENGINES, SESSIONS, newest_of, readings_within
@@ -75,15 +75,18 @@ class Judged:
 
     async def now(self, unit: UnitOfWork, given: Given) -> None:
         """Judge a reading of now, and what it makes together with others."""
-        await self._evaluate(unit, given, await self._earlier(unit, given, self.states, self.previous))
+        await self._evaluate(unit, given, await self._earlier(unit, given, self.states))
         stirred = {limit.rule.sign for limit in self.limits if limit.name in self.states}
         for combination in concerned(self.limits.combinations, given.sign, given.value, stirred):
             newest = {part.sign: await self._newest(unit, part.sign, given) for part in combination.parts}
             count = combination.count({sign: point for sign, point in newest.items() if point}, given.at)
             await self._evaluate(unit, Given(combination.sign, count, given.at), [])
 
-    async def _evaluate(self, unit: UnitOfWork, given: Given, earlier: Sequence[Point]) -> None:
-        self.states, found = evaluate(self.states, given.sign, given.value, given.at, self.limits, earlier)
+    async def _evaluate(
+        self, unit: UnitOfWork, given: Given, earlier: Sequence[Point], limits: Sequence[Limit] | None = None
+    ) -> None:
+        judged = self.limits if limits is None else limits
+        self.states, found = evaluate(self.states, given.sign, given.value, given.at, judged, earlier)
         if found:
             # Kept with their ids before the next reading is judged: a clear in the same batch needs the id.
             self.states = await raising.apply(unit, self.row, self.states, found)
@@ -104,11 +107,12 @@ class Judged:
         """Within this batch; the store does not have it yet."""
         self.previous.setdefault(sign, []).append((at, value))
 
-    async def _earlier(
-        self, unit: UnitOfWork, given: Given, states: Mapping[str, RuleState], batch: Known
-    ) -> list[Point]:
-        """The sign's readings around this one, asked for only where a rule begins to keep its own."""
-        known = batch.get(given.sign, [])
+    async def _earlier(self, unit: UnitOfWork, given: Given, states: Mapping[str, RuleState]) -> list[Point]:
+        """The sign's readings around this one, asked for only where a rule begins to keep its own.
+
+        Those that came late too: the seconds that count as now cut no episode in two.
+        """
+        known = [*self.previous_late.get(given.sign, []), *self.previous.get(given.sign, [])]
         begins = any(limit.name not in states for limit in broken(self.limits, given.sign, given.value))
         if begins:
             until = given.at + SPAN
@@ -125,17 +129,26 @@ class Judged:
         """Judge a reading of a backlog by the times at which it was taken, beside what is judged now.
 
         An episode that lasted long enough is an alarm, once; the alarm is then like one of now. After the session's end
-        it is told and over at the same time, for nobody watches any more.
+        it is told and over at the same time, for nobody watches any more. A rule that keeps readings of that time goes on
+        with this one.
         """
         if self.late is None:
             self.late = await self._backlog(unit, given.at)
+        mine = [limit for limit in self.limits if limit.rule.sign == given.sign]
+        kept = [limit for limit in mine if not ended and self._keeps(limit, given.at)]
+        await self._evaluate(unit, given, [], kept)
         standing = {name for name, state in self.states.items() if state.raised_at is not None}
-        limits = [limit for limit in self.limits if limit.rule.sign == given.sign and limit.name not in standing]
-        earlier = await self._earlier(unit, given, self.late, self.previous_late)
+        limits = [limit for limit in mine if limit not in kept and limit.name not in standing]
+        earlier = await self._earlier(unit, given, self.late)
         self.previous_late.setdefault(given.sign, []).append((given.at, given.value))
         self.late, found = evaluate(self.late, given.sign, given.value, given.at, limits, earlier)
         for transition in found:
             await self._tell_episode(unit, transition, ended=ended)
+
+    def _keeps(self, limit: Limit, at: datetime) -> bool:
+        """Whether the rule is stirred, without an alarm, and a reading of this time has its place among what it keeps."""
+        state = self.states.get(limit.name)
+        return state is not None and state.raised_at is None and reaches(state.track, at)
 
     async def _backlog(self, unit: UnitOfWork, at: datetime) -> dict[str, RuleState]:
         """What the deliveries before left behind, if this one goes on where they ended."""

@@ -19,7 +19,7 @@ from shared.events.monitoring import (
     StaffRef,
     VitalsAbnormal,
 )
-from shared.ids import derived_id
+from shared.ids import derived_id, new_id
 from shared.messaging.outbox import emit
 from shared.persistence.mongo import Document, UnitOfWork
 from shared.telemetry.metrics import ALARMS_RAISED
@@ -196,9 +196,11 @@ async def technical(
     signs: Sequence[SignRef] = (),
     **facts: object,
 ) -> str:
-    """An alarm about the measuring itself, e.g. `clock:m1`; returns its id. One may be open per session and rule."""
-    now = unit.clock.clinical_now()
-    alarm_id = derived_id(watch_key(session), rule, now.isoformat())
+    """An alarm about the measuring itself, e.g. `clock:m1`; returns its id. One may be open per session and rule.
+
+    It may be over and begin again within one delivery, so its id says nothing of when.
+    """
+    now, alarm_id = unit.clock.clinical_now(), new_id()
     facts |= {"category": "technical", "pages": pages, "value": value, "limit": None}
     facts["sign"] = signs[0].sign if signs else None
     await _insert(unit, session, alarm_id, rule, priority, now, **facts)

@@ -11,7 +11,9 @@ PULSE, LOW, NORMAL = "8867-4", 36, 70
 AWAY_SECONDS, BREACH_SECONDS = 14, 7
 
 
-async def after_a_gap(chair: Chair, lows: Sequence[int], begin: datetime, *, parts: int = 1, newest: bool = False) -> None:
+async def after_a_gap(
+    chair: Chair, lows: Sequence[int], begin: datetime, *, parts: int = 1, newest: bool = False
+) -> None:
     """A second each, delivered together when the network is back; low in the seconds `lows`."""
     chair.clock.advance(AWAY_SECONDS)
     found = [
@@ -53,3 +55,11 @@ async def test_what_was_short_is_none(chair: Chair, first: int) -> None:
     await chair.measures(NORMAL, PULSE)
     await after_a_gap(chair, range(first, first + 4), chair.clock.clinical_now())
     assert await chair.alarms(rule="hr_critical_low") == []
+
+
+async def test_what_is_doubtful_sure_and_doubtful_again_in_one_delivery_is_stored(chair: Chair) -> None:
+    begin = chair.clock.clinical_now()
+    values = (LOW, NORMAL, LOW)
+    readings = [chair.reading(value, PULSE, at=begin + timedelta(seconds=place)) for place, value in enumerate(values)]
+    assert [result.result for result in await chair.sends(*readings)] == ["stored"] * 3
+    assert sorted(row["open"] for row in await chair.alarms(rule=f"confirm:{PULSE}")) == [False, True]
