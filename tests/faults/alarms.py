@@ -19,7 +19,7 @@ ACKNOWLEDGED = "org.stillwater.monitoring.AlarmAcknowledged.v1"
 def check_alarms(history: History, seen: Observed) -> Iterator[Violation]:
     """Each episode of the reference model: one alarm, one escalation, a page within the bound of what happened meanwhile."""
     wanted = _hurried(history) | expected(history.readings)
-    yield from _one_alarm(wanted, seen)
+    yield from _one_alarm(history, wanted, seen)
     escalated = Counter(row["alarm_id"] for row in seen.escalations)
     first = first_pages(seen)
     for row in _of_signs(seen):
@@ -48,13 +48,23 @@ def _hurried(history: History) -> dict[Key, float | None]:
     }
 
 
-def _one_alarm(wanted: dict[Key, float | None], seen: Observed) -> Iterator[Violation]:
+def _one_alarm(history: History, wanted: dict[Key, float | None], seen: Observed) -> Iterator[Violation]:
     made = Counter((row["session_id"], row["rule"]) for row in _of_signs(seen))
     for key, due in wanted.items():
         if made[key] > 1 or (due is not None and made[key] != 1):
-            yield Violation("one_alarm", f"{key[1]} in session {key[0]} has {made[key]} alarms")
+            yield Violation("one_alarm", f"{key[1]} in session {key[0]} has {made[key]} alarms{_course(history, key)}")
     for key in made.keys() - wanted.keys():
-        yield Violation("alarm_has_breach", f"{key[1]} in session {key[0]} that nobody measured")
+        what = f"{key[1]} in session {key[0]} that nobody measured{_course(history, key)}"
+        yield Violation("alarm_has_breach", what)
+
+
+def _course(history: History, key: Key) -> str:
+    """What was measured: each value with the seconds at which it was taken and acknowledged."""
+    sign = next((rule.sign for rule in RULES if rule.name == key[1]), None)
+    row = [reading for reading in history.readings if (reading.session_id, reading.sign) == (key[0], sign)]
+    begin = min((reading.taken_at for reading in row), default=0.0)
+    told = [f"{item.value:g}@{item.taken_at - begin:.1f}/{(item.acknowledged_at or 0) - begin:.1f}" for item in row]
+    return f" ({' '.join(told)})"
 
 
 def _paged(history: History, alarm: dict[str, Any], due: float | None, paged: float | None) -> Iterator[Violation]:

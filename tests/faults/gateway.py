@@ -77,7 +77,8 @@ class Gateway:
     def __init__(self, room: str, session_id: str, plan: Plan, dice: random.Random, send: Send, look: Look) -> None:
         self._room, self._session_id, self._plan, self._dice = room, session_id, plan, dice
         self._send, self._look = send, look
-        self._waiting: list[tuple[float, Reading]] = []
+        self._waiting: list[tuple[int, Reading]] = []
+        self._second = 0
         self._measured, self._news = asyncio.Event(), asyncio.Event()
 
     async def watch(self, written: list[Reading], stop: asyncio.Event) -> None:
@@ -90,30 +91,36 @@ class Gateway:
             group.create_task(self._deliver(stop))
 
     async def _measure(self, written: list[Reading], stop: asyncio.Event) -> None:
-        second, last = 0, len(self._plan.values) - 1
-        while second <= last:
-            second = last if stop.is_set() else second
-            found = [self._read(sign, second) for sign in self._plan.signs]
-            written += [reading for _, reading in found]
-            self._waiting += found
+        last = len(self._plan.values) - 1
+        for second in range(last + 1):
+            if stop.is_set() and second < last:
+                continue
+            self._second = second
+            for sign in self._plan.signs:
+                reading = self._read(sign, second)
+                written.append(reading)
+                self._waiting.append((self._free(second), reading))
             self._news.set()
-            second += 1
             await _wait(stop)
         self._measured.set()
         self._news.set()
 
-    def _read(self, sign: str, second: int) -> tuple[float, Reading]:
-        """The reading, and when it may leave."""
-        plan, at = self._plan, round(time.time(), 3)
-        reading = Reading(self._room, self._session_id, sign, plan.value(sign, second), at, device=plan.device)
-        held = self._dice.randrange(1, HELD_SECONDS) if plan.device != MANUAL and self._dice.random() < SELDOM else 0
-        return at + (plan.away.stop - second if second in plan.away else held) * BEAT_SECONDS, reading
+    def _read(self, sign: str, second: int) -> Reading:
+        at, device = round(time.time(), 3), self._plan.device
+        return Reading(self._room, self._session_id, sign, self._plan.value(sign, second), at, device=device)
+
+    def _free(self, second: int) -> int:
+        """The second in which what is measured now may leave: a gap ends at once for all that waits."""
+        if second in self._plan.away:
+            return self._plan.away.stop
+        held = self._plan.device != MANUAL and self._seldom()
+        return second + (self._dice.randrange(1, HELD_SECONDS) if held else 0)
 
     async def _deliver(self, stop: asyncio.Event) -> None:
         while self._waiting or not self._measured.is_set():
             self._news.clear()
-            now = time.time()
-            due = [reading for free_at, reading in self._waiting if stop.is_set() or free_at <= now][:BATCH]
+            everything = stop.is_set() or self._measured.is_set()
+            due = [reading for free, reading in self._waiting if everything or free <= self._second][:BATCH]
             if not due or not await self._delivered(due):
                 await _wait(self._news)
 
@@ -126,7 +133,7 @@ class Gateway:
         heard = [_note(due, told) for told in found if told is not None]
         if heard and self._seldom():
             _note(due, await self._send(due) or ())
-        self._waiting = [(free_at, reading) for free_at, reading in self._waiting if reading.acknowledged_at is None]
+        self._waiting = [(free, reading) for free, reading in self._waiting if reading.acknowledged_at is None]
         for reading in due:
             if reading.value == 0 and reading.acknowledged_at:
                 await self._look(reading)
