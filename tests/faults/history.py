@@ -41,7 +41,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Heard:
-    """One delivery of a device's readings; `known`: it was acknowledged, so it was heard between `began` and `ended`."""
+    """One delivery of a device's readings; `known`: something of it was stored, so it was heard in between."""
 
     session_id: str
     device: str

@@ -52,7 +52,7 @@ class Traffic:
 
     async def run(self) -> None:
         """All three until `stop`, and until what was begun is done."""
-        kinds = ((self.inquiry, 0.25), (self.episode, 1.0), (self.visit, 4.0))
+        kinds = ((self.inquiry, 0.25), (self.episode, 1.5), (self.visit, 4.0))
         async with asyncio.TaskGroup() as group:
             for kind, every_s in kinds:
                 group.create_task(self._again(group, kind, every_s))
@@ -114,8 +114,8 @@ class Traffic:
             told = [orjson.loads(line) for line in answer.content.splitlines()] if lines else answer.json()["results"]
         elif answer is not None:
             assert answer.status_code in AGAIN, (path, answer.status_code, answer.text)
-        heard = Heard(readings[0].session_id, device, began, time.time(), told is not None)
-        self.history.heard.append(heard)
+        known = any(row["result"] == "stored" for row in told or ())
+        self.history.heard.append(Heard(readings[0].session_id, device, began, time.time(), known))
         if told is None:
             return None
         return [" ".join([row["result"], *([row["reason"]] if "reason" in row else [])]) for row in told]
@@ -127,7 +127,7 @@ class Traffic:
         began = time.time()
         told = await self.client.insist("POST", "monitoring", "/v1/vitals", "device", body)
         last.answers.append(told["results"][0]["result"])
-        self.history.heard.append(Heard(session, device, began, time.time(), known=True))
+        self.history.heard.append(Heard(session, device, began, time.time(), known=False))
 
     async def _look(self, reading: Reading) -> None:
         """An acknowledged collapse is on the board: whoever looks next sees it."""

@@ -16,7 +16,7 @@ from services.monitoring.store import (
     readings_by_id,
     sessions_with_engines,
 )
-from services.monitoring.timing import Tells
+from services.monitoring.timing import TRUSTED, Tells
 from services.monitoring.usecases import folding
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.judging import Given, Judged, breaches
@@ -99,6 +99,7 @@ class _Batch:
         self._sessions: dict[str, Judged] = {}
         self._known: dict[str, float] = {}
         self._rows: list[Document] = []
+        self._newest: dict[str, datetime] = {}
 
     async def load(self, targets: Sequence[Sequence[str | None]]) -> None:
         """Every session with its engine, in one visit."""
@@ -153,6 +154,7 @@ class _Batch:
         if session.row.get("folded_at"):
             await self._find_folded(session, readings)
         pressures = _pressures(readings)
+        self._newest = {device: max(row.taken_at for row in readings if row.device == device) for device in devices}
         order = range(len(readings))
         if len(readings) > 1:
             order = sorted(order, key=lambda n: (readings[n].taken_at, readings[n].sign != SYSTOLIC))  # type: ignore[assignment]
@@ -310,10 +312,14 @@ class _Batch:
         if tells in ("late", "unsure"):
             await session.episode(unit, Given(reading.sign, value, reading.taken_at))
         if tells != "late":
-            given = Given(reading.sign, value, reading.taken_at if tells == "now" else self._now)
+            given = Given(reading.sign, value, reading.taken_at if tells == "now" else self._arrival(reading))
             if not session.at_rest(reading.sign, value):
                 await session.now(unit, given)
             session.seen(reading.sign, value, given.at)
+
+    def _arrival(self, reading: schemas.Reading) -> datetime:
+        """The newest of its device is one of now; those before it keep their distance, so that none outlives the next."""
+        return self._now - min(self._newest[reading.device] - reading.taken_at, TRUSTED)
 
     async def _doubt(self, unit: UnitOfWork, session: Judged, reading: schemas.Reading, reason: str | None) -> None:
         """The alarm of a value that is not believed stands until a valid one arrives, that of a doubtful one until a sure one."""

@@ -63,3 +63,17 @@ async def test_what_is_doubtful_sure_and_doubtful_again_in_one_delivery_is_store
     readings = [chair.reading(value, PULSE, at=begin + timedelta(seconds=place)) for place, value in enumerate(values)]
     assert [result.result for result in await chair.sends(*readings)] == ["stored"] * 3
     assert sorted(row["open"] for row in await chair.alarms(rule=f"confirm:{PULSE}")) == [False, True]
+
+
+@pytest.mark.parametrize("device", ["manual", "m1"])
+async def test_what_is_judged_by_its_arrival_keeps_its_order(chair: Chair, device: str) -> None:
+    """A dip that is over when it is told is none, however long nothing more is said."""
+    for _ in range(3):  # the clock of a monitor is known to be wrong by then
+        begin = chair.clock.clinical_now() - timedelta(seconds=60)
+        values = (NORMAL, LOW, NORMAL)
+        times = [begin + timedelta(seconds=place) for place in range(len(values))]
+        await chair.sends(
+            *(chair.reading(value, PULSE, at=at, device=device) for at, value in zip(times, values, strict=True))
+        )
+        await chair.ticks(8)
+    assert await chair.alarms(rule="hr_critical_low") == []
