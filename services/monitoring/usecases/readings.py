@@ -100,6 +100,7 @@ class _Batch:
         self._known: dict[str, float] = {}
         self._rows: list[Document] = []
         self._newest: dict[str, datetime] = {}
+        self._arrived: list[Given] = []
 
     async def load(self, targets: Sequence[Sequence[str | None]]) -> None:
         """Every session with its engine, in one visit."""
@@ -161,6 +162,10 @@ class _Batch:
         for number in order:
             reading = readings[number]
             results[places[number]] = await self._one(unit, session, reading, pressures)
+        for given in self._arrived:  # after all that they say of their own time, else a breach would last until now
+            await session.now(unit, given)
+            session.seen(given.sign, given.value, given.at)
+        self._arrived.clear()
         session.heard |= devices
         for device in devices - {MANUAL}:
             await self._judge_clock(unit, session, device)
@@ -313,6 +318,9 @@ class _Batch:
             await session.episode(unit, Given(reading.sign, value, reading.taken_at))
         if tells != "late":
             given = Given(reading.sign, value, reading.taken_at if tells == "now" else self._arrival(reading))
+            if tells != "now":
+                self._arrived.append(given)
+                return
             if not session.at_rest(reading.sign, value):
                 await session.now(unit, given)
             session.seen(reading.sign, value, given.at)

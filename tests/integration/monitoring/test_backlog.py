@@ -77,3 +77,18 @@ async def test_what_is_judged_by_its_arrival_keeps_its_order(chair: Chair, devic
         )
         await chair.ticks(8)
     assert await chair.alarms(rule="hr_critical_low") == []
+
+
+@pytest.mark.parametrize("device", ["manual", "m1"])
+async def test_what_is_told_long_after_is_no_longer_than_it_was(chair: Chair, device: str) -> None:
+    """Eight seconds below the limit, told 50 s later: the alarm of five seconds, and not that of fifteen."""
+    begin = chair.clock.clinical_now()
+    values = (NORMAL, LOW, LOW, NORMAL, *[LOW] * 8, NORMAL)
+    chair.clock.advance(52)
+    times = [begin + timedelta(seconds=place) for place in range(len(values))]
+    await chair.sends(
+        *(chair.reading(value, PULSE, at=at, device=device) for value, at in zip(values, times, strict=True))
+    )
+    await chair.ticks(1)
+    assert len(await chair.alarms(rule="hr_critical_low")) == 1
+    assert await chair.alarms(rule="hr_warning_low") == []
