@@ -55,7 +55,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as with Ctrl-C, the clock is set back
     console = Console(highlight=False)
     stack = Stack(ROOT / ".local")
-    day = Day(stack, console)
+    day, board = Day(stack, console), f"{stack.url('monitoring')}/board (sign in as nurse)"
+    console.print(f"To watch the three chairs while they are taken: {board}")
     try:
         day.play()
         show_trace(console, *day.trace())
@@ -66,7 +67,7 @@ def main() -> None:
         console.print(f"  {service:<14} {stack.url(service)}/docs")
     console.print(f"  sinks          {stack.issuer}/messages\n  telemetry      {stack.issuer}/spans, /logs, /metrics")
     console.print("  a token        make token ROLE=nurse")
-    console.print(f"  the board      {stack.url('monitoring')}/board (sign in as nurse)")
+    console.print(f"  the board      {board}")
     console.print("  the end        make down")
 
 

@@ -123,9 +123,9 @@ class EntryShown(Body):
 
 
 class DoseCorrection(Body):
-    amount_mg: Annotated[float, Field(gt=0, le=1000)] | None = None
+    amount_mg: Milligrams | None = None
     lot: ShortText | None = None
-    expiry: Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")] | None = None
+    expiry: Expiry | None = None
 
 
 class WasteCorrection(Body):

@@ -192,7 +192,7 @@ class Relay:
             with contextlib.suppress(TimeoutError):  # a full partition: what was not handed over is a fault below
                 async with asyncio.timeout(PRODUCE_SECONDS):
                     for number, row in enumerate(rows):
-                        if number % TURN_ROWS == 0:
+                        if number % TURN_ROWS == TURN_ROWS - 1:
                             await asyncio.sleep(0)  # a send that need not wait gives nobody else a turn
                         headers = [(name, item) for name, item in row["headers"]]
                         if len(rows) <= SPANNED_ROWS:

@@ -27,7 +27,7 @@ class Turning:
     def __init__(self, clock: Clock) -> None:
         self._clock, self.go_on = clock, asyncio.Event()
         self.last_attempt = clock.monotonic()
-        self.rounds = 0
+        self.rounds, self.over = 0, False
         self.fault: BaseException | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -38,6 +38,7 @@ class Turning:
                 raise self.fault
             await self.go_on.wait()
             self.go_on.clear()
+        self.over = True
 
     async def turn(self) -> None:
         before = self.rounds
@@ -107,7 +108,11 @@ async def test_loops_that_end_in_a_drain_are_not_missed(world: World) -> None:
     world.stop.set()
     for loop in (world.one, world.two):
         loop.go_on.set()
-    await asyncio.sleep(0)
+
+    async def over() -> bool:
+        return world.one.over and world.two.over
+
+    await eventually(over)
     assert (await world.livez())[0] == 200
 
 

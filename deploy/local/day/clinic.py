@@ -17,7 +17,7 @@ from shared.clock import ScaledClock, append_step
 from shared.events.envelope import rfc3339
 
 T = TypeVar("T")
-FAST, SLOW = 60.0, 3.0  # clinical seconds in one of real time: waiting; and alarms, which people answer in time
+FAST, SLOW = 60.0, 1.0  # clinical seconds in one of real time: while everybody waits; while an alarm stands
 PATIENCE_SECONDS = 60.0
 
 

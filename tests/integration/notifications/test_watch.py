@@ -1,0 +1,139 @@
+"""The watch over monitoring and over the services: what falls silent, what cannot be recorded, sent or read, is a page."""
+
+from typing import Any
+
+from services.notifications.beats import Watch
+from shared.events import intake, monitoring
+from tests.integration.notifications.world import CLINIC, PATIENT, World
+
+
+def beat(world: World, *sessions: str, **changed: Any) -> monitoring.EvaluatorBeat:
+    at = world.clock.system_now()
+    stamps = [monitoring.EvaluatedSession(session_id=name, last_evaluated_at=at) for name in sessions]
+    return monitoring.EvaluatorBeat(evaluator="e1", at=at, **{"store": "ok", "sessions": stamps, **changed})
+
+
+def watch(world: World) -> Watch:
+    return Watch(world.mongo, world.deps, lambda: None)
+
+
+async def test_monitoring_that_falls_silent_is_paged_once_by_however_many_watchers(world: World) -> None:
+    await world.staff(nurse=["n1"], prescriber=["p1"])
+    await watch(world).take_beat(CLINIC, beat(world, "s1"))
+    world.clock.advance(14)
+    await watch(world).look_for_silence()
+    await world.send()
+    assert world.pager.calls == []
+    world.clock.advance(2)
+    for _ in range(2):
+        await watch(world).look_for_silence()
+    await world.send()
+    assert world.pager.addressees == ["pager-n1"]
+    assert "not heard, look at the board" in world.pager.calls[0][2]["text"]
+
+
+async def test_sessions_that_age_because_no_beat_comes_are_one_page_and_not_one_each(world: World) -> None:
+    """A stamp is always older than the beat that brings it."""
+    await world.staff(nurse=["n1"])
+    stamps = [
+        monitoring.EvaluatedSession(session_id=name, last_evaluated_at=world.clock.system_now()) for name in "abc"
+    ]
+    world.clock.advance(3)
+    await watch(world).take_beat(CLINIC, beat(world, sessions=stamps))
+    for _ in range(16):
+        world.clock.advance(1)
+        await watch(world).look_for_silence()
+    await world.send()
+    assert [call[2]["alarm"]["what"] for call in world.pager.calls] == [
+        "monitoring of this clinic is not heard, look at the board and at the monitors"
+    ]
+
+
+async def test_monitorings_silence_escalates_like_a_high_alarm_until_it_is_heard_again(world: World) -> None:
+    await world.staff(nurse=["n1"], prescriber=["p1"])
+    await watch(world).take_beat(CLINIC, beat(world, "s1", "s2"))
+    world.clock.advance(16)
+    await watch(world).look_for_silence()
+    await world.pass_time(61)
+    assert "pager-p1" in world.pager.addressees
+    await watch(world).take_beat(CLINIC, beat(world, "s1", "s2"))
+    told = len(world.pager.calls)
+    await world.pass_time(300)
+    assert len(world.pager.calls) == told
+
+
+async def test_a_session_that_ended_is_not_missed(world: World) -> None:
+    await watch(world).take_beat(CLINIC, beat(world, "s1"))
+    completed = monitoring.SessionCompleted(
+        patient_id=PATIENT, session_id="s1", duration_min=100, dose_total_mg=35, alarm_count=0, outcome_code="completed"
+    )
+    await world.handle(completed)
+    world.clock.advance(60)
+    await watch(world).look_for_silence()
+    await world.send()
+    assert world.pager.calls == []
+
+
+async def test_a_store_that_is_gone_and_an_unrecorded_alarm_are_paged_once(world: World) -> None:
+    unrecorded = monitoring.UnrecordedAlarm(
+        session_id="s1", rule="spo2_critical_low", priority="high", since=world.clock.system_now()
+    )
+    for _ in range(3):
+        await watch(world).take_beat(CLINIC, beat(world, "s1", store="gone", unrecorded=[unrecorded]))
+        world.clock.advance(5)
+    await world.send()
+    texts = sorted(call[2]["text"] for call in world.pager.calls)
+    assert len(texts) == 2
+    assert "alarm not recorded" in texts[0]
+    assert "cannot record" in texts[1]
+
+
+async def test_a_store_that_one_evaluator_misses_and_another_has_is_one_page(world: World) -> None:
+    for _ in range(4):
+        for store in ("gone", "ok"):
+            await watch(world).take_beat(CLINIC, beat(world, "s1", store=store))
+        world.clock.advance(5)
+    await world.send()
+    assert len(world.pager.calls) == 1
+    world.clock.advance(61)
+    await watch(world).take_beat(CLINIC, beat(world, "s1", store="gone"))
+    await world.send()
+    assert len(world.pager.calls) == 2
+
+
+async def test_alarms_that_wait_for_the_relay_are_paged_once_by_way_of_the_beat(world: World) -> None:
+    await world.staff(nurse=["n1"])
+    for _ in range(3):
+        await watch(world).take_beat(CLINIC, beat(world, "s1", unsent_since=world.clock.system_now()))
+        world.clock.advance(5)
+    await world.send()
+    assert world.pager.addressees == ["pager-n1"]
+    assert "recorded and not sent, look at the board" in world.pager.calls[0][2]["text"]
+
+
+async def test_an_unreadable_alarm_is_a_page_for_its_clinic(world: World) -> None:
+    await world.staff(nurse=["n1"])
+    await world._handle(monitoring.VitalsAbnormal, b"\xff{", CLINIC, 1, None, "k")
+    for _ in range(2):
+        await watch(world).look_for_unreadable()
+    await world.send()
+    assert world.pager.addressees == ["pager-n1"]
+    assert "unreadable alarm" in world.pager.calls[0][2]["text"]
+
+
+async def test_however_many_alarms_are_unreadable_each_is_a_page(world: World) -> None:
+    await world.staff(nurse=["n1"])
+    for number in range(60):
+        await world._handle(monitoring.VitalsAbnormal, b"\xff{", CLINIC, 1, None, "k", offset=number)
+    for _ in range(3):
+        await watch(world).look_for_unreadable()
+    await world.send()
+    assert len(world.pager.calls) == 60
+
+
+async def test_trouble_of_a_service_pages_the_operators(world: World) -> None:
+    await world.staff(operator=["o1"])
+    since = world.clock.clinical_now()
+    await world.handle(intake.ServiceTroubleRaised(code="outbox_dead", since=since))
+    await world.send()
+    assert world.pager.addressees == ["pager-o1"]
