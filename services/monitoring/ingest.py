@@ -55,6 +55,8 @@ class Ingest:
         """Returns when the readings and every alarm that they caused are committed. Raises NotFound, Unavailable."""
         if not delivery.readings:
             return []
+        if delivery.arrived_at is None:
+            delivery = replace(delivery, arrived_at=self._mongo.clock.clinical_now())
         dropped = self._dropped(delivery)
         if dropped:
             kept = [reading for place, reading in enumerate(delivery.readings) if place not in dropped]

@@ -10,6 +10,7 @@ from services.monitoring.engines import engine_of, states_of
 from services.monitoring.episodes import JUMP_WINDOW, SPAN, Point, reaches
 from services.monitoring.limits import EVERYTHING, Bounds, Limit, Limits, broken
 from services.monitoring.model import OPEN
+from services.monitoring.schemas import Reading
 from services.monitoring.store import ALARMS, BACKLOGS, ENGINES, SESSIONS, newest_of, readings_within
 from services.monitoring.timing import TRUSTED
 from services.monitoring.usecases import raising
@@ -102,6 +103,11 @@ class Judged:
         row = await newest_of(unit, self.id, sign, given.at)
         stored = [(row["taken_at"], row["value"])] if row else []
         return max(known + stored, default=None)
+
+    async def knows_newer(self, unit: UnitOfWork, reading: Reading) -> bool:
+        """Whether the sign was measured after this reading, as far as is stored."""
+        row = await newest_of(unit, self.id, reading.sign, unit.clock.clinical_now() + TRUSTED)
+        return row is not None and row["taken_at"] > reading.taken_at and "clock_off_s" not in row
 
     def seen(self, sign: str, value: float, at: datetime) -> None:
         """Within this batch; the store does not have it yet."""

@@ -23,10 +23,10 @@ class Placing:
         self._slack = max(SLACK, unit.clock.clinical_span(TRANSPORT_SECONDS))
 
     async def targets(
-        self, clinic_id: str, session_id: str | None, readings: Sequence[Reading]
+        self, clinic_id: str, session_id: str | None, readings: Sequence[Reading], arrived_at: datetime
     ) -> Sequence[str | None]:
         """The session of each reading; None where its device is assigned to none."""
-        self._time_devices(clinic_id, readings)
+        self._time_devices(clinic_id, readings, arrived_at)
         if session_id is not None:
             return [session_id] * len(readings)
         named: list[str | None] = [getattr(reading, "session_id", None) for reading in readings]
@@ -64,7 +64,7 @@ class Placing:
                     found[place] = row["session_id"]
                     break
 
-    def _time_devices(self, clinic_id: str, readings: Sequence[Reading]) -> None:
+    def _time_devices(self, clinic_id: str, readings: Sequence[Reading], arrived_at: datetime) -> None:
         spans: dict[str, tuple[datetime, datetime]] = {}
         for reading in readings:
             device, taken_at = reading.device, reading.taken_at
@@ -76,17 +76,20 @@ class Placing:
         for device, (oldest, newest) in spans.items():
             key = (clinic_id, device)
             before = self._learnt.timings.get(key) or self._recent.timings.get(key)
-            offset, span = self.now - newest, newest - oldest
-            self._learnt.timings[key] = told(before, offset, span, self.now, self.trusted, self._slack)
+            offset, span = arrived_at - newest, newest - oldest
+            self._learnt.timings[key] = told(before, offset, span, arrived_at, self.trusted, self._slack)
 
     def timing(self, clinic_id: str, device: str) -> Timing:
         return self._learnt.timings[(clinic_id, device)]
 
-    def tells(self, clinic_id: str, reading: Reading) -> Tells:
-        """Of one reading; what is entered by hand has no clock of its own, and is typed in when there is time."""
-        offset = self.now - reading.taken_at
+    def tells(self, clinic_id: str, reading: Reading, arrived_at: datetime) -> Tells:
+        """Of one reading; what is entered by hand has no clock of its own, and is typed in when there is time.
+
+        How long it then waited for the store is no fault of its clock, and is too long where the engine has gone on.
+        """
+        offset = arrived_at - reading.taken_at
         if -self.trusted <= offset <= self.trusted:
-            return "now"
+            return "now" if self.now - reading.taken_at <= 2 * self.trusted else "late"
         past = offset > timedelta(0)
         if reading.device == MANUAL:
             return "clock" if not past else "unsure" if offset <= BY_HAND else "late"

@@ -39,13 +39,15 @@ UNASSIGNED = Outcome(id="-", result="refused", reason="device_unassigned")
 class Delivery:
     """One request or a part of it: on whose behalf, what was measured, `interval_s` as the device declared it.
 
-    Without a session each reading names its own, or is one of the session that its device is assigned to.
+    Without a session each reading names its own, or is one of the session that its device is assigned to. `arrived_at`:
+    when the service had it, in clinical time; without one it is now.
     """
 
     scope: Scope
     session_id: str | None
     readings: Sequence[schemas.Reading]
     interval_s: float | None = None
+    arrived_at: datetime | None = None
 
 
 async def take(
@@ -59,7 +61,9 @@ async def take(
     """
     batch = _Batch(unit, deps, recent)
     targets = [
-        await batch.placing.targets(delivery.scope.clinic_id, delivery.session_id, delivery.readings)
+        await batch.placing.targets(
+            delivery.scope.clinic_id, delivery.session_id, delivery.readings, batch.arrival_of(delivery)
+        )
         for delivery in deliveries
     ]
     await batch.load(targets)
@@ -95,7 +99,8 @@ class _Batch:
         self._unit, self._deps, self._recent = unit, deps, recent
         self.learnt = Recent()
         self.placing = Placing(unit, recent, self.learnt)
-        self._now = self.placing.now
+        self._now = self._arrived_at = self.placing.now
+        self._delivered: Sequence[schemas.Reading] = ()
         self._sessions: dict[str, Judged] = {}
         self._known: dict[str, float] = {}
         self._rows: list[Document] = []
@@ -124,9 +129,13 @@ class _Batch:
                     ids += [key, conflict_id(key, reading.value)]
         self._known |= {name: row["value"] for name, row in (await readings_by_id(self._unit, ids)).items()}
 
+    def arrival_of(self, delivery: Delivery) -> datetime:
+        return delivery.arrived_at or self._now
+
     async def add(self, delivery: Delivery, targets: Sequence[str | None]) -> Results:
         """The results in the order of the request; judged in the order of measurement."""
         readings, unit = delivery.readings, self._unit.under(delivery.scope)
+        self._arrived_at = self.arrival_of(delivery)
         results: dict[int, Outcome] = {}
         places: dict[str, list[int]] = {}
         for place, target in enumerate(targets):
@@ -154,7 +163,7 @@ class _Batch:
         await self._note_devices(unit, session, delivery, devices)
         if session.row.get("folded_at"):
             await self._find_folded(session, readings)
-        pressures = _pressures(readings)
+        pressures, self._delivered = _pressures(readings), readings
         self._newest = {device: max(row.taken_at for row in readings if row.device == device) for device in devices}
         order = range(len(readings))
         if len(readings) > 1:
@@ -196,7 +205,7 @@ class _Batch:
         if timing.tells == "clock":
             await session.clock_wrong(unit, device, timing.offset)
         elif timing.tells == "now":
-            session.caught_up(self._now)
+            session.caught_up(self._arrived_at)
             if session.technical:
                 await session.doubt_over(unit, f"clock:{device}", timing.offset.total_seconds())
 
@@ -215,7 +224,10 @@ class _Batch:
             systolic, diastolic = pressures[(reading.device, reading.taken_at)]
         swapped = systolic is not None and diastolic is not None and diastolic >= systolic
         verdict, reason = judge(reading.sign, value, reading.unit, systolic)
-        tells, asks = self.placing.tells(session.row["clinic_id"], reading), doubtful(reading.sign, value)
+        tells, asks = (
+            self.placing.tells(session.row["clinic_id"], reading, self._arrived_at),
+            doubtful(reading.sign, value),
+        )
         flags = self._flags(session, reading)
         if (
             verdict == "plausible"
@@ -258,7 +270,7 @@ class _Batch:
         if tells in ("late", "unsure"):
             row["late"] = True
         elif tells == "clock":
-            row["clock_off_s"] = round((self._now - reading.taken_at).total_seconds(), 3)
+            row["clock_off_s"] = round((self._arrived_at - reading.taken_at).total_seconds(), 3)
 
     def _row(self, session: Judged, identifier: str, reading: schemas.Reading) -> Document:
         row: Document = {
@@ -271,7 +283,7 @@ class _Batch:
             "unit": reading.unit,
             "device": reading.device,
             "taken_at": reading.taken_at,
-            "received_at": self._now,
+            "received_at": self._arrived_at,
         }
         if session.row["state"] in ENDED:
             row["after_end"] = True
@@ -316,6 +328,8 @@ class _Batch:
             return  # of two values for one moment the worse counts until a human decides
         if tells in ("late", "unsure"):
             await session.episode(unit, Given(reading.sign, value, reading.taken_at))
+        if tells == "unsure" and (self._is_followed(reading) or await session.knows_newer(unit, reading)):
+            return
         if tells != "late":
             given = Given(reading.sign, value, reading.taken_at if tells == "now" else self._arrival(reading))
             if tells != "now":
@@ -325,9 +339,16 @@ class _Batch:
                 await session.now(unit, given)
             session.seen(reading.sign, value, given.at)
 
+    def _is_followed(self, reading: schemas.Reading) -> bool:
+        """Whether this delivery has the sign as of now too."""
+        return any(
+            other.sign == reading.sign and abs(self._arrived_at - other.taken_at) <= self.placing.trusted
+            for other in self._delivered
+        )
+
     def _arrival(self, reading: schemas.Reading) -> datetime:
         """The newest of its device is one of now; those before it keep their distance, so that none outlives the next."""
-        return self._now - min(self._newest[reading.device] - reading.taken_at, TRUSTED)
+        return self._arrived_at - min(self._newest[reading.device] - reading.taken_at, TRUSTED)
 
     async def _doubt(self, unit: UnitOfWork, session: Judged, reading: schemas.Reading, reason: str | None) -> None:
         """The alarm of a value that is not believed stands until a valid one arrives, that of a doubtful one until a sure one."""

@@ -5,19 +5,21 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.integration.monitoring.world import Chair
+from services.monitoring.usecases.readings import Delivery
+from tests.integration.monitoring.world import NURSE, Chair
 
 PULSE, LOW, NORMAL = "8867-4", 36, 70
 AWAY_SECONDS, BREACH_SECONDS = 14, 7
+BY = pytest.mark.parametrize("device", ["m1", "manual"])
 
 
 async def after_a_gap(
-    chair: Chair, lows: Sequence[int], begin: datetime, *, parts: int = 1, newest: bool = False
+    chair: Chair, lows: Sequence[int], begin: datetime, *, parts: int = 1, newest: bool = False, device: str = "m1"
 ) -> None:
     """A second each, delivered together when the network is back; low in the seconds `lows`."""
     chair.clock.advance(AWAY_SECONDS)
     found = [
-        chair.reading(LOW if second in lows else NORMAL, PULSE, at=begin + timedelta(seconds=second))
+        chair.reading(LOW if second in lows else NORMAL, PULSE, at=begin + timedelta(seconds=second), device=device)
         for second in range(1, AWAY_SECONDS + 1)
     ]
     size = -(-len(found) // parts)
@@ -28,32 +30,39 @@ async def after_a_gap(
 
 @pytest.mark.parametrize("first", range(1, AWAY_SECONDS - BREACH_SECONDS + 2))
 @pytest.mark.parametrize("dip", [False, True], ids=["calm before", "a dip before"])
+@BY
 async def test_an_episode_that_ends_within_the_seconds_that_count_as_now_is_an_alarm(
-    chair: Chair, first: int, dip: bool
+    chair: Chair, first: int, dip: bool, device: str
 ) -> None:
     await chair.measures(LOW if dip else NORMAL, PULSE)
     chair.clock.advance(1)
     await chair.measures(NORMAL, PULSE)
     lows = range(first, first + BREACH_SECONDS)
-    await after_a_gap(chair, lows, chair.clock.clinical_now())
+    await after_a_gap(chair, lows, chair.clock.clinical_now(), device=device)
     assert len(await chair.alarms(rule="hr_critical_low")) == 1
 
 
 @pytest.mark.parametrize("newest", [False, True], ids=["oldest first", "newest first"])
 @pytest.mark.parametrize("parts", [2, 4, 7])
 @pytest.mark.parametrize("dip", [False, True], ids=["calm before", "a dip before"])
-async def test_so_it_is_in_whatever_parts_it_is_delivered(chair: Chair, parts: int, newest: bool, dip: bool) -> None:
+@BY
+async def test_so_it_is_in_whatever_parts_it_is_delivered(
+    chair: Chair, parts: int, newest: bool, dip: bool, device: str
+) -> None:
     await chair.measures(LOW if dip else NORMAL, PULSE)
     chair.clock.advance(1)
     await chair.measures(NORMAL, PULSE)
-    await after_a_gap(chair, range(1, 1 + BREACH_SECONDS), chair.clock.clinical_now(), parts=parts, newest=newest)
+    await after_a_gap(
+        chair, range(1, 1 + BREACH_SECONDS), chair.clock.clinical_now(), parts=parts, newest=newest, device=device
+    )
     assert len(await chair.alarms(rule="hr_critical_low")) == 1
 
 
 @pytest.mark.parametrize("first", range(1, AWAY_SECONDS - 3))
-async def test_what_was_short_is_none(chair: Chair, first: int) -> None:
+@BY
+async def test_what_was_short_is_none(chair: Chair, first: int, device: str) -> None:
     await chair.measures(NORMAL, PULSE)
-    await after_a_gap(chair, range(first, first + 4), chair.clock.clinical_now())
+    await after_a_gap(chair, range(first, first + 4), chair.clock.clinical_now(), device=device)
     assert await chair.alarms(rule="hr_critical_low") == []
 
 
@@ -92,3 +101,41 @@ async def test_what_is_told_long_after_is_no_longer_than_it_was(chair: Chair, de
     await chair.ticks(1)
     assert len(await chair.alarms(rule="hr_critical_low")) == 1
     assert await chair.alarms(rule="hr_warning_low") == []
+
+
+@pytest.mark.parametrize("held_s", [9, 15, 25])
+async def test_what_waited_for_the_store_has_no_wrong_clock(chair: Chair, held_s: int) -> None:
+    """Two deliveries in a row wait equally long: to the time of their commit they are off by the same."""
+    await chair.measures(NORMAL, PULSE)
+    begin = chair.clock.clinical_now()
+    for second in range(1, 2 * BREACH_SECONDS, 4):
+        readings = [chair.reading(LOW, PULSE, at=begin + timedelta(seconds=second + number)) for number in range(4)]
+        chair.clock.advance(4)
+        arrived_at = chair.clock.clinical_now()
+        chair.clock.advance(held_s)
+        await chair.ingest.deliver(Delivery(NURSE, chair.session_id, readings, arrived_at=arrived_at))
+        chair.clock.advance(-held_s)
+    assert await chair.alarms(rule="clock:m1") == []
+    assert len(await chair.alarms(rule="hr_critical_low")) == 1
+
+
+async def test_a_value_that_is_typed_in_too_late_cuts_nothing_of_what_is_typed_in_with_it(chair: Chair) -> None:
+    begin = chair.clock.clinical_now()
+    found = [
+        chair.reading(LOW, PULSE, at=begin + timedelta(seconds=number), device="manual") for number in range(4, 12)
+    ]
+    chair.clock.advance(13.2)
+    await chair.sends(chair.reading(NORMAL, PULSE, at=begin + timedelta(seconds=3), device="manual"), *found[:5])
+    await chair.sends(*found[5:], chair.reading(NORMAL, PULSE, at=begin + timedelta(seconds=12), device="manual"))
+    assert len(await chair.alarms(rule="hr_critical_low")) == 1
+
+
+async def test_an_older_value_that_is_typed_in_ends_nothing_that_goes_on(chair: Chair) -> None:
+    at = chair.clock.clinical_now() + timedelta(seconds=2)
+    chair.clock.advance(20)
+    await chair.measures(LOW, PULSE)
+    chair.clock.advance(4)
+    await chair.measures(NORMAL, PULSE, at=at, device="manual")
+    chair.clock.advance(1)
+    await chair.measures(LOW, PULSE)
+    assert len(await chair.alarms(rule="hr_critical_low")) == 1
