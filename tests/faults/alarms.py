@@ -59,12 +59,13 @@ def _one_alarm(history: History, wanted: dict[Key, float | None], seen: Observed
 
 
 def _course(history: History, key: Key) -> str:
-    """What was measured: each value with the seconds at which it was taken and acknowledged."""
+    """What was measured: each value with the seconds at which it was taken and acknowledged, and the faults meanwhile."""
     sign = next((rule.sign for rule in RULES if rule.name == key[1]), None)
     row = [reading for reading in history.readings if (reading.session_id, reading.sign) == (key[0], sign)]
     begin = min((reading.taken_at for reading in row), default=0.0)
     told = [f"{item.value:g}@{item.taken_at - begin:.1f}/{(item.acknowledged_at or 0) - begin:.1f}" for item in row]
-    return f" ({' '.join(told)})"
+    faults = history.during(begin, max((item.acknowledged_at or item.taken_at for item in row), default=begin))
+    return f" ({' '.join(told)}; {', '.join(faults) or 'no fault'})"
 
 
 def _paged(history: History, alarm: dict[str, Any], due: float | None, paged: float | None) -> Iterator[Violation]:
