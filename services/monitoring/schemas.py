@@ -9,10 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, WrapValidator, model_validator
 
 from services.monitoring.protocol import Kind
-from services.monitoring.vitals import SIGNS
+from services.monitoring.vitals import BY_NAME, DIASTOLIC, SIGNS, SYSTOLIC
 from shared.web.schemas import Body, Id, Instant, ShortText
 
-Pressure = Annotated[float, Field(ge=0, le=400)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Milligrams = Annotated[float, Field(gt=0, le=1000)]
 Rate = Annotated[float, Field(ge=0, le=1000)]
@@ -52,6 +51,11 @@ EventCode = Literal[
     "mania_switch",
     "other",
 ]
+
+
+def _within(loinc: str) -> Any:
+    """The bounds of clinical.md 3.1 with section 10."""
+    return Field(ge=SIGNS[loinc].lowest, le=SIGNS[loinc].highest)
 
 
 class Moment(Body):
@@ -125,11 +129,11 @@ class Baseline(Moment):
     `spo2_scale`: the one of NEWS2; 2 is for hypercapnic patients with a target of 88-92 %.
     """
 
-    systolic: Pressure
-    diastolic: Pressure
-    heart_rate: Annotated[float, Field(ge=0, le=300)]
-    spo2: Annotated[float, Field(ge=0, le=100)]
-    respiratory_rate: Annotated[float, Field(ge=0, le=70)] | None = None
+    systolic: Annotated[float, _within(SYSTOLIC)]
+    diastolic: Annotated[float, _within(DIASTOLIC)]
+    heart_rate: Annotated[float, _within(BY_NAME["heart_rate"].loinc)]
+    spo2: Annotated[float, _within(BY_NAME["spo2"].loinc)]
+    respiratory_rate: Annotated[float, _within(BY_NAME["respiratory_rate"].loinc)] | None = None
     weight_kg: Annotated[float, Field(ge=25, le=350)]
     weighed_on: date | None = None
     weight_basis: Literal["actual", "ideal"] = "actual"
@@ -137,6 +141,12 @@ class Baseline(Moment):
     cadss6: Annotated[int, Field(ge=0, le=24)] | None = None
     suicidal_ideation: bool | None = None
     spo2_scale: Literal[1, 2] = 1
+
+    @model_validator(mode="after")
+    def _diastolic_below_systolic(self) -> "Baseline":
+        if self.diastolic >= self.systolic > 0:
+            raise ValueError("diastolic is not below systolic")
+        return self
 
 
 class Dose(Moment):

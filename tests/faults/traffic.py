@@ -6,7 +6,7 @@ import itertools
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -17,12 +17,14 @@ from shared.events.envelope import rfc3339
 from tests.faults.client import AGAIN, Client
 from tests.faults.gateway import Gateway, body_of, planned
 from tests.faults.history import MANUAL, Command, Heard, Reading, Visit
+from tests.faults.reference import PULSE, SPO2, SYSTOLIC
 from tests.faults.system import System
 
 T = TypeVar("T")
 PEOPLE = 8  # who answer alarms at the same time
 READY = {"fasting": True, "escort_named": True, "well_today": True}
 BASE = {"systolic": 120, "diastolic": 80, "heart_rate": 70, "spo2": 98, "weight_kg": 70}
+BASE_SIGNS = {SYSTOLIC: "systolic", "8462-4": "diastolic", PULSE: "heart_rate", SPO2: "spo2"}
 NURSE = "nurse-faults"
 ASLEEP_SECONDS = 3600.0
 
@@ -89,7 +91,7 @@ class Traffic:
         session = opened["id"]
         await self._arrive(session, room, plan.device)
         self._sessions.append(session)
-        await self.client.post("monitoring", f"/v1/sessions/{session}/baseline", BASE, "nurse")
+        await self._baseline(session, room)
         gateway = Gateway(room, session, plan, self._random, partial(self._deliver, plan.device), self._look)
         await gateway.watch(self.history.readings, self.stop)
         if plan.device != MANUAL:
@@ -100,6 +102,17 @@ class Traffic:
         arrival["responsible_staff"] = [{"role": "nurse", "staff_id": NURSE}]
         arrival |= {"monitor": monitor} if monitor != MANUAL else {}
         await self.client.post("monitoring", f"/v1/sessions/{session}/check-in", arrival, "nurse")
+
+    async def _baseline(self, session: str, room: str) -> None:
+        """What is typed into it are readings too, of the time at which it was taken."""
+        at = round(time.time(), 3)
+        typed = [Reading(room, session, sign, BASE[name], at, sent_at=at) for sign, name in BASE_SIGNS.items()]
+        self.history.readings += typed
+        body = BASE | {"occurred_at": rfc3339(datetime.fromtimestamp(at, UTC))}
+        await self.client.post("monitoring", f"/v1/sessions/{session}/baseline", body, "nurse")
+        for reading in typed:
+            reading.acknowledged_at = time.time()
+            reading.answers.append("stored")
 
     async def _deliver(self, device: str, readings: Sequence[Reading]) -> list[str] | None:
         """By hand to the session, by a gateway to the route of gateways, as lines or not; what was said of each reading."""

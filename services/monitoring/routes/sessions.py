@@ -16,7 +16,7 @@ from services.monitoring.routes.edge import (
     show_session,
 )
 from services.monitoring.store import SESSIONS
-from services.monitoring.usecases import dosing, gating, participants, sessions
+from services.monitoring.usecases import baseline, dosing, gating, participants, sessions
 from shared.errors import Conflict
 from shared.persistence.mongo import Document, UnitOfWork
 from shared.web.call import Listed, Listing, Reply
@@ -81,7 +81,7 @@ async def reassign(session_id: Id, body: schemas.Assignment, call: Clinical) -> 
 @router.post(f"{SESSION}/baseline", response_model=schemas.Session, responses=problems(404, 409))
 async def take_baseline(session_id: Id, body: schemas.Baseline, call: Clinical) -> Response:
     """Vital signs and weight before the dose."""
-    return await change_session(call, lambda unit: sessions.take_baseline(unit, session_id, body))
+    return await change_session(call, lambda unit: baseline.take(unit, deps(call), session_id, body))
 
 
 @router.get(f"{SESSION}/gate", response_model=schemas.GateShown, responses=problems(404))

@@ -146,14 +146,3 @@ async def reassign(unit: UnitOfWork, session_id: str, body: schemas.Assignment) 
         emit(unit, event, aggregate=f"session/{session_id}", version=after["version"])
     await record(unit, after, "reassigned", body.occurred_at, room=after["room"], chair=after["chair"])
     return after
-
-
-async def take_baseline(unit: UnitOfWork, session_id: str, body: schemas.Baseline) -> Document:
-    """Taken again it replaces the one before, and the gate is judged anew. Raises NotFound, Conflict."""
-    session, now = await load(unit, session_id, "baseline"), unit.clock.clinical_now()
-    base = body.model_dump(mode="json", exclude={"occurred_at"}, exclude_none=True)
-    at = min(body.occurred_at or now, now)
-    after = model.move(session, "baseline", now, baseline=base, baseline_at=at, gate_override=None)
-    await unit.collection(SESSIONS).replace_versioned(after)
-    await record(unit, after, "baseline", body.occurred_at, **base)
-    return after

@@ -9,7 +9,7 @@ import pytest
 from services.monitoring import schemas, schemas_entries
 from services.monitoring import schemas_session as bodies
 from services.monitoring.protocol import DosingProtocol, SessionProtocol
-from services.monitoring.usecases import dosing, entries, gating, sessions
+from services.monitoring.usecases import baseline, dosing, entries, gating, sessions
 from shared.errors import Conflict, Forbidden
 from shared.events import intake, scheduling
 from shared.events.envelope import Event
@@ -122,7 +122,7 @@ class Visit:
 
     async def measured(self, **base: Any) -> None:
         body = schemas.Baseline(**(BASE | base))
-        await self.chair._run(lambda unit: sessions.take_baseline(unit, self.chair.session_id, body))
+        await self.chair._run(lambda unit: baseline.take(unit, self.chair.deps, self.chair.session_id, body))
 
     async def doses(self, scope: Any = NURSE, **other: Any) -> Any:
         body = schemas.Dose(**(ESKETAMINE | {"lot": "L", "expiry": "2028-01"} | other))

@@ -21,6 +21,7 @@ from shared.persistence.timers import TimerRunner
 from tests.integration.monitoring.world import NURSE, Chair
 
 SPO2, DBP = "59408-5", "8462-4"
+SIGNS_OF_BASELINE = ("8480-6", "8462-4", "8867-4", "59408-5")
 
 
 async def another(chair: Chair) -> Chair:
@@ -40,7 +41,9 @@ async def by_device(chair: Chair, *readings: schemas.Reading, scope: Scope = NUR
 
 
 async def rows(chair: Chair, **query: object) -> list[Document]:
-    return await chair.mongo.plumbing(VITALS).find({"session_id": chair.session_id, **query})
+    """Without what was typed into the baseline."""
+    measured = {"session_id": chair.session_id, "taken_at": {"$ne": chair.baseline_at}}
+    return await chair.mongo.plumbing(VITALS).find(measured | query)
 
 
 async def kinds(chair: Chair) -> list[str]:
@@ -151,6 +154,7 @@ async def test_a_backlog_does_not_end_what_is_wrong_now(chair: Chair) -> None:
 
 
 async def test_what_is_typed_in_a_minute_late_is_judged_like_one_of_now(chair: Chair) -> None:
+    chair.clock.advance(120)
     await chair.measures(192, at=chair.clock.clinical_now() - timedelta(seconds=60), device="manual")
     await chair.ticks(6)
     assert [row["open"] for row in await chair.alarms(rule="sbp_critical_high")] == [True]
@@ -291,6 +295,11 @@ async def test_more_readings_than_a_transaction_holds_are_taken_in_parts(chair: 
     assert len(await rows(chair)) == 1000
 
 
+async def buckets(chair: Chair) -> list[Document]:
+    """Of the systolic pressure, which the baseline has too."""
+    return await chair.mongo.plumbing(BUCKETS).find({"session_id": chair.session_id, "sign": "8480-6"})
+
+
 async def folds(chair: Chair) -> int:
     folded = 0
     while await chair.mongo.run(NURSE, lambda unit: fold_next(unit, chair.session_id)):
@@ -307,9 +316,9 @@ async def test_a_day_later_readings_lie_in_columns_and_are_still_found(chair: Ch
     await chair.leaves()
     timers = await chair.mongo.plumbing("timers").find({"kind": "fold"})
     assert [row["due_at"] - chair.clock.clinical_now() for row in timers] == [timedelta(days=1)]
-    assert await folds(chair) == 2
+    assert await folds(chair) == 2 + len(SIGNS_OF_BASELINE) - 1
     assert await rows(chair) == []
-    assert len(await chair.mongo.plumbing(BUCKETS).find({"session_id": chair.session_id})) == 2
+    assert len(await buckets(chair)) == 2
     (again,) = await chair.sends(second)
     assert again.result == "duplicate"
     decided = await decides(chair, first.id, "artefact")
@@ -326,11 +335,12 @@ async def test_the_timer_of_the_next_day_folds_bucket_by_bucket_and_the_list_sho
     runner = TimerRunner(chair.mongo, TIMER_HANDLERS, chair.deps, "monitoring")
     assert await runner.fire_due() == 0
     chair.clock.advance(86_400)
-    assert await runner.fire_due() == 5
+    assert await runner.fire_due() == 5 + len(SIGNS_OF_BASELINE) - 1
     assert await rows(chair) == []
-    assert len(await chair.mongo.plumbing(BUCKETS).find({"session_id": chair.session_id})) == 4
+    assert len(await buckets(chair)) == 4
     shown = await chair.mongo.run(NURSE, lambda unit: charting.folded(unit, chair.session_id, None))
-    assert sorted(row["value"] for row in shown or ()) == [120, 120, 120, 121]
+    measured = [row["value"] for row in shown or () if row["taken_at"] != chair.baseline_at]
+    assert sorted(measured) == [120, 120, 120, 121]
 
 
 async def test_what_comes_after_the_columns_is_added_to_them(chair: Chair) -> None:
@@ -341,8 +351,8 @@ async def test_what_comes_after_the_columns_is_added_to_them(chair: Chair) -> No
     (late,) = await chair.measures(122, at=at)
     assert late.id.endswith("~122.0")
     assert await folds(chair) == 1
-    (bucket,) = await chair.mongo.plumbing(BUCKETS).find({"session_id": chair.session_id})
-    assert bucket["value"] == [120, 122]
+    (bucket,) = await buckets(chair)
+    assert bucket["value"] == [120, 120, 122]
 
 
 async def test_a_fold_that_is_cut_loses_nothing(chair: Chair) -> None:

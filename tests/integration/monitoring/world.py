@@ -11,7 +11,7 @@ from services.monitoring.evaluator import Evaluator
 from services.monitoring.handlers import ALARM_HANDLERS, EVENT_HANDLERS
 from services.monitoring.ingest import Ingest
 from services.monitoring.memory import Memory
-from services.monitoring.usecases import answering, dosing, ending, gating, sessions
+from services.monitoring.usecases import answering, baseline, dosing, ending, gating, sessions
 from services.monitoring.usecases.readings import Delivery, Results
 from services.monitoring.wiring import make_deps
 from shared.clock import ManualClock
@@ -44,7 +44,7 @@ class Chair:
         self.memory = Memory(mongo, self.deps)
         self.ingest = Ingest(mongo, self.deps, self.memory)
         self.evaluator = Evaluator(mongo, self.deps, self.memory, new_id())
-        self.session_id = ""
+        self.session_id, self.baseline_at = "", clock.clinical_now()
         self.patient_id = new_id()
 
     async def _run(self, work: Any, scope: Scope = NURSE) -> Any:
@@ -65,10 +65,12 @@ class Chair:
             )
             await sessions.check_in(unit, self.deps, row["_id"], arrival)
             base = schemas.Baseline(systolic=120, diastolic=80, heart_rate=70, spo2=98, weight_kg=70)
-            await sessions.take_baseline(unit, row["_id"], base)
+            await baseline.take(unit, self.deps, row["_id"], base)
             return str(row["_id"])
 
+        self.baseline_at = self.clock.clinical_now()
         self.session_id = await self._run(work)
+        self.clock.advance(61)  # what is measured from here on is no jump from it
         if dose:
             await self.doses()
         return self

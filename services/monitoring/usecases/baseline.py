@@ -1,0 +1,43 @@
+"""The baseline: what the gate and every relative limit compare with, and readings of their own that are judged like any other."""
+
+from datetime import datetime
+
+from services.monitoring import model, schemas
+from services.monitoring.combinations import MOAAS
+from services.monitoring.recent import Recent
+from services.monitoring.signals import MANUAL
+from services.monitoring.store import SESSIONS
+from services.monitoring.usecases import readings, scoring
+from services.monitoring.usecases.deps import Deps, baseline_signs
+from services.monitoring.usecases.entries import record
+from services.monitoring.usecases.sessions import load
+from services.monitoring.vitals import SIGNS
+from shared.persistence.mongo import Document, UnitOfWork
+
+
+async def take(unit: UnitOfWork, deps: Deps, session_id: str, body: schemas.Baseline) -> Document:
+    """Taken again it replaces the one before, and the gate is judged anew. Raises NotFound, Conflict.
+
+    Its signs and its MOAA/S alarm by the limits of the phase, in the same transaction.
+    """
+    session, now = await load(unit, session_id, "baseline"), unit.clock.clinical_now()
+    base = body.model_dump(mode="json", exclude={"occurred_at"}, exclude_none=True)
+    at = min(body.occurred_at or now, now)
+    after = model.move(session, "baseline", now, baseline=base, baseline_at=at, gate_override=None)
+    await unit.collection(SESSIONS).replace_versioned(after)
+    await record(unit, after, "baseline", body.occurred_at, **base)
+    await _judge(unit, deps, after, at)
+    return after
+
+
+async def _judge(unit: UnitOfWork, deps: Deps, session: Document, at: datetime) -> None:
+    measured = [
+        schemas.Reading(sign=sign, value=value, unit=SIGNS[sign].unit, taken_at=at, device=MANUAL)
+        for sign, value in baseline_signs(session).items()
+    ]
+    delivery = readings.Delivery(unit.scope, session["_id"], measured)
+    await readings.take(unit, deps, [delivery], Recent(), repeated=True)
+    moaas = session["baseline"].get(MOAAS)
+    if moaas is not None:
+        entry = await record(unit, session, "observation", at, observation_code=MOAAS, score=moaas)
+        await scoring.noted(unit, deps, entry)
