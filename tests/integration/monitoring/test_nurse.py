@@ -59,7 +59,7 @@ class Nurse:
         steps = {"checked_in": 1, "baseline": 2, "dosing": 3, "recovery": 4, "left": 5, "completed": 6}
         acts: list[tuple[str, dict[str, Any]]] = [
             ("check-in", ARRIVAL),
-            ("baseline", BASE),
+            ("baseline", BASE | {"occurred_at": self.ago(2)}),
             ("dose", DOSE),
             ("dose/stop", {}),
         ]
