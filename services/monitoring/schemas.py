@@ -53,9 +53,9 @@ EventCode = Literal[
 ]
 
 
-def _within(loinc: str) -> Any:
-    """The bounds of clinical.md 3.1 with section 10."""
-    return Field(ge=SIGNS[loinc].lowest, le=SIGNS[loinc].highest)
+def _within(loinc: str, usual: float) -> Any:
+    """The bounds of clinical.md 3.1 with section 10; `usual` is the document's example."""
+    return Field(ge=SIGNS[loinc].lowest, le=SIGNS[loinc].highest, examples=[usual])
 
 
 class Moment(Body):
@@ -129,11 +129,11 @@ class Baseline(Moment):
     `spo2_scale`: the one of NEWS2; 2 is for hypercapnic patients with a target of 88-92 %.
     """
 
-    systolic: Annotated[float, _within(SYSTOLIC)]
-    diastolic: Annotated[float, _within(DIASTOLIC)]
-    heart_rate: Annotated[float, _within(BY_NAME["heart_rate"].loinc)]
-    spo2: Annotated[float, _within(BY_NAME["spo2"].loinc)]
-    respiratory_rate: Annotated[float, _within(BY_NAME["respiratory_rate"].loinc)] | None = None
+    systolic: Annotated[float, _within(SYSTOLIC, 120)]
+    diastolic: Annotated[float, _within(DIASTOLIC, 80)]
+    heart_rate: Annotated[float, _within(BY_NAME["heart_rate"].loinc, 70)]
+    spo2: Annotated[float, _within(BY_NAME["spo2"].loinc, 98)]
+    respiratory_rate: Annotated[float, _within(BY_NAME["respiratory_rate"].loinc, 14)] | None = None
     weight_kg: Annotated[float, Field(ge=25, le=350)]
     weighed_on: date | None = None
     weight_basis: Literal["actual", "ideal"] = "actual"
