@@ -20,6 +20,7 @@ class Placing:
         self._unit, self._recent, self._learnt = unit, recent, learnt
         self.now = unit.clock.clinical_now()
         self.trusted = max(TRUSTED, unit.clock.clinical_span(TRANSPORT_SECONDS))
+        self._kept = 2 * self.trusted
         self._slack = max(SLACK, unit.clock.clinical_span(TRANSPORT_SECONDS))
 
     async def targets(
@@ -89,7 +90,7 @@ class Placing:
         """
         offset = arrived_at - reading.taken_at
         if -self.trusted <= offset <= self.trusted:
-            return "now" if self.now - reading.taken_at <= 2 * self.trusted else "late"
+            return "now" if self.now - reading.taken_at <= self._kept else "late"
         past = offset > timedelta(0)
         if reading.device == MANUAL:
             return "clock" if not past else "unsure" if offset <= BY_HAND else "late"

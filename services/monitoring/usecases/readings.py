@@ -224,10 +224,8 @@ class _Batch:
             systolic, diastolic = pressures[(reading.device, reading.taken_at)]
         swapped = systolic is not None and diastolic is not None and diastolic >= systolic
         verdict, reason = judge(reading.sign, value, reading.unit, systolic)
-        tells, asks = (
-            self.placing.tells(session.row["clinic_id"], reading, self._arrived_at),
-            doubtful(reading.sign, value),
-        )
+        tells = self.placing.tells(session.row["clinic_id"], reading, self._arrived_at)
+        asks = doubtful(reading.sign, value)
         flags = self._flags(session, reading)
         if (
             verdict == "plausible"
@@ -328,23 +326,23 @@ class _Batch:
             return  # of two values for one moment the worse counts until a human decides
         if tells in ("late", "unsure"):
             await session.episode(unit, Given(reading.sign, value, reading.taken_at))
-        if tells == "unsure" and (self._is_followed(reading) or await session.knows_newer(unit, reading)):
+        if tells == "late" or (tells == "unsure" and await self._is_followed(unit, session, reading)):
             return
-        if tells != "late":
-            given = Given(reading.sign, value, reading.taken_at if tells == "now" else self._arrival(reading))
-            if tells != "now":
-                self._arrived.append(given)
-                return
-            if not session.at_rest(reading.sign, value):
-                await session.now(unit, given)
-            session.seen(reading.sign, value, given.at)
+        if tells != "now":
+            self._arrived.append(Given(reading.sign, value, self._arrival(reading)))
+            return
+        given = Given(reading.sign, value, reading.taken_at)
+        if not session.at_rest(reading.sign, value):
+            await session.now(unit, given)
+        session.seen(reading.sign, value, given.at)
 
-    def _is_followed(self, reading: schemas.Reading) -> bool:
-        """Whether this delivery has the sign as of now too."""
-        return any(
+    async def _is_followed(self, unit: UnitOfWork, session: Judged, reading: schemas.Reading) -> bool:
+        """Whether the sign is known as of later: as of now in this delivery, or in what is stored."""
+        beside = any(
             other.sign == reading.sign and abs(self._arrived_at - other.taken_at) <= self.placing.trusted
             for other in self._delivered
         )
+        return beside or await session.knows_newer(unit, reading)
 
     def _arrival(self, reading: schemas.Reading) -> datetime:
         """The newest of its device is one of now; those before it keep their distance, so that none outlives the next."""
