@@ -17,8 +17,8 @@ from pymongo.errors import PyMongoError
 
 from services.notifications.store import unreadable_alarms, watched_clinics
 from services.notifications.usecases.deps import Deps
-from services.notifications.usecases.watching import note_beat, report, report_unreadable
-from services.notifications.watch import SILENCE, Finding, silent
+from services.notifications.usecases.watching import end_troubles, note_beat, report, report_unreadable
+from services.notifications.watch import SILENCE, Finding, over, silent
 from shared.errors import StillwaterError
 from shared.events.envelope import BadRecord, read_record
 from shared.events.monitoring import EvaluatorBeat
@@ -104,6 +104,8 @@ class Watch:
         for row in await watched_clinics(self._mongo):
             for finding in silent(row, row["clinic_id"], now):
                 await self._report(row["clinic_id"], finding)
+            if any(over(trouble, now) for trouble in row.get("told", {}).values()):
+                await self._end_troubles(row["clinic_id"])
 
     async def _report(self, clinic_id: str, finding: Finding) -> None:
         if finding.cause in self._reported:
@@ -114,6 +116,12 @@ class Watch:
 
         await self._mongo.run(system_scope(clinic_id, "notifications.watch"), work)
         self._remember(finding.cause)
+
+    async def _end_troubles(self, clinic_id: str) -> None:
+        async def work(unit: UnitOfWork) -> None:
+            await end_troubles(unit, self._deps)
+
+        await self._mongo.run(system_scope(clinic_id, "notifications.watch"), work)
 
     async def look_for_unreadable(self) -> None:
         """An alarm that could not be read is a page; the fallback pager's, where even the clinic is unknown."""

@@ -44,15 +44,9 @@ def observe(
     return {"sessions": {name: stamps[name] for name in kept}, "ended": gone, "beat_at": now}
 
 
-def lasting(known: Mapping[str, datetime] | None, told: bool, now: datetime) -> Mapping[str, datetime] | None:
-    """One trouble of a clinic, from its first telling until nobody has told it for a minute.
-
-    Evaluators tell it side by side: the beat of one that sees nothing ends nothing.
-    """
-    if not told:
-        return known
-    goes_on = known is not None and now - known["last"] < TROUBLE_OVER
-    return {"since": known["since"] if known and goes_on else now, "last": now}
+def over(trouble: Mapping[str, Any], now: datetime) -> bool:
+    """Nobody has told it for a minute. Evaluators tell side by side: the beat of one that sees nothing ends nothing."""
+    return bool(now - trouble["last"] >= TROUBLE_OVER)
 
 
 def silent(row: Mapping[str, Any], clinic_id: str, now: datetime) -> list[Finding]:

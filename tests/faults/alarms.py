@@ -122,7 +122,7 @@ def check_pages(history: History, seen: Observed) -> Iterator[Violation]:
             continue  # check_silence has its cause
         if not body.get("signs") and not history.faulty(at - 2 * SHADOW_SECONDS, at):
             yield Violation("page_has_cause", f"a page of kind {body.get('kind')} ({body.get('what')}) without a fault")
-        if body.get("code") == "unrecorded_alarm" and not _recorded_nowhere(body, history.readings, at):
+        if "alarm not recorded" in body.get("what", "") and not _recorded_nowhere(body, history.readings, at):
             yield Violation(
                 "page_has_breach", f"a page ({body.get('what')}) in {body.get('room')} that nobody measured"
             )

@@ -142,8 +142,9 @@ async def know_session(
     return True
 
 
-async def session_place(unit: UnitOfWork, session_id: str) -> Document:
-    found = await unit.collection(SESSIONS).find_one({"_id": session_id})
+async def session_place(unit: UnitOfWork, session_id: str | None) -> Document:
+    """Room, chair and responsible staff; none for what is about no session or one that is not known here."""
+    found = await unit.collection(SESSIONS).find_one({"_id": session_id}) if session_id else None
     return found or {"room": None, "chair": None, "responsible": []}
 
 

@@ -1,12 +1,14 @@
 """The watch over the watchers: beats in, pages out when they fall silent or say that the store is gone."""
 
+from collections.abc import Iterator, Mapping
+
 from services.notifications.store import DEAD_LETTERS, SESSIONS, WATCH
 from services.notifications.usecases import directory, escalations
 from services.notifications.usecases.deps import Deps
 from services.notifications.usecases.escalations import Alarm
 from services.notifications.usecases.paging import page_once
 from services.notifications.usecases.tasks import add_task
-from services.notifications.watch import Finding, lasting, observe
+from services.notifications.watch import Finding, observe, over
 from shared.events.monitoring import EvaluatorBeat
 from shared.ids import derived_id
 from shared.persistence.mongo import Document, UnitOfWork
@@ -23,44 +25,81 @@ _SAID = {
 
 
 async def note_beat(unit: UnitOfWork, deps: Deps, beat: EvaluatorBeat) -> None:
-    """Keep the newest stamps; page at once what the beat itself reports."""
+    """Keep the newest stamps; what the beat itself reports escalates at once."""
     now, watch = unit.clock.system_now(), unit.collection(WATCH)
     stamps = [(session.session_id, session.last_evaluated_at) for session in beat.sessions]
     before = await watch.find_one({"_id": unit.scope.clinic_id})
     if before and before.get("silent"):
         await escalations.clear(unit, deps, before["silent"], None, unit.clock.clinical_now())
     after = observe(before, sessions=stamps, ended=beat.ended, now=now)
-    told = {"store_gone": beat.store == "gone", "alarms_not_sent": beat.unsent_since is not None}
-    known = (before or {}).get("troubles", {})
-    troubles = {code: lasting(known.get(code), there, now) for code, there in told.items()}
-    await watch.put({"_id": unit.scope.clinic_id, "schema_version": 1, **after, "troubles": troubles})
-    for code, trouble in troubles.items():
-        if told[code] and trouble:
-            await report(unit, deps, Finding(code, f"{code}:{trouble['since'].isoformat()}", trouble["since"]))
+    told = await _still_told(unit, deps, (before or {}).get("told", {}))
+    for finding in _told(beat):
+        key = derived_id(finding.cause)
+        if key not in told:
+            told[key] = {"alarm_id": derived_id(finding.cause, now.isoformat())}
+            await _escalate(unit, deps, finding, told[key]["alarm_id"])
+        told[key]["last"] = now
+    await watch.put({"_id": unit.scope.clinic_id, "schema_version": 1, **after, "told": told})
+
+
+def _told(beat: EvaluatorBeat) -> Iterator[Finding]:
+    if beat.store == "gone":
+        yield Finding("store_gone", "store_gone", beat.at)
+    if beat.unsent_since is not None:
+        yield Finding("alarms_not_sent", "alarms_not_sent", beat.unsent_since)
     for alarm in beat.unrecorded:
         cause = f"unrecorded:{alarm.session_id}:{alarm.rule}:{alarm.since.isoformat()}"
-        await report(unit, deps, Finding("unrecorded_alarm", cause, alarm.since, alarm.session_id, alarm.rule))
+        yield Finding("unrecorded_alarm", cause, alarm.since, alarm.session_id, alarm.rule)
+
+
+async def end_troubles(unit: UnitOfWork, deps: Deps) -> None:
+    """What nobody tells any more is paged no more, also when no beat comes at all."""
+    row = await unit.collection(WATCH).get(unit.scope.clinic_id)
+    told = await _still_told(unit, deps, row.get("told", {}))
+    await unit.collection(WATCH).update({"_id": row["_id"]}, {"$set": {"told": told}})
+
+
+async def _still_told(unit: UnitOfWork, deps: Deps, told: Mapping[str, Document]) -> dict[str, Document]:
+    now = unit.clock.system_now()
+    for trouble in told.values():
+        if over(trouble, now):
+            await escalations.clear(unit, deps, trouble["alarm_id"], None, unit.clock.clinical_now())
+    return {key: trouble for key, trouble in told.items() if not over(trouble, now)}
 
 
 async def report(unit: UnitOfWork, deps: Deps, finding: Finding) -> None:
     """Page the clinic's nurses and prescriber on call, once per cause; monitoring's silence escalates like a high alarm."""
-    place = (
-        await directory.session_place(unit, finding.session_id) if finding.session_id else {"room": None, "chair": None}
-    )
-    what = _SAID[finding.code] + (f" ({finding.what})" if finding.what else "")
     if finding.code == "monitoring_silent":
-        await _escalate(unit, deps, finding, what)
+        alarm_id = derived_id(finding.cause)
+        await _escalate(unit, deps, finding, alarm_id)
+        await unit.collection(WATCH).update({"_id": unit.scope.clinic_id}, {"$set": {"silent": alarm_id}})
         return
-    facts = {"kind": "monitoring", "what": what, "code": finding.code, "room": place["room"], "chair": place["chair"]}
+    place = await directory.session_place(unit, finding.session_id)
+    facts = {"kind": "monitoring", "what": _what(finding), "code": finding.code}
+    facts |= {"room": place["room"], "chair": place["chair"]}
     await page_once(unit, deps, finding.cause, _ON_CALL, facts, unit.clock.clinical_now())
 
 
-async def _escalate(unit: UnitOfWork, deps: Deps, finding: Finding, what: str) -> None:
-    """Until somebody accepts or a beat is heard again; one escalation per clinic and silence."""
-    alarm_id = derived_id(finding.cause)
-    alarm = Alarm(alarm_id, None, None, "high", unit.clock.clinical_now(), kind="monitoring", what=what)
+async def _escalate(unit: UnitOfWork, deps: Deps, finding: Finding, alarm_id: str) -> None:
+    """Like a high alarm, until somebody accepts or the finding is over."""
+    place, now = await directory.session_place(unit, finding.session_id), unit.clock.clinical_now()
+    alarm = Alarm(
+        alarm_id,
+        None,
+        None,
+        "high",
+        now,
+        kind="monitoring",
+        what=_what(finding),
+        room=place["room"],
+        chair=place["chair"],
+        responsible=place["responsible"],
+    )
     await escalations.start(unit, deps, alarm)
-    await unit.collection(WATCH).update({"_id": unit.scope.clinic_id}, {"$set": {"silent": alarm_id}})
+
+
+def _what(finding: Finding) -> str:
+    return _SAID[finding.code] + (f" ({finding.what})" if finding.what else "")
 
 
 async def leave_watch(unit: UnitOfWork, session_id: str) -> None:

@@ -1,10 +1,16 @@
 """The watch over monitoring and over the services: what falls silent, what cannot be recorded, sent or read, is a page."""
 
+from datetime import UTC, datetime
 from typing import Any
+
+import pytest
 
 from services.notifications.beats import Watch
 from shared.events import intake, monitoring
 from tests.integration.notifications.world import CLINIC, PATIENT, World
+
+SINCE = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+UNRECORDED = monitoring.UnrecordedAlarm(session_id="s1", rule="spo2_critical_low", priority="high", since=SINCE)
 
 
 def beat(world: World, *sessions: str, **changed: Any) -> monitoring.EvaluatorBeat:
@@ -75,17 +81,56 @@ async def test_a_session_that_ended_is_not_missed(world: World) -> None:
 
 
 async def test_a_store_that_is_gone_and_an_unrecorded_alarm_are_paged_once(world: World) -> None:
-    unrecorded = monitoring.UnrecordedAlarm(
-        session_id="s1", rule="spo2_critical_low", priority="high", since=world.clock.system_now()
-    )
     for _ in range(3):
-        await watch(world).take_beat(CLINIC, beat(world, "s1", store="gone", unrecorded=[unrecorded]))
+        await watch(world).take_beat(CLINIC, beat(world, "s1", store="gone", unrecorded=[UNRECORDED]))
         world.clock.advance(5)
     await world.send()
     texts = sorted(call[2]["text"] for call in world.pager.calls)
     assert len(texts) == 2
     assert "alarm not recorded" in texts[0]
     assert "cannot record" in texts[1]
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"store": "gone"}, "cannot record"),
+        ({"unsent_since": SINCE}, "recorded and not sent"),
+        ({"unrecorded": [UNRECORDED]}, "alarm not recorded"),
+    ],
+)
+async def test_what_a_beat_reports_escalates_like_a_high_alarm_until_nobody_tells_it(
+    world: World, told: dict[str, Any], said: str
+) -> None:
+    await world.staff(nurse=["n1"], prescriber=["p1"])
+    for _ in range(14):
+        await watch(world).take_beat(CLINIC, beat(world, "s1", **told))
+        await world.pass_time(5)
+    assert {"pager-n1", "pager-p1"} <= set(world.pager.addressees)
+    assert all(said in call[2]["text"] for call in world.pager.calls)
+    await world.pass_time(61)
+    await watch(world).look_for_silence()
+    pages = [call for call in world.pager.calls if said in call[2]["text"]]
+    await world.pass_time(300)
+    assert [call for call in world.pager.calls if said in call[2]["text"]] == pages
+
+
+async def test_an_alarm_that_could_not_be_recorded_is_paged_with_its_chair_and_a_link(world: World) -> None:
+    await world.staff(nurse=["n1", "n2"])
+    where = monitoring.SessionCheckedIn(
+        patient_id=PATIENT,
+        session_id="s1",
+        room="Room 2",
+        chair="B",
+        responsible_staff=[monitoring.StaffRef(role="nurse", staff_id="n2")],
+    )
+    await world.handle(where)
+    await watch(world).take_beat(CLINIC, beat(world, "s1", unrecorded=[UNRECORDED]))
+    await world.send()
+    assert world.pager.addressees == ["pager-n2"]
+    page = world.pager.calls[0][2]["alarm"]
+    assert (page["room"], page["chair"]) == ("Room 2", "B")
+    assert page["link"].startswith("http://notifications.test/v1/links/")
 
 
 async def test_a_store_that_one_evaluator_misses_and_another_has_is_one_page(world: World) -> None:

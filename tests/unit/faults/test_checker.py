@@ -194,9 +194,9 @@ def test_a_clock_that_jumps_ahead_hurries_alarms_and_makes_none_up() -> None:
 
 def test_a_page_that_says_not_recorded_has_its_breach_too() -> None:
     excused = history(faults=[Fault("mongodb cut", AT - 1, AT + 2)])
-    known = page(key="p2", signs=[], alarm_id=None, code="unrecorded_alarm", what="not recorded (spo2_collapse)")
+    known = page(key="p2", signs=[], alarm_id=None, what="alarm not recorded (spo2_collapse)")
     assert check(excused, observed(pages=[page(), known])) == []
-    unknown = page(key="p2", signs=[], alarm_id=None, code="unrecorded_alarm", what="not recorded (hr_collapse)")
+    unknown = page(key="p2", signs=[], alarm_id=None, what="alarm not recorded (hr_collapse)")
     assert names(excused, observed(pages=[page(), unknown])) == {"page_has_breach"}
 
 
