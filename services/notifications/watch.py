@@ -33,20 +33,24 @@ def observe(
     """The clinic's watch after one more beat: the newest stamp per session over all evaluators.
 
     A session that no evaluator names ages and is found; it leaves by `ended`. Bounded: of more than 500 sessions of a
-    clinic the oldest stamps are dropped last, for they are the ones to be found.
+    clinic the oldest stamps are dropped last, for they are the ones to be found. A stamp of an evaluator whose clock is
+    ahead counts as one of now: else its session would not be missed until then.
     """
     before = row or {"sessions": {}, "ended": {}}
     gone = {name: when for name, when in before["ended"].items() if now - when < ENDED_KEPT} | dict.fromkeys(ended, now)
     stamps: dict[str, datetime] = dict(before["sessions"])
     for session_id, stamp in sessions:
-        stamps[session_id] = max(stamp, stamps.get(session_id, stamp))
+        stamps[session_id] = min(max(stamp, stamps.get(session_id, stamp)), now)
     kept = sorted((name for name in stamps if name not in gone), key=lambda name: stamps[name])[:MAX_SESSIONS]
     return {"sessions": {name: stamps[name] for name in kept}, "ended": gone, "beat_at": now}
 
 
 def over(trouble: Mapping[str, Any], now: datetime) -> bool:
-    """Nobody has told it for a minute. Evaluators tell side by side: the beat of one that sees nothing ends nothing."""
-    return bool(now - trouble["last"] >= TROUBLE_OVER)
+    """Nobody has told it for a minute. Evaluators tell side by side: the beat of one that sees nothing ends nothing.
+
+    So it is with what was told by a clock that has been set back since.
+    """
+    return bool(abs(now - trouble["last"]) >= TROUBLE_OVER)
 
 
 def silent(row: Mapping[str, Any], clinic_id: str, now: datetime) -> list[Finding]:

@@ -126,14 +126,16 @@ class Proxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.call(self._cancel_all)
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
 
-    def _cancel_all(self) -> None:
-        for task in asyncio.all_tasks(self._loop) - {asyncio.current_task(self._loop)}:
+    async def _end(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def way(self, target: int) -> Way:
         made = Way(self, target)

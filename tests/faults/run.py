@@ -27,7 +27,7 @@ async def play(
         running = asyncio.create_task(traffic.run())
         for step in steps:
             await system.asked(calm())
-            await asyncio.gather(*(_make(system, name, act) for name, act in step.items()))
+            await _make(system, step)
             if running.done():
                 running.result()
         await system.asked(calm())
@@ -50,9 +50,12 @@ async def _come_to_rest(traffic: Traffic, running: asyncio.Task[None]) -> list[V
     return []
 
 
-async def _make(system: System, name: str, act: Act) -> None:
-    async with system.fault(name):
-        await act(system)
+async def _make(system: System, step: Mapping[str, Act]) -> None:
+    """All at once; their shadow lasts until everything runs again."""
+    async with contextlib.AsyncExitStack() as spans:
+        for name in step:
+            await spans.enter_async_context(system.fault(name))
+        await asyncio.gather(*(act(system) for act in step.values()))
         await system.ready()
 
 

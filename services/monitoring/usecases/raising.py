@@ -8,6 +8,7 @@ from services.monitoring.alarms import RuleState, Transition
 from services.monitoring.combinations import unit_of
 from services.monitoring.signals import Silence
 from services.monitoring.store import ALARMS
+from services.monitoring.usecases.devices import KINDS
 from services.monitoring.usecases.entries import record
 from shared.events.monitoring import (
     AlarmCleared,
@@ -163,8 +164,10 @@ async def lose_signal(unit: UnitOfWork, session: Document, silence: Silence) -> 
     """A device fell silent; returns what the engine keeps of it."""
     alarm_id = derived_id(watch_key(session), "signal", silence.device, silence.last_seen_at.isoformat())
     now = unit.clock.clinical_now()
-    await _insert(unit, session, alarm_id, f"signal:{silence.device}", silence.priority, now, pages=True)
-    event = SignalLost(**_signal(session, alarm_id, silence.priority, silence.last_seen_at))
+    source = next((kind for kind in KINDS if session.get(kind) == silence.device), "device")
+    rule = f"signal:{silence.device}"
+    await _insert(unit, session, alarm_id, rule, silence.priority, now, pages=True, source=source)
+    event = SignalLost(**_signal(session, alarm_id, silence.priority, source, silence.last_seen_at))
     _emit_raised(unit, event, alarm_id)
     return {"alarm_id": alarm_id, "priority": silence.priority, "last_seen_at": silence.last_seen_at}
 
@@ -175,14 +178,15 @@ async def restore_signal(unit: UnitOfWork, session: Document, lost: Document, at
     if not alarm["open"]:
         return
     after = await next_version(unit, alarm, open=False, cleared_at=at)
-    event = SignalRestored(**_signal(session, alarm["_id"], lost["priority"], at))
+    event = SignalRestored(**_signal(session, alarm["_id"], lost["priority"], alarm.get("source", "device"), at))
     emit(unit, event, aggregate=f"alarm/{alarm['_id']}", version=after["version"])
     await record(unit, session, "alarm_cleared", at, alarm_id=alarm["_id"])
 
 
-def _signal(session: Document, alarm_id: str, priority: str, at: datetime) -> Document:
+def _signal(session: Document, alarm_id: str, priority: str, source: str, at: datetime) -> Document:
+    """People are told which kind of device it is: its name may be a serial number."""
     about = {"patient_id": session["patient_id"], "session_id": session["_id"], "alarm_id": alarm_id}
-    return {**about, "priority": priority, "source": "device", "last_seen_at": at}
+    return {**about, "priority": priority, "source": source, "last_seen_at": at}
 
 
 async def technical(

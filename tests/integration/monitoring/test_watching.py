@@ -2,6 +2,7 @@
 
 import asyncio
 
+import orjson
 import pytest
 
 from services.monitoring import schemas
@@ -148,6 +149,8 @@ async def test_the_silence_of_a_monitor_ends_when_another_takes_its_place(chair:
     await chair.ticks(1)
     assert await chair.alarms(open=True) == []
     assert await chair.told() == ["SignalLost", "SignalRestored"]
+    rows = await chair.mongo.plumbing("outbox").find({"lane": "alarm"})
+    assert [orjson.loads(row["value"])["source"] for row in rows] == ["monitor", "monitor"]
 
 
 async def test_a_session_that_cannot_be_evaluated_does_not_keep_the_others_from_it(chair: Chair) -> None:
