@@ -51,6 +51,11 @@ class Ward:
         status, body = await self._pool.post(f"/v1/sessions/{session}/vitals", {"readings": readings}, self.device)
         assert status == 200, body
 
+    async def attend(self, alarm_id: str) -> None:
+        """Else it would be paged for again and again."""
+        status, body = await self._pool.post(f"/v1/alarms/{alarm_id}/attend", {}, self.nurse)
+        assert status == 200, body
+
     async def leave(self, session: str) -> None:
         """Else its monitor would be silent beside the next measurement, and be paged for."""
         status, body = await self._pool.post(
@@ -138,7 +143,7 @@ async def _episodes(world: World, ward: Ward, sessions: dict[str, str], episodes
         due = start + number / EPISODES_PER_SECOND
         await asyncio.sleep(max(due - time.perf_counter(), 0))
         intended[(room, sign)] = due
-        tasks.append(asyncio.create_task(_episode(ward, session, sign, normal)))
+        tasks.append(asyncio.create_task(_episode(world, ward, session, (room, sign), normal)))
     await asyncio.gather(*tasks)
     deadline = time.perf_counter() + 10
     while time.perf_counter() < deadline and set(intended) - set(world.sink.arrived):
@@ -147,10 +152,13 @@ async def _episodes(world: World, ward: Ward, sessions: dict[str, str], episodes
     return [(arrived[place] - due) * 1000 for place, due in intended.items() if place in arrived]
 
 
-async def _episode(ward: Ward, session: str, sign: str, normal: float) -> None:
-    """Zero, and normal again before the delays of the milder rules have passed."""
+async def _episode(world: World, ward: Ward, session: str, place: tuple[str, str], normal: float) -> None:
+    """Zero; a second later somebody is at the chair, and all is normal before the delays of the milder rules have passed."""
+    sign = place[1]
     await ward.measure(session, {sign: 0})
     await asyncio.sleep(1)
+    if alarm_id := world.sink.alarms.get(place):
+        await ward.attend(alarm_id)
     await ward.measure(session, {sign: normal})
 
 

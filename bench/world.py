@@ -12,16 +12,18 @@ from typing import Any
 import orjson
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from bench.http import Connection
 from deploy.local import processes
 from deploy.local.stack import Part, Stack
 from shared.messaging.topics import SERVICES
 
 
 class Sink:
-    """A pager provider that notes when each page arrived, by room and sign."""
+    """A pager provider that notes when each page arrived, and of which alarm it was, by room and sign."""
 
     def __init__(self) -> None:
         self.arrived: dict[tuple[str, str], float] = {}
+        self.alarms: dict[tuple[str, str], str] = {}
         self._server: asyncio.Server | None = None
         self.port = processes.free_port()
 
@@ -37,23 +39,38 @@ class Sink:
                 now = time.perf_counter()
                 for sign in body.get("signs", ()):
                     self.arrived.setdefault((body["room"], sign["sign"]), now)
+                    self.alarms[body["room"], sign["sign"]] = body["alarm_id"]
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
         writer.close()
 
 
 class World:
-    """A stack with split roles; `bare` is the yardstick process beside it."""
+    """A stack with split roles; `bare` is the yardstick process beside it, and how many seconds it took to answer."""
 
     def __init__(self, stack: Stack, sink: Sink) -> None:
         self.stack, self.sink = stack, sink
-        self.bare_port = processes.free_port()
+        self.bare_port, self.bare_pid, self.bare_ready_s = processes.free_port(), 0, 0.0
 
     def part(self, name: str) -> Part:
         return next(part for part in self.stack.parts if part.name == name)
 
-    def start_bare(self) -> int:
+    async def start_bare(self) -> None:
         arguments = [str(self.bare_port), self.stack.mongodb_uri, self.stack.kafka]
-        return processes.start(self.stack.home, "bare", [sys.executable, "-m", "bench.bare", *arguments])
+        began = time.perf_counter()
+        self.bare_pid = processes.start(self.stack.home, "bare", [sys.executable, "-m", "bench.bare", *arguments])
+        while not await self._bare_answers():
+            await asyncio.sleep(0.05)
+        self.bare_ready_s = time.perf_counter() - began
+
+    async def _bare_answers(self) -> bool:
+        connection = Connection("127.0.0.1", self.bare_port)
+        try:
+            status, _ = await connection.post("/echo", {"name": "x", "number": 1})
+        except OSError:
+            return False
+        finally:
+            connection.close()
+        return status == 200
 
     async def topic(self, name: str, partitions: int) -> str:
         """A topic of its own for one measurement."""
@@ -75,6 +92,8 @@ async def world() -> AsyncIterator[World]:
         stack.overrides["NOTIFICATIONS_PAGER_URL"] = f"http://127.0.0.1:{sink.port}/"
         try:
             await asyncio.to_thread(stack.up, replicas=1)
-            yield World(stack, sink)
+            made = World(stack, sink)
+            await made.start_bare()
+            yield made
         finally:
             await asyncio.to_thread(stack.down)

@@ -6,6 +6,7 @@ kept beside the columns, by place. The id is made of session, sign, time and dev
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 Document = dict[str, Any]
@@ -17,8 +18,9 @@ _COLUMNS = frozenset(
 )
 
 
+@lru_cache(maxsize=1024)
 def milliseconds(moment: datetime) -> int:
-    """Since 1970."""
+    """Since 1970; the signs of one moment come together."""
     return (moment - EPOCH) // _MS
 
 

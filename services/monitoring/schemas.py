@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, WrapValidator, model_validator
@@ -174,11 +175,17 @@ class Abort(Moment):
 
 
 def _at_once(text: object, slowly: Callable[[object], datetime]) -> datetime:
-    """`2026-01-01T10:00:00.000Z`, as nearly every device says it, without the way that everything else takes."""
-    if isinstance(text, str) and _USUAL.fullmatch(text):
+    """As nearly every device says it, without the way that everything else takes."""
+    return (_usual_time(text) if isinstance(text, str) else None) or slowly(text)
+
+
+@lru_cache(maxsize=1024)
+def _usual_time(text: str) -> datetime | None:
+    """Of `2026-01-01T10:00:00.000Z`; the signs of one moment come together."""
+    if _USUAL.fullmatch(text):
         with suppress(ValueError):
             return datetime.fromisoformat(text)
-    return slowly(text)
+    return None
 
 
 _USUAL = re.compile(r"(?:19|20|21)\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d\d\dZ", re.ASCII)

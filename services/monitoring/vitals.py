@@ -91,6 +91,27 @@ def _fault(sign: Sign, value: float, unit: str) -> str | None:
     return "not_whole" if sign.whole and value != int(value) else None
 
 
+def _ordinary_of(sign: Sign) -> tuple[float, float, str]:
+    """The unit, and the values between which, ends excluded, it is believed as it is."""
+    if sign.whole:
+        return (0.0, 0.0, sign.unit)  # a fraction of it is no value
+    lows, highs = (sign.lowest, sign.collapse, sign.sure_low), (sign.highest, sign.sure_high)
+    return (
+        float(max(bound for bound in lows if bound is not None)),
+        float(min(bound for bound in highs if bound is not None)),
+        sign.unit,
+    )
+
+
+_ORDINARY = {loinc: _ordinary_of(sign) for loinc, sign in SIGNS.items()}
+
+
+def ordinary(loinc: str, value: float, unit: str) -> bool:
+    """By itself plausible and not doubtful, seen at one look; of a value that is not ordinary nothing is said."""
+    low, high, expected = _ORDINARY[loinc]
+    return low < value < high and unit == expected
+
+
 def doubtful(loinc: str, value: float) -> bool:
     """Believed, and to be confirmed by a human; it always alarms (clinical.md 3.1)."""
     sign = SIGNS[loinc]

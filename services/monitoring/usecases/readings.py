@@ -21,7 +21,18 @@ from services.monitoring.usecases import folding
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.judging import Given, Judged, breaches
 from services.monitoring.usecases.placing import Placing
-from services.monitoring.vitals import DIASTOLIC, SIGNS, SYSTOLIC, Outcome, Seen, doubtful, flat, judge, jumped
+from services.monitoring.vitals import (
+    DIASTOLIC,
+    SIGNS,
+    SYSTOLIC,
+    Outcome,
+    Seen,
+    doubtful,
+    flat,
+    judge,
+    jumped,
+    ordinary,
+)
 from shared.errors import NotFound, StillwaterError
 from shared.persistence.audit import audit
 from shared.persistence.mongo import Document, UnitOfWork
@@ -104,7 +115,6 @@ class _Batch:
         self._sessions: dict[str, Judged] = {}
         self._known: dict[str, float] = {}
         self._rows: list[Document] = []
-        self._newest: dict[str, datetime] = {}
         self._arrived: list[Given] = []
 
     async def load(self, targets: Sequence[Sequence[str | None]]) -> None:
@@ -164,13 +174,13 @@ class _Batch:
         if session.row.get("folded_at"):
             await self._find_folded(session, readings)
         pressures, self._delivered = _pressures(readings), readings
-        self._newest = {device: max(row.taken_at for row in readings if row.device == device) for device in devices}
         order = range(len(readings))
         if len(readings) > 1:
             order = sorted(order, key=lambda n: (readings[n].taken_at, readings[n].sign != SYSTOLIC))  # type: ignore[assignment]
         for number in order:
             reading = readings[number]
-            results[places[number]] = await self._one(unit, session, reading, pressures)
+            outcome = self._ordinary(session, reading, pressures)
+            results[places[number]] = outcome or await self._one(unit, session, reading, pressures)
         for given in self._arrived:  # after all that they say of their own time, else a breach would last until now
             await session.now(unit, given)
             session.seen(given.sign, given.value, given.at)
@@ -209,6 +219,28 @@ class _Batch:
             if session.technical:
                 await session.doubt_over(unit, f"clock:{device}", timing.offset.total_seconds())
 
+    def _ordinary(self, session: Judged, reading: schemas.Reading, pressures: Pressures) -> Outcome | None:
+        """A new reading of now, of a calm session, with nothing to ask or to tell: most of them. None: it is looked at closer."""
+        sign, value = reading.sign, reading.value
+        if not (ordinary(sign, value, reading.unit) and session.calm(sign, value)):
+            return None
+        if sign in PRESSURES:
+            systolic, diastolic = pressures[(reading.device, reading.taken_at)]
+            if systolic is not None and diastolic is not None and diastolic >= systolic:
+                return None
+        if self.placing.tells(session.row["clinic_id"], reading, self._arrived_at) != "now":
+            return None
+        identifier = reading_id(session.id, sign, reading.taken_at, reading.device)
+        if identifier in self._known:
+            return None
+        self._known[identifier] = value
+        row = self._row(session, identifier, reading)
+        self._rows.append(row)
+        if flags := self._flags(session, reading):
+            row["flags"] = flags
+        session.seen(sign, value, reading.taken_at)
+        return Outcome(identifier, "stored")
+
     async def _one(self, unit: UnitOfWork, session: Judged, reading: schemas.Reading, pressures: Pressures) -> Outcome:
         identifier = reading_id(session.id, reading.sign, reading.taken_at, reading.device)
         value, stored = reading.value, self._known.get(identifier)
@@ -223,21 +255,10 @@ class _Batch:
         if reading.sign in PRESSURES:
             systolic, diastolic = pressures[(reading.device, reading.taken_at)]
         swapped = systolic is not None and diastolic is not None and diastolic >= systolic
-        verdict, reason = judge(reading.sign, value, reading.unit, systolic)
+        _, reason = judge(reading.sign, value, reading.unit, systolic)
         tells = self.placing.tells(session.row["clinic_id"], reading, self._arrived_at)
         asks = doubtful(reading.sign, value)
         flags = self._flags(session, reading)
-        if (
-            verdict == "plausible"
-            and tells == "now"
-            and stored is None
-            and not (asks or swapped)
-            and session.calm(reading.sign, value)
-        ):
-            if flags:
-                row["flags"] = flags
-            session.seen(reading.sign, value, reading.taken_at)
-            return Outcome(id=identifier, result="stored")
         if asks:
             flags.append("confirm")
         if swapped:
@@ -346,7 +367,8 @@ class _Batch:
 
     def _arrival(self, reading: schemas.Reading) -> datetime:
         """The newest of its device is one of now; those before it keep their distance, so that none outlives the next."""
-        return self._arrived_at - min(self._newest[reading.device] - reading.taken_at, TRUSTED)
+        newest = max(other.taken_at for other in self._delivered if other.device == reading.device)
+        return self._arrived_at - min(newest - reading.taken_at, TRUSTED)
 
     async def _doubt(self, unit: UnitOfWork, session: Judged, reading: schemas.Reading, reason: str | None) -> None:
         """The alarm of a value that is not believed stands until a valid one arrives, that of a doubtful one until a sure one."""
