@@ -176,7 +176,8 @@ class Abort(Moment):
 
 def _at_once(text: object, slowly: Callable[[object], datetime]) -> datetime:
     """As nearly every device says it, without the way that everything else takes."""
-    return (_usual_time(text) if isinstance(text, str) else None) or slowly(text)
+    usual = isinstance(text, str) and len(text) == _USUAL_LENGTH  # what is remembered is short
+    return (_usual_time(text) if usual else None) or slowly(text)
 
 
 @lru_cache(maxsize=1024)
@@ -188,6 +189,7 @@ def _usual_time(text: str) -> datetime | None:
     return None
 
 
+_USUAL_LENGTH = len("2026-01-01T10:00:00.000Z")
 _USUAL = re.compile(r"(?:19|20|21)\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d\d\dZ", re.ASCII)
 Taken = Annotated[Instant, WrapValidator(_at_once)]
 Unit = Annotated[str, Field(pattern=r"^[!-~µ°]{1,40}$")]
