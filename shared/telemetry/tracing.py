@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler, SamplingResult, TraceIdRatioBased
-from opentelemetry.trace import Link, Span, SpanKind, TraceState
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind, TraceState
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import Attributes
 
@@ -46,11 +46,10 @@ def current_traceparent() -> str | None:
 
 
 @contextlib.contextmanager
-def _span(
-    name: str, kind: SpanKind, parent: str | None, attributes: dict[str, str], *, link: bool = False
+def _recorded(
+    name: str, context: Context | None, kind: SpanKind, attributes: dict[str, str], links: Sequence[Link]
 ) -> Iterator[Span]:
-    context = _PROPAGATOR.extract({"traceparent": parent}) if parent else None
-    links = [Link(trace.get_current_span(context).get_span_context())] if link and context else []
+    """The only way in which a span is begun: an error leaves its class there, never its text and trace, which may hold values."""
     with _TRACER.start_as_current_span(
         name, context, kind, attributes, links, record_exception=False, set_status_on_exception=False
     ) as span:
@@ -61,6 +60,26 @@ def _span(
             raise
 
 
+def _span(
+    name: str, kind: SpanKind, parent: str | None, attributes: dict[str, str], *, link: bool = False
+) -> contextlib.AbstractContextManager[Span]:
+    context = _PROPAGATOR.extract({"traceparent": parent}) if parent else None
+    links = [Link(trace.get_current_span(context).get_span_context())] if link and context else []
+    return _recorded(name, context, kind, attributes, links)
+
+
+def _origin(traceparent: str | None) -> SpanContext:
+    """What a traceparent names; not valid where it names nothing."""
+    return trace.get_current_span(_PROPAGATOR.extract({"traceparent": traceparent or ""})).get_span_context()
+
+
+def _root(
+    name: str, kind: SpanKind, origin: SpanContext, attributes: dict[str, str]
+) -> contextlib.AbstractContextManager[Span]:
+    """Of a trace of its own, linked to where it came from."""
+    return _recorded(name, Context(), kind, attributes, [Link(origin)] if origin.is_valid else [])
+
+
 def request_span(
     method: str, traceparent: str | None, *, known: bool = True
 ) -> contextlib.AbstractContextManager[Span]:
@@ -68,23 +87,16 @@ def request_span(
     attributes = {"http.request.method": method}
     if known or traceparent is None:
         return _span(method, SpanKind.SERVER, traceparent, attributes)
-    origin = trace.get_current_span(_PROPAGATOR.extract({"traceparent": traceparent})).get_span_context()
-    links = [Link(origin)] if origin.is_valid else []
-    return _TRACER.start_as_current_span(
-        method, Context(), SpanKind.SERVER, attributes, links, record_exception=False, set_status_on_exception=False
-    )
+    return _root(method, SpanKind.SERVER, _origin(traceparent), attributes)
 
 
 @contextlib.contextmanager
 def alarm_span(traceparent: str | None) -> Iterator[str | None]:
     """Yields the alarm's own traceparent: always kept, below the reading's request or, where that is not kept, linked to it."""
-    found = trace.get_current_span(_PROPAGATOR.extract({"traceparent": traceparent or ""})).get_span_context()
-    if found.trace_flags.sampled:
-        with _span(ALARM_SPAN, SpanKind.INTERNAL, traceparent, {}):
-            yield current_traceparent()
-        return
-    links = [Link(found)] if found.is_valid else []
-    with _TRACER.start_as_current_span(ALARM_SPAN, Context(), SpanKind.INTERNAL, links=links):
+    origin = _origin(traceparent)
+    below = _span(ALARM_SPAN, SpanKind.INTERNAL, traceparent, {})
+    alone = _root(ALARM_SPAN, SpanKind.INTERNAL, origin, {})
+    with below if origin.trace_flags.sampled else alone:
         yield current_traceparent()
 
 

@@ -1,6 +1,7 @@
-"""Which traces are kept."""
+"""Which traces are kept, and what a span says of an error."""
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -8,8 +9,17 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from shared.telemetry import tracing
-from shared.telemetry.tracing import Share, alarm_span, current_traceparent, request_span
+from shared.telemetry.tracing import (
+    Share,
+    alarm_span,
+    call_span,
+    current_traceparent,
+    process_span,
+    request_span,
+    send_span,
+)
 
+NAME = "Rosa Lindqvist"
 KEPT = f"00-{'1' * 32}-{'2' * 16}-01"
 
 
@@ -59,3 +69,28 @@ def test_an_alarm_is_kept_though_its_reading_is_not_and_is_linked_to_it(kept: In
 def test_a_trace_that_began_elsewhere_is_kept_as_it_says(kept: InMemorySpanExporter) -> None:
     raise_an_alarm(KEPT)
     assert set(spans(kept)) == {"POST", "raise alarm"}
+
+
+SPANS: dict[str, Callable[[], contextlib.AbstractContextManager[object]]] = {
+    "a request": lambda: request_span("POST", KEPT),
+    "a request of somebody unknown": lambda: request_span("POST", KEPT, known=False),
+    "an alarm below its reading": lambda: alarm_span(KEPT),
+    "an alarm of its own": lambda: alarm_span(None),
+    "a call": lambda: call_span("deliver pager", KEPT, "pager"),
+    "a send": lambda: send_span("topic", [("traceparent", KEPT.encode())]),
+    "a handler": lambda: process_span("topic", "group", [("traceparent", KEPT.encode())]),
+}
+
+
+@pytest.mark.parametrize("kept", [1.0], indirect=True)
+@pytest.mark.parametrize("begin", SPANS.values(), ids=list(SPANS))
+def test_of_an_error_a_span_tells_the_class_and_never_the_text(
+    kept: InMemorySpanExporter, begin: Callable[[], contextlib.AbstractContextManager[object]]
+) -> None:
+    """A store's error quotes what was written."""
+    with pytest.raises(ValueError, match=NAME), begin():
+        raise ValueError(NAME)
+    (span,) = kept.get_finished_spans()
+    assert (span.attributes or {})["error.type"] == "ValueError"
+    assert NAME not in span.to_json()
+    assert span.events == ()
