@@ -20,7 +20,7 @@ def stack() -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _every_write_states_its_concern() -> Iterator[None]:
+def _every_command_states_its_concern() -> Iterator[None]:
     """Of the services' own code, in this process and (see `fresh_stack`) in those of the stack; the tests' clients may differ."""
     concerns, made = Concerns(), Mongo.__init__
 
@@ -30,7 +30,7 @@ def _every_write_states_its_concern() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Mongo, "__init__", listened)
         yield
-    assert not concerns.bad, f"writes that may be lost: {sorted(set(concerns.bad))}"
+    assert not concerns.bad, f"writes that may be lost, reads that may be undone: {sorted(set(concerns.bad))}"
 
 
 @pytest.fixture

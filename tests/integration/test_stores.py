@@ -25,7 +25,7 @@ ONE, TWO = system_scope("clinic-1", "test"), system_scope("clinic-2", "test")
 RING = KeyRing("k1:" + "A" * 43 + "=")
 
 
-async def test_every_write_states_its_concern(stack: Stack) -> None:
+async def test_every_command_states_its_concern(stack: Stack) -> None:
     concerns = Concerns()
     mongo = Mongo(stack.mongodb_uri, f"test_{uuid4().hex[:8]}", SystemClock(), listeners=[concerns])
     await mongo.build_indexes(PLUMBING_INDEXES)
@@ -36,7 +36,8 @@ async def test_every_write_states_its_concern(stack: Stack) -> None:
         await unit.collection("leases").update({"_id": "inside"}, {"$set": {"a": 1}})
 
     await mongo.run(ONE, work)
-    assert (concerns.bad, concerns.seen) == ([], 4)
+    assert len(await mongo.plumbing("leases").find({})) == await mongo.plumbing("leases").count({}) == 2
+    assert (concerns.bad, concerns.seen) == ([], 6)
     await mongo.client.drop_database(mongo.database.name)
     mongo.close()
 

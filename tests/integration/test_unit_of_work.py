@@ -9,6 +9,8 @@ from uuid import uuid4
 
 import pytest
 from pymongo import MongoClient
+from pymongo.client_session import ClientSession
+from pymongo.errors import AutoReconnect
 from pymongo.monitoring import CommandListener
 
 from deploy.local.stack import Stack
@@ -20,6 +22,7 @@ from tests.support.databases import empty_database
 from tests.support.eventually import eventually
 
 SCOPE = system_scope("clinic-1", "test")
+UNKNOWN = "UnknownTransactionCommitResult"
 
 
 class Commits(CommandListener):
@@ -70,6 +73,27 @@ async def test_a_request_that_is_cancelled_in_its_commit_is_committed_all_the_sa
     with pytest.raises(asyncio.CancelledError):
         await request
     assert await mongo.plumbing("inbox").count({}) == 1
+
+
+async def test_a_commit_whose_answer_was_lost_is_asked_for_again_and_the_use_case_is_not(
+    mongo: Mongo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was committed: run again from its start, it would happen twice."""
+    commit, answers = ClientSession.commit_transaction, iter([AutoReconnect("", {"errorLabels": [UNKNOWN]}), None])
+
+    def lost(session: ClientSession) -> None:
+        commit(session)
+        if error := next(answers):
+            raise error
+
+    monkeypatch.setattr(ClientSession, "commit_transaction", lost)
+
+    async def work(unit: UnitOfWork) -> None:
+        unit.stage("inbox", {"_id": uuid4().hex})
+
+    await mongo.run(SCOPE, work)
+    assert await mongo.plumbing("inbox").count({}) == 1
+    assert list(answers) == []
 
 
 async def test_a_request_that_is_cancelled_before_its_commit_leaves_nothing_open(mongo: Mongo) -> None:

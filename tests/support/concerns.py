@@ -1,4 +1,4 @@
-"""Listens to the driver: every write and commit states `w:majority, j:true`, every transaction reads a snapshot."""
+"""Listens to the driver: every write and commit states `w:majority, j:true`, every read what a majority has or a snapshot."""
 
 import atexit
 import os
@@ -14,6 +14,7 @@ from deploy.local.stack import ROOT
 
 DURABLE = {"w": "majority", "j": True}
 WRITES = frozenset({"insert", "update", "delete", "findAndModify"})
+READS = frozenset({"find", "aggregate", "count", "distinct"})
 FOLDER = "TEST_CONCERNS_FOLDER"
 
 
@@ -28,12 +29,14 @@ class Concerns(CommandListener):
         name, command = event.command_name, event.command
         if name == "commitTransaction":
             self._judge(f"{name} without its concern", sound=command.get("writeConcern") == DURABLE)
-        elif name in WRITES and "autocommit" not in command:
-            self._judge(f"{name} of {command[name]} without its concern", sound=command.get("writeConcern") == DURABLE)
+        elif "autocommit" in command:
+            if name in WRITES or command.get("startTransaction"):
+                sound = not command.get("startTransaction") or _level(command) == "snapshot"
+                self._judge(f"{name} of {command[name]} without a snapshot", sound=sound)
         elif name in WRITES:
-            level = command.get("readConcern", {}).get("level")
-            first = command.get("startTransaction", False)
-            self._judge(f"{name} of {command[name]} without a snapshot", sound=not first or level == "snapshot")
+            self._judge(f"{name} of {command[name]} without its concern", sound=command.get("writeConcern") == DURABLE)
+        elif name in READS:
+            self._judge(f"{name} of {command[name]} without a majority", sound=_level(command) == "majority")
 
     def _judge(self, what: str, *, sound: bool) -> None:
         self.seen += 1
@@ -43,6 +46,11 @@ class Concerns(CommandListener):
     def succeeded(self, event: Any) -> None: ...
 
     def failed(self, event: Any) -> None: ...
+
+
+def _level(command: Mapping[str, Any]) -> str | None:
+    found: str | None = command.get("readConcern", {}).get("level")
+    return found
 
 
 def inside(folder: Path) -> Mapping[str, str]:
@@ -64,6 +72,6 @@ def listen() -> None:
 
 
 def found_in(folder: Path) -> tuple[int, list[str]]:
-    """How many writes the processes of the services made, and those that stated too little."""
+    """How many commands of the services' processes were looked at, and those that stated too little."""
     files = [path.read_text().splitlines() for path in sorted(folder.iterdir())]
     return sum(int(lines[0]) for lines in files), sorted({line for lines in files for line in lines[1:]})

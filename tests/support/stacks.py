@@ -27,7 +27,7 @@ def fresh_stack(replicas: int = 0) -> Iterator[Stack]:
         with temporary(make, replicas) as stack:
             yield stack
         seen, bad = found_in(heard)
-        assert not bad, f"writes of the services that may be lost: {bad}"
+        assert not bad, f"of the services, writes that may be lost and reads that may be undone: {bad}"
         assert seen > 0, "nothing was heard of the services: this proves nothing"
 
 

@@ -15,6 +15,8 @@ SOUND: list[dict[str, Any]] = [
     {"update": "things", **TXN, "startTransaction": True, **SNAPSHOT},
     {"delete": "things", **TXN},
     {"commitTransaction": 1, **TXN, "writeConcern": DURABLE},
+    {"find": "things", "readConcern": {"level": "majority"}},
+    {"aggregate": "things", **TXN, "startTransaction": True, **SNAPSHOT},
 ]
 LOST: list[tuple[dict[str, Any], str]] = [
     ({"insert": "things"}, "insert of things without its concern"),
@@ -22,6 +24,9 @@ LOST: list[tuple[dict[str, Any], str]] = [
     ({"update": "things", "writeConcern": {"w": "majority"}}, "update of things without its concern"),
     ({"commitTransaction": 1, **TXN}, "commitTransaction without its concern"),
     ({"insert": "things", **TXN, "startTransaction": True}, "insert of things without a snapshot"),
+    ({"find": "things"}, "find of things without a majority"),
+    ({"aggregate": "things", "readConcern": {"level": "local"}}, "aggregate of things without a majority"),
+    ({"find": "things", **TXN, "startTransaction": True}, "find of things without a snapshot"),
 ]
 
 
@@ -41,8 +46,9 @@ def test_what_does_not_is_found(command: dict[str, Any], said: str) -> None:
     assert heard(command).bad == [said]
 
 
-def test_a_read_is_nobodys_concern() -> None:
-    assert heard({"find": "things"}).seen == 0
+@pytest.mark.parametrize("command", [{"find": "things", **TXN}, {"ping": 1}, {"getMore": 1}])
+def test_what_reads_on_is_nobodys_concern(command: dict[str, Any]) -> None:
+    assert heard(command).seen == 0
 
 
 def test_what_the_processes_wrote_down_is_added_up(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ import pytest
 from pymongo import IndexModel
 
 from shared import service
+from shared.messaging import kafka
 from shared.messaging.consumer import REVOKE_SECONDS
-from shared.messaging.kafka import REBALANCE_MS
+from shared.messaging.kafka import REBALANCE_MS, KafkaAddress, new_consumer, new_producer
 from shared.messaging.relay import LEASE_SECONDS, SWEEP_SECONDS
 from shared.messaging.topics import CONTACTS, MAX_BATCH_BYTES, MAX_REQUEST_BYTES, TOPICS, Topic
 from shared.persistence.indexes import PLUMBING_INDEXES
@@ -53,6 +54,19 @@ def test_a_dead_alarm_consumer_is_missed_in_six_seconds_and_any_other_in_fifteen
 
 def test_a_member_that_gives_a_partition_away_finishes_and_commits_before_the_group_goes_on() -> None:
     assert 2 * REVOKE_SECONDS * 1000 < REBALANCE_MS
+
+
+def test_what_the_broker_acknowledges_is_with_all_in_sync_and_there_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one broker, as in the tests, nothing else would show that only the leader has it."""
+    monkeypatch.setattr(kafka, "AIOKafkaProducer", dict)
+    made = new_producer(KafkaAddress("broker:9092"), "test")
+    assert (made["acks"], made["enable_idempotence"]) == ("all", True)
+
+
+def test_a_consumer_commits_by_hand_and_begins_with_the_earliest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka, "AIOKafkaConsumer", dict)
+    made = new_consumer(KafkaAddress("broker:9092"), "group", "test", session_timeout_ms=15_000)
+    assert (made["enable_auto_commit"], made["auto_offset_reset"]) == (False, "earliest")
 
 
 def test_the_rows_of_a_killed_relay_move_again_within_three_seconds() -> None:

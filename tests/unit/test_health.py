@@ -181,3 +181,9 @@ async def test_a_worker_is_ready_when_its_consumers_have_joined(process: Process
         consumer.joined = True
     assert made.ready().status == "degraded"
     assert "mongodb" not in made.ready().required
+
+
+async def test_a_run_of_bad_records_stops_no_alarm(process: Processes) -> None:
+    made = process(NOTIFICATIONS, "worker")
+    fused = {consumer.group: consumer._fuse for consumer in made._consumers}
+    assert fused == {"stillwater.notifications": True, "stillwater.notifications.alarms": False}

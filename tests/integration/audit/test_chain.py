@@ -12,7 +12,7 @@ from shared.clock import ManualClock
 from shared.ids import new_id
 from shared.operate.verify_audit import verify
 from shared.persistence.audit import audit
-from shared.persistence.chain import new_block
+from shared.persistence.chain import new_block, row_digest
 from shared.persistence.lease import Lease
 from shared.persistence.mongo import Mongo, UnitOfWork
 from shared.persistence.scope import Actor, Scope
@@ -209,6 +209,14 @@ async def test_each_way_of_tampering_is_found_out(
 ) -> None:
     await tamper(archive)
     assert fault in await archive.found()
+
+
+async def test_every_field_of_a_row_counts(archive: Archive) -> None:
+    row = await archive.db.audit.find_one({})
+    assert {"actor", "role", "purpose", "action", "subject", "patient_id", "clinic_id", "at", "trace"} < set(row)
+    others = [{**row, name: "another"} for name in row] + [{**row, "more": None}]
+    others += [{kept: item for kept, item in row.items() if kept != name} for name in row]
+    assert len({row_digest(other) for other in others} | {row_digest(row)}) == len(others) + 1
 
 
 async def test_a_stop_that_was_said_is_no_silence(archive: Archive) -> None:

@@ -11,6 +11,7 @@ from deploy.local.stack import Stack
 from shared.errors import Unavailable
 from shared.events.envelope import RawHeader
 from shared.events.intake import InquiryReceived
+from shared.messaging import consumer as consumers
 from shared.messaging.consumer import FUSE_REJECTS, Consumer
 from shared.messaging.handling import HANDLER_FAILED, EventContext, Pipeline
 from shared.messaging.kafka import KafkaAddress, new_consumer
@@ -47,6 +48,12 @@ async def test_a_repeated_record_takes_effect_once(mongo: Mongo) -> None:
     assert await pipeline.handle(record) == Skip("duplicate")
     assert len(await effects(mongo)) == 1
     assert handler.calls == 1
+
+
+async def test_two_groups_of_one_service_each_handle_a_record(mongo: Mongo) -> None:
+    record = await one_record(mongo)
+    for _ in range(2):
+        assert await Effects().pipeline(mongo).handle(record) == Done()
 
 
 async def test_twins_at_the_same_moment_take_effect_once(mongo: Mongo) -> None:
@@ -168,9 +175,11 @@ async def test_the_partition_goes_on_after_poison(mongo: Mongo, stack: Stack, st
     await running
 
 
+@pytest.mark.parametrize("fuse", [False, True], ids=["alarm", "bulk"])
 async def test_what_breaks_the_handler_again_and_again_is_kept_and_the_next_is_handled(
-    mongo: Mongo, stack: Stack, stop: asyncio.Event
+    mongo: Mongo, stack: Stack, stop: asyncio.Event, monkeypatch: pytest.MonkeyPatch, *, fuse: bool
 ) -> None:
+    monkeypatch.setattr(consumers, "BACKOFF_MAX_SECONDS", 0.1)
     topic = await new_topic(stack, 1)
     for record in await some_records(mongo, "broken", "next"):
         await publish(stack, topic, 0, record)
@@ -182,7 +191,7 @@ async def test_what_breaks_the_handler_again_and_again_is_kept_and_the_next_is_h
         return await handler(context, event)
 
     pipeline = Pipeline(mongo, "test", f"group-{uuid4().hex}", {InquiryReceived: breaks}, None)
-    running = asyncio.create_task(consumer_of(stack, pipeline, topic, fuse=False).run(stop))
+    running = asyncio.create_task(consumer_of(stack, pipeline, topic, fuse=fuse).run(stop))
 
     async def handled() -> bool:
         return await effects(mongo) == ["next"]

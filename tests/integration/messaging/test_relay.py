@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 from uuid import uuid4
 
 import pytest
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from deploy.local import processes
 from deploy.local.stack import Stack
 from shared.errors import Invalid, LeaseLost
 from shared.events.envelope import read_record
 from shared.events.monitoring import AlarmCleared, AlarmContentRefused
+from shared.messaging import relay as relays
 from shared.messaging.kafka import KafkaAddress, kill, new_producer
 from shared.messaging.relay import LEASE_SECONDS, Relay
 from shared.messaging.topics import ALARMS, BULK, MAX_REQUEST_BYTES
@@ -113,6 +115,39 @@ async def test_a_topic_that_is_missing_holds_up_only_its_own_rows(
     await running
 
 
+async def test_what_the_broker_has_not_acknowledged_is_not_marked_and_leaves_later(
+    mongo: Mongo, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relays, "REST_SECONDS", 0.0)
+    waiting, broker = relay(mongo, stack), processes.running(stack.home, "kafka")
+    assert broker is not None
+    await emit_one(mongo, inquiry(), "inquiry/before")
+    assert await waiting.send_pending() == 1
+    await emit_one(mongo, inquiry(), "inquiry/meanwhile")
+    broker.suspend()
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(relays, "PRODUCE_SECONDS", 1.0)
+            assert await waiting.send_pending() == 0
+        assert sorted(await states(mongo)) == ["pending", "sent"]
+        assert not senders(), "what was given up would leave behind our back"
+    finally:
+        broker.resume()
+    assert await waiting.send_pending() == 1
+    assert await all_sent(mongo)
+    await waiting._discard_producer()
+
+
+def senders() -> set[asyncio.Task[Any]]:
+    """Of producers that still have something to send, or wait for it."""
+    return {task for task in asyncio.all_tasks() if "_sender_routine" in repr(task.get_coro())}
+
+
+class NeverSends(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka ships no types
+    async def send(self, *_: Any, **__: Any) -> None:
+        pytest.fail("a record left")
+
+
 class Interrupted(Relay):
     """Between its read and its send something happens."""
 
@@ -127,7 +162,7 @@ class Interrupted(Relay):
 async def test_a_relay_that_lost_its_lease_between_read_and_send_sends_nothing(mongo: Mongo, stack: Stack) -> None:
     await emit_one(mongo, inquiry(), "inquiry/1")
     mine, other = (Lease(mongo, "relay.bulk", name, term_s=0.6) for name in ("one", "two"))
-    stale = Interrupted(mongo, "bulk", mine, lambda: new_producer(KafkaAddress(stack.kafka), "stale"))
+    stale = Interrupted(mongo, "bulk", mine, lambda: NeverSends(bootstrap_servers=stack.kafka))
 
     async def taken_over() -> None:
         await eventually(other.acquire, 5)
@@ -138,6 +173,19 @@ async def test_a_relay_that_lost_its_lease_between_read_and_send_sends_nothing(m
         await stale.send_pending()
     await stale._discard_producer()
     assert await states(mongo) == ["pending"]
+
+
+async def test_of_those_who_ask_at_the_same_moment_one_leads(mongo: Mongo) -> None:
+    """Each has seen that nobody held it."""
+    leases = [Lease(mongo, "relay.bulk", f"holder-{number}") for number in range(8)]
+    assert sum(await asyncio.gather(*(lease.acquire() for lease in leases))) == 1
+
+
+async def test_a_holder_trusts_its_lease_for_two_thirds_of_its_term(mongo: Mongo) -> None:
+    """The rest is for clocks that do not run alike."""
+    lease = Lease(mongo, "relay.bulk", "one", term_s=60)
+    assert await lease.acquire()
+    assert 20 < lease.left() <= 40
 
 
 async def test_a_lease_is_kept_while_its_holder_works(mongo: Mongo, stop: asyncio.Event) -> None:
@@ -171,7 +219,7 @@ async def test_a_killed_producer_delivers_nothing_when_the_broker_is_back(stack:
     producer = new_producer(KafkaAddress(stack.kafka), "killed")
     await producer.start()
     await producer.partitions_for(BULK["intake"].name)
-    before, name = asyncio.all_tasks(), uuid4().hex
+    before, name = senders(), uuid4().hex
     broker = processes.running(stack.home, "kafka")
     assert broker is not None
     broker.suspend()
@@ -179,7 +227,7 @@ async def test_a_killed_producer_delivers_nothing_when_the_broker_is_back(stack:
         await producer.send(BULK["intake"].name, b"{}", name.encode())
         await kill(producer)
         assert producer._sender.sender_task.done()
-        assert not {task for task in asyncio.all_tasks() - before if "_sender_routine" in repr(task.get_coro())}
+        assert not senders() - before
     finally:
         broker.resume()
     async with AIOKafkaConsumer(

@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.messaging.trouble import TroubleWatch
 from shared.persistence.mongo import Mongo, UnitOfWork
-from shared.persistence.timers import FAILING_ATTEMPTS, TimerContext, TimerRunner, set_timer
+from shared.persistence.timers import FAILING_ATTEMPTS, TimerContext, TimerRunner, cancel_timer, set_timer
 from tests.integration.messaging.world import SCOPE
 from tests.support.eventually import eventually
 
@@ -87,11 +87,24 @@ async def test_an_escalation_that_falls_due_does_not_wait_for_a_backlog(mongo: M
     assert Counter(fired.names).most_common(1)[0][1] == 1
 
 
+async def test_who_read_a_timer_before_another_fired_or_cancelled_it_fires_nothing(mongo: Mongo) -> None:
+    fired = Fired()
+    for name in ("fired", "cancelled"):
+        await arm(mongo, name)
+    first, second = await mongo.plumbing("timers").find({}, sort=[("key", -1)])
+    assert await fired.runner(mongo)._fire(first)
+    await mongo.run(SCOPE, lambda unit: cancel_timer(unit, "cancelled"))
+    for row in (first, second):
+        assert not await fired.runner(mongo)._fire(row)
+    assert fired.names == await effects(mongo) == ["fired"]
+
+
 async def test_a_timer_that_fails_holds_up_no_other_and_is_told_to_the_operators(mongo: Mongo) -> None:
     fired = Fired()
     await arm(mongo, "broken", timedelta(hours=-2), priority=0)
     await arm(mongo, "next", priority=0)
-    assert await fired.runner(mongo).fire_due() == 1
+    async with asyncio.timeout(10):
+        assert await fired.runner(mongo).fire_due() == 1
     assert fired.names == ["next"]
     (row,) = await mongo.plumbing("timers").find({})
     assert row["attempts"] == 1

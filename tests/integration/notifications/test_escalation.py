@@ -288,6 +288,22 @@ async def test_a_silent_device_is_paged_with_the_place_of_its_session_and_ends_w
     assert len(world.pager.calls) == 1
 
 
+async def test_who_is_where_and_may_do_what_is_never_replaced_by_what_is_older(world: World) -> None:
+    """A page would look for the nurse of another room, or for somebody who has left."""
+
+    def assigned(room: str) -> monitoring.SessionReassigned:
+        return monitoring.SessionReassigned(
+            patient_id=PATIENT, session_id="s1", room=room, chair="B", responsible_staff=[]
+        )
+
+    left, came = (scheduling.StaffChanged(staff_id="n1", roles=roles) for roles in ([], ["nurse"]))
+    for newer, older in ((assigned("Room 9"), assigned("Room 2")), (left, came)):
+        assert await world.handle(newer, version=3) == Done()
+        assert await world.handle(older, version=2) == Skip("older")
+    assert [row["room"] for row in await world.rows("sessions")] == ["Room 9"]
+    assert [row["roles"] for row in await world.rows("staff")] == [[]]
+
+
 async def _link(world: World) -> str:
     await world.send()
     return str(world.pager.calls[-1][2]["alarm"]["link"])

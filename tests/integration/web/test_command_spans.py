@@ -8,7 +8,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import StatusCode
+from opentelemetry.trace import SpanKind, StatusCode
 
 from shared.telemetry import commands, tracing
 from tests.integration.web.world import World
@@ -60,6 +60,17 @@ async def test_a_refused_command_says_its_code_and_not_its_text(world: World, sp
     await world.http.post(f"/v1/claims/{MARKER}")
     failed = [span for span in spans.get_finished_spans() if span.status.status_code is StatusCode.ERROR]
     assert ("insert claims", "11000") in {(span.name, (span.attributes or {})["error.type"]) for span in failed}
+    assert MARKER not in "".join(span.to_json() for span in spans.get_finished_spans())
+
+
+async def test_a_request_tells_its_route_and_neither_path_nor_query(world: World, spans: InMemorySpanExporter) -> None:
+    await world.http.post(f"/v1/claims/{MARKER}?note={MARKER}")
+    await world.http.get(f"/v1/things?kind={MARKER}", headers={"Idempotency-Key": MARKER, "User-Agent": MARKER})
+    told = [dict(span.attributes or {}) for span in spans.get_finished_spans() if span.kind is SpanKind.SERVER]
+    assert told == [
+        {"http.request.method": "POST", "http.route": "/v1/claims/{slot}", "http.response.status_code": 204},
+        {"http.request.method": "GET", "http.route": "/v1/things", "http.response.status_code": 400},
+    ]
     assert MARKER not in "".join(span.to_json() for span in spans.get_finished_spans())
 
 

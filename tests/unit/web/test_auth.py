@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,10 +19,11 @@ from tests.support.eventually import eventually
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 OTHER = ec.generate_private_key(ec.SECP256R1())
+SECRET = b"known to everybody, for it stands among the keys"
 ODD = [
     {"kty": "RSA", "use": "enc", "alg": "RSA-OAEP", "kid": "enc", "n": "AQAB", "e": "AQAB"},
     {"kty": "new", "kid": "tomorrow"},
-    {"kty": "oct", "kid": "symmetric", "k": "c2VjcmV0"},
+    {"kty": "oct", "kid": "symmetric", "k": urlsafe_b64encode(SECRET).decode()},
     {"kid": "nothing"},
 ]
 
@@ -62,7 +64,7 @@ async def test_a_provider_may_publish_keys_that_sign_no_token_of_ours() -> None:
         for kid in ("enc", "symmetric", "tomorrow"):
             with pytest.raises(Unauthorized):
                 await tokens.principal(token(kid))
-        for bad in (token("k2"), token("k1", OTHER, "ES256")):
+        for bad in (token("k2"), token("k1", OTHER, "ES256"), token("symmetric", SECRET, "HS256")):
             with pytest.raises(Unauthorized):
                 await tokens.principal(bad)
 
