@@ -116,7 +116,7 @@ def test_the_silent_monitor_is_one_alarm_that_was_answered_and_cleared_when_it_w
 
 def test_the_page_of_the_silent_monitor_arrived_once_and_names_its_place(day: Day) -> None:
     [page] = [row for row in day.lozenge.pages() if row["body"]["to"] == f"pager-{day.nurse}"]
-    assert page["body"]["text"] == f"HIGH signal lost: {day.lozenge.room}, chair 4: device"
+    assert page["body"]["text"] == f"HIGH signal lost: {day.lozenge.room}, chair 4: monitor"
 
 
 def whole(day: Day, path: str) -> list[dict[str, Any]]:
