@@ -5,6 +5,7 @@ import contextlib
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,11 @@ from shared.messaging.topics import SERVICES
 
 
 class Sink:
-    """A pager provider that notes when each page arrived, and of which alarm it was, by room and sign."""
+    """A pager provider that notes when each page arrived, and the alarms it was about, by room and sign."""
 
     def __init__(self) -> None:
         self.arrived: dict[tuple[str, str], float] = {}
-        self.alarms: dict[tuple[str, str], str] = {}
+        self.alarms: dict[tuple[str, str], set[str]] = defaultdict(set)
         self._server: asyncio.Server | None = None
         self.port = processes.free_port()
 
@@ -39,7 +40,7 @@ class Sink:
                 now = time.perf_counter()
                 for sign in body.get("signs", ()):
                     self.arrived.setdefault((body["room"], sign["sign"]), now)
-                    self.alarms[body["room"], sign["sign"]] = body["alarm_id"]
+                    self.alarms[body["room"], sign["sign"]].add(body["alarm_id"])
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
         writer.close()
 

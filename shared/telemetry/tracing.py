@@ -94,9 +94,11 @@ def request_span(
 def alarm_span(traceparent: str | None) -> Iterator[str | None]:
     """Yields the alarm's own traceparent: always kept, below the reading's request or, where that is not kept, linked to it."""
     origin = _origin(traceparent)
-    below = _span(ALARM_SPAN, SpanKind.INTERNAL, traceparent, {})
-    alone = _root(ALARM_SPAN, SpanKind.INTERNAL, origin, {})
-    with below if origin.trace_flags.sampled else alone:
+    if origin.trace_flags.sampled:
+        span = _span(ALARM_SPAN, SpanKind.INTERNAL, traceparent, {})
+    else:
+        span = _root(ALARM_SPAN, SpanKind.INTERNAL, origin, {})
+    with span:
         yield current_traceparent()
 
 

@@ -105,6 +105,11 @@ def _pressures(readings: Sequence[schemas.Reading]) -> Pressures:
     return found
 
 
+def _swapped(pair: tuple[float | None, float | None]) -> bool:
+    systolic, diastolic = pair
+    return systolic is not None and diastolic is not None and diastolic >= systolic
+
+
 class _Batch:
     def __init__(self, unit: UnitOfWork, deps: Deps, recent: Recent) -> None:
         self._unit, self._deps, self._recent = unit, deps, recent
@@ -224,18 +229,14 @@ class _Batch:
         sign, value = reading.sign, reading.value
         if not (ordinary(sign, value, reading.unit) and session.calm(sign, value)):
             return None
-        if sign in PRESSURES:
-            systolic, diastolic = pressures[(reading.device, reading.taken_at)]
-            if systolic is not None and diastolic is not None and diastolic >= systolic:
-                return None
+        if sign in PRESSURES and _swapped(pressures[(reading.device, reading.taken_at)]):
+            return None
         if self.placing.tells(session.row["clinic_id"], reading, self._arrived_at) != "now":
             return None
         identifier = reading_id(session.id, sign, reading.taken_at, reading.device)
         if identifier in self._known:
             return None
-        self._known[identifier] = value
-        row = self._row(session, identifier, reading)
-        self._rows.append(row)
+        row = self._keep(session, identifier, reading)
         if flags := self._flags(session, reading):
             row["flags"] = flags
         session.seen(sign, value, reading.taken_at)
@@ -248,14 +249,10 @@ class _Batch:
             identifier = conflict_id(identifier, value)
         if identifier in self._known:
             return Outcome(id=identifier, result="duplicate")
-        self._known[identifier] = value
-        row = self._row(session, identifier, reading)
-        self._rows.append(row)
-        systolic, diastolic = NO_PAIR
-        if reading.sign in PRESSURES:
-            systolic, diastolic = pressures[(reading.device, reading.taken_at)]
-        swapped = systolic is not None and diastolic is not None and diastolic >= systolic
-        _, reason = judge(reading.sign, value, reading.unit, systolic)
+        row = self._keep(session, identifier, reading)
+        pair = pressures[(reading.device, reading.taken_at)] if reading.sign in PRESSURES else NO_PAIR
+        swapped = _swapped(pair)
+        _, reason = judge(reading.sign, value, reading.unit, pair[0])
         tells = self.placing.tells(session.row["clinic_id"], reading, self._arrived_at)
         asks = doubtful(reading.sign, value)
         flags = self._flags(session, reading)
@@ -291,7 +288,8 @@ class _Batch:
         elif tells == "clock":
             row["clock_off_s"] = round((self._arrived_at - reading.taken_at).total_seconds(), 3)
 
-    def _row(self, session: Judged, identifier: str, reading: schemas.Reading) -> Document:
+    def _keep(self, session: Judged, identifier: str, reading: schemas.Reading) -> Document:
+        """Its row, to be stored with the batch and known from now on."""
         row: Document = {
             "_id": identifier,
             "schema_version": 1,
@@ -306,6 +304,8 @@ class _Batch:
         }
         if session.row["state"] in ENDED:
             row["after_end"] = True
+        self._known[identifier] = reading.value
+        self._rows.append(row)
         return row
 
     def _flags(self, session: Judged, reading: schemas.Reading) -> list[str]:

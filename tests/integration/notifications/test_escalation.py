@@ -274,11 +274,7 @@ async def test_an_emergency_pages_everybody_at_once(world: World) -> None:
 
 async def test_a_silent_device_is_paged_with_the_place_of_its_session_and_ends_when_it_is_back(world: World) -> None:
     await world.staff(**ROTA)
-    staff = [monitoring.StaffRef(role="nurse", staff_id="n1")]
-    place = monitoring.SessionCheckedIn(
-        patient_id=PATIENT, session_id="s1", room="Room 2", chair="B", responsible_staff=staff
-    )
-    await world.handle(place)
+    await world.checks_in("n1")
     fields = {"patient_id": PATIENT, "alarm_id": "a1", "session_id": "s1", "priority": "high", "source": "oximeter"}
     await world.handle(monitoring.SignalLost(**fields, last_seen_at=world.clock.clinical_now()))
     await world.send()

@@ -117,14 +117,7 @@ async def test_what_a_beat_reports_escalates_like_a_high_alarm_until_nobody_tell
 
 async def test_an_alarm_that_could_not_be_recorded_is_paged_with_its_chair_and_a_link(world: World) -> None:
     await world.staff(nurse=["n1", "n2"])
-    where = monitoring.SessionCheckedIn(
-        patient_id=PATIENT,
-        session_id="s1",
-        room="Room 2",
-        chair="B",
-        responsible_staff=[monitoring.StaffRef(role="nurse", staff_id="n2")],
-    )
-    await world.handle(where)
+    await world.checks_in("n2")
     await watch(world).take_beat(CLINIC, beat(world, "s1", unrecorded=[UNRECORDED]))
     await world.send()
     assert world.pager.addressees == ["pager-n2"]

@@ -23,7 +23,7 @@ from shared.clock import ManualClock
 from shared.errors import Unauthorized
 from shared.events.envelope import Envelope, Event, rfc3339
 from shared.events.intake import ContactRecord
-from shared.events.monitoring import SignRef, StaffRef, VitalsAbnormal
+from shared.events.monitoring import SessionCheckedIn, SignRef, StaffRef, VitalsAbnormal
 from shared.ids import new_id
 from shared.messaging.handling import Pipeline
 from shared.messaging.outcomes import Outcome
@@ -159,6 +159,12 @@ class World:
             await directory.set_on_call(unit, schemas.OnCall(**rota), None)
 
         await self.mongo.run(system_scope(CLINIC, "test"), work)
+
+    async def checks_in(self, nurse: str) -> None:
+        """The patient of session s1, in room 2 at chair B; this nurse answers for it."""
+        staff = [StaffRef(role="nurse", staff_id=nurse)]
+        place = {"room": "Room 2", "chair": "B", "responsible_staff": staff}
+        await self.handle(SessionCheckedIn(patient_id=PATIENT, session_id="s1", **place))
 
     async def rows(self, collection: str, **query: Any) -> list[Document]:
         return await self.mongo.plumbing(collection).find(query)
