@@ -16,6 +16,7 @@ from services.monitoring.timing import TRUSTED
 from services.monitoring.usecases import raising
 from services.monitoring.vitals import SIGNS, believed
 from shared.events.monitoring import SignRef
+from shared.ids import new_id
 from shared.persistence.mongo import Document, UnitOfWork
 
 Known = dict[str, list[Point]]
@@ -37,7 +38,10 @@ def breaches(limits: Sequence[Limit], sign: str, value: float) -> int:
 
 @dataclass
 class Judged:
-    """`technical`: the open alarms about the measuring, by rule. `late`: breaches within a backlog that no alarm tells yet."""
+    """`technical`: the open alarms about the measuring, by rule. `late`: breaches within a backlog that no alarm tells yet.
+
+    `touched`: something was stirred, if only for a moment, so what another delivery told meanwhile would matter.
+    """
 
     row: Document
     limits: Limits
@@ -47,6 +51,7 @@ class Judged:
     technical: dict[str, str]
     bounds: Bounds
     late: dict[str, RuleState] | None = None
+    touched: bool = False
     previous: Known = field(default_factory=dict)
     previous_late: Known = field(default_factory=dict)
     changes: dict[str, str | None] = field(default_factory=dict)
@@ -86,8 +91,9 @@ class Judged:
     async def _evaluate(
         self, unit: UnitOfWork, given: Given, earlier: Sequence[Point], limits: Sequence[Limit] | None = None
     ) -> None:
-        judged = self.limits if limits is None else limits
-        self.states, found = evaluate(self.states, given.sign, given.value, given.at, judged, earlier)
+        judged, before = self.limits if limits is None else limits, self.states
+        self.states, found = evaluate(before, given.sign, given.value, given.at, judged, earlier)
+        self.touched |= self.states is not before
         if found:
             # Kept with their ids before the next reading is judged: a clear in the same batch needs the id.
             self.states = await raising.apply(unit, self.row, self.states, found)
@@ -147,7 +153,9 @@ class Judged:
         limits = [limit for limit in mine if limit not in kept and limit.name not in standing]
         earlier = await self._earlier(unit, given, self.late)
         self.previous_late.setdefault(given.sign, []).append((given.at, given.value))
-        self.late, found = evaluate(self.late, given.sign, given.value, given.at, limits, earlier)
+        before = self.late
+        self.late, found = evaluate(before, given.sign, given.value, given.at, limits, earlier)
+        self.touched |= self.late is not before
         for transition in found:
             await self._tell_episode(unit, transition, ended=ended)
 
@@ -234,20 +242,25 @@ class Judged:
     def stirred(self) -> bool:
         """Whether there is anything to save; of most sessions there is not."""
         back = not self.heard.isdisjoint(self.signals)
-        return back or self.late is not None or bool(self.changes) or self.states != self.before
+        return back or self.touched or self.late is not None or bool(self.changes) or self.states != self.before
 
     async def save(self, unit: UnitOfWork, now: datetime) -> None:
-        """The engine only where something is not at rest or was not."""
+        """The engine only where something is not at rest or was not, even for a moment.
+
+        `turn` is another each time: two deliveries that touched at the same moment, each without the other's readings, must
+        not both be committed. The second is judged again and sees the whole episode.
+        """
         back = sorted(self.heard & set(self.signals))
         for device in back:
             await raising.restore_signal(unit, self.row, self.signals.pop(device), now)
-        if self.states != self.before or back:
-            await unit.collection(ENGINES).put(engine_of(self.id, self.states, self.signals))
-        if self.late == {}:
-            await unit.collection(BACKLOGS).discard({"_id": self.id})
-        elif self.late is not None:
+        turn = {"turn": new_id()}
+        if (self.touched and self.row["state"] in OPEN) or self.states != self.before or back:
+            await unit.collection(ENGINES).put(engine_of(self.id, self.states, self.signals) | turn)
+        if self.late is not None and (self.late or self.touched):
             rules = {name: state.document() for name, state in self.late.items()}
-            await unit.collection(BACKLOGS).put({"_id": self.id, "schema_version": 1, "rules": rules})
+            await unit.collection(BACKLOGS).put({"_id": self.id, "schema_version": 1, "rules": rules} | turn)
+        elif self.late is not None:
+            await unit.collection(BACKLOGS).discard({"_id": self.id})
         if self.changes:
             kept = {f"technical.{rule}": alarm_id for rule, alarm_id in self.changes.items() if alarm_id}
             gone = {f"technical.{rule}": "" for rule, alarm_id in self.changes.items() if not alarm_id}

@@ -1,14 +1,21 @@
 """What was measured while the network was away: an episode in it is an alarm, wherever the deliveries cut it in two."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
-from services.monitoring.usecases.readings import Delivery
+from services.monitoring import ingest
+from services.monitoring.ingest import Ingest
+from services.monitoring.store import SESSIONS
+from services.monitoring.usecases.readings import Delivery, take
+from shared.persistence.mongo import UnitOfWork
 from tests.integration.monitoring.world import NURSE, Chair
 
 PULSE, LOW, NORMAL = "8867-4", 36, 70
+OXYGEN = "59408-5"
 AWAY_SECONDS, BREACH_SECONDS = 14, 7
 BY = pytest.mark.parametrize("device", ["m1", "manual"])
 
@@ -139,3 +146,39 @@ async def test_an_older_value_that_is_typed_in_ends_nothing_that_goes_on(chair: 
     chair.clock.advance(1)
     await chair.measures(LOW, PULSE)
     assert len(await chair.alarms(rule="hr_critical_low")) == 1
+
+
+def meeting(monkeypatch: pytest.MonkeyPatch, parties: int) -> None:
+    """The first run of each batch sees nothing of the others': all have begun before any is committed."""
+    met, runs = asyncio.Barrier(parties), 0
+
+    async def together(unit: UnitOfWork, *given: Any, **how: Any) -> Any:
+        nonlocal runs
+        runs += 1
+        if runs <= parties:
+            await unit.plumbing(SESSIONS).find_one({})
+            await met.wait()
+        return await take(unit, *given, **how)
+
+    monkeypatch.setattr(ingest, "take", together)
+
+
+@pytest.mark.parametrize(("until", "told_at"), [(36, 36), (60, 80)], ids=["late and of now", "late"])
+async def test_an_episode_in_two_deliveries_that_are_judged_at_one_moment_is_an_alarm(
+    chair: Chair, monkeypatch: pytest.MonkeyPatch, until: int, told_at: int
+) -> None:
+    """Neither is long enough by itself, and what they leave behind lies in two places, or of one nothing is left."""
+    await chair.measures(95, OXYGEN)
+    begin, cut = chair.clock.clinical_now(), 25
+    low = range(cut - 3, cut - 3 + BREACH_SECONDS)
+    chair.clock.advance(told_at)
+    found = [
+        chair.reading(88 if second in low else 95, OXYGEN, at=begin + timedelta(seconds=second))
+        for second in range(1, until + 1)
+    ]
+    meeting(monkeypatch, 2)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        for part in found[:cut], found[cut:]:
+            replica = Ingest(chair.mongo, chair.deps, chair.memory)
+            group.create_task(replica.deliver(Delivery(NURSE, chair.session_id, part)))
+    assert len(await chair.alarms(rule="spo2_critical_low")) == 1

@@ -10,7 +10,7 @@ from services.monitoring import schemas
 from services.monitoring.flood import Flood
 from services.monitoring.handlers import TIMER_HANDLERS
 from services.monitoring.ingest import Ingest
-from services.monitoring.store import BUCKETS, VITALS
+from services.monitoring.store import BACKLOGS, BUCKETS, VITALS
 from services.monitoring.usecases import charting, correcting, sessions
 from services.monitoring.usecases.folding import fold_next
 from services.monitoring.usecases.readings import Delivery, Results
@@ -353,6 +353,16 @@ async def test_what_comes_after_the_columns_is_added_to_them(chair: Chair) -> No
     assert await folds(chair) == 1
     (bucket,) = await buckets(chair)
     assert bucket["value"] == [120, 120, 122]
+
+
+async def test_what_a_backlog_left_behind_goes_with_its_readings(chair: Chair) -> None:
+    start = chair.clock.clinical_now()
+    chair.clock.advance(60)
+    await chair.sends(*(chair.reading(192, at=start + timedelta(seconds=second)) for second in range(20)))
+    assert len(await chair.mongo.plumbing(BACKLOGS).find({})) == 1
+    await chair.leaves()
+    await folds(chair)
+    assert await chair.mongo.plumbing(BACKLOGS).find({}) == []
 
 
 async def test_a_fold_that_is_cut_loses_nothing(chair: Chair) -> None:
