@@ -17,8 +17,8 @@ from pymongo.errors import PyMongoError
 
 from services.notifications.store import unreadable_alarms, watched_clinics
 from services.notifications.usecases.deps import Deps
-from services.notifications.usecases.watching import end_troubles, note_beat, report, report_unreadable
-from services.notifications.watch import SILENCE, Finding, over, silent
+from services.notifications.usecases.watching import end_trouble, note_beat, report, report_unreadable
+from services.notifications.watch import SILENCE, Finding, over, silent, together
 from shared.errors import StillwaterError
 from shared.events.envelope import BadRecord, read_record
 from shared.events.monitoring import EvaluatorBeat
@@ -102,24 +102,23 @@ class Watch:
     async def look_for_silence(self) -> None:
         now = self._mongo.clock.system_now()
         for row in await watched_clinics(self._mongo):
-            for finding in silent(row, row["clinic_id"], now):
+            found = [finding for finding in silent(row, row["clinic_id"], now) if finding.cause not in self._reported]
+            for finding in together(found):
                 await self._report(row["clinic_id"], finding)
-            if any(over(trouble, now) for trouble in row.get("told", {}).values()):
-                await self._end_troubles(row["clinic_id"])
+            for finding in found:
+                self._remember(finding.cause)
+            for key in [key for key, trouble in row.get("told", {}).items() if over(trouble, now)]:
+                await self._end_trouble(row["clinic_id"], key)
 
     async def _report(self, clinic_id: str, finding: Finding) -> None:
-        if finding.cause in self._reported:
-            return
-
         async def work(unit: UnitOfWork) -> None:
             await report(unit, self._deps, finding)
 
         await self._mongo.run(system_scope(clinic_id, "notifications.watch"), work)
-        self._remember(finding.cause)
 
-    async def _end_troubles(self, clinic_id: str) -> None:
+    async def _end_trouble(self, clinic_id: str, key: str) -> None:
         async def work(unit: UnitOfWork) -> None:
-            await end_troubles(unit, self._deps)
+            await end_trouble(unit, self._deps, key)
 
         await self._mongo.run(system_scope(clinic_id, "notifications.watch"), work)
 

@@ -9,7 +9,8 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from pymongo.errors import PyMongoError
 
@@ -32,7 +33,16 @@ from shared.telemetry.metrics import PAGES_SENT
 log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 5.0
+KEPT = timedelta(hours=1)  # a store that can be read and not written to ends no ladder
 NOBODY = Book({}, {})
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """An event that could not be recorded: since when, and the pages that were sent for it."""
+
+    since: datetime
+    sent: set[str] = field(default_factory=set)
 
 
 class PagerBook:
@@ -42,8 +52,7 @@ class PagerBook:
         self._mongo, self._deps, self._providers = mongo, deps, providers
         self.last_attempt = mongo.clock.monotonic()
         self._books: dict[str, Book] = {}
-        self._seen: dict[str, datetime] = {}
-        self._sent: set[str] = set()
+        self._tried: dict[str, _Tried] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Refresh until `stop`; what cannot be refreshed stays as it is."""
@@ -61,27 +70,25 @@ class PagerBook:
             reader = self._mongo.reader(system_scope(clinic_id, "notifications.memory"))
             found[clinic_id] = await directory.open_book(reader, self._deps)
         self._books = found
-        self._seen.clear()
-        self._sent.clear()
+        until = self._mongo.clock.clinical_now() - KEPT
+        self._tried = {event_id: tried for event_id, tried in self._tried.items() if tried.since > until}
 
     async def page(self, envelope: Envelope, event: Event) -> None:
         """Send every step that is due by now and was not sent from here yet."""
         book = self._books.get(envelope.clinic_id, NOBODY)
-        now = self._mongo.clock.clinical_now()
-        since = self._seen.setdefault(envelope.id, now)
+        tried = self._tried.setdefault(envelope.id, _Tried(self._mongo.clock.clinical_now()))
         if isinstance(event, EmergencyCalled):
             facts: Document = {"kind": "EMERGENCY", "what": event.code, "room": event.room, "chair": event.chair}
             cause = f"emergency:{event.session_id}:{event.at.isoformat()}"
             for person in list(book.routes) or [FALLBACK]:
                 identifier = derived_id("page", envelope.clinic_id, cause, person)
-                await self._send(identifier, person, book.routes, facts, event.at)
+                await self._send(tried, identifier, person, book.routes, facts, event.at)
         elif isinstance(event, VitalsAbnormal | SignalLost):
-            await self._ladder(envelope, event, since, book)
+            await self._ladder(envelope, event, tried, book)
 
-    async def _ladder(
-        self, envelope: Envelope, event: VitalsAbnormal | SignalLost, since: datetime, book: Book
-    ) -> None:
+    async def _ladder(self, envelope: Envelope, event: VitalsAbnormal | SignalLost, tried: _Tried, book: Book) -> None:
         """The same steps that the escalation would take, by its own rules."""
+        since = tried.since
         escalation = derived_id("escalation", envelope.clinic_id, event.alarm_id)
         reached = {role: [person for person in people if person in book.routes] for role, people in book.rota.items()}
         responsible, facts, raised_at = _said(event, since)
@@ -96,10 +103,12 @@ class PagerBook:
             state = taken.state
             for person in taken.people or (FALLBACK,):
                 identifier = derived_id("page", escalation, str(state.run), str(state.step), person)
-                await self._send(identifier, person, book.routes, facts, raised_at)
+                await self._send(tried, identifier, person, book.routes, facts, raised_at)
 
-    async def _send(self, identifier: str, person: str, routes: Routes, facts: Document, raised_at: datetime) -> None:
-        if identifier in self._sent:
+    async def _send(
+        self, tried: _Tried, identifier: str, person: str, routes: Routes, facts: Document, raised_at: datetime
+    ) -> None:
+        if identifier in tried.sent:
             return
         channel, to = (routes.get(person) or [["pager", self._deps.fallback_pager]])[0]
         now = self._mongo.clock.clinical_now()
@@ -111,7 +120,7 @@ class PagerBook:
         except (Refused, Unreached) as error:
             log.warning("memory.page_failed", extra={"code": error.code, "channel": channel})
             return
-        self._sent.add(identifier)
+        tried.sent.add(identifier)
         PAGES_SENT.labels(channel, "from_memory").inc()
         log.warning("memory.paged", extra={"channel": channel})
 

@@ -1,6 +1,6 @@
 """Pure: what the beats of the alarm evaluators say, and when their silence is a finding. All times are real time."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,6 +21,17 @@ class Finding:
     since: datetime
     session_id: str | None = None
     what: str = ""
+
+
+def together(findings: Sequence[Finding]) -> list[Finding]:
+    """What is found at one look: sessions that stand still at the same time are one page, and not one each."""
+    still = [finding for finding in findings if finding.code == "session_not_evaluated"]
+    if len(still) < 2:  # noqa: PLR2004 - several
+        return list(findings)
+    cause = ":".join(["stale", *sorted(finding.cause for finding in still)])
+    since = min(finding.since for finding in still)
+    several = Finding("sessions_not_evaluated", cause, since, what=f"{len(still)} sessions")
+    return [*(finding for finding in findings if finding not in still), several]
 
 
 def observe(

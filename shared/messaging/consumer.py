@@ -19,7 +19,7 @@ from shared.messaging.deadletters import UNKNOWN_TYPE
 from shared.messaging.handling import BATCH_RECORDS, Pipeline
 from shared.messaging.kafka import stop_bounded
 from shared.messaging.outcomes import Outcome, Reject, Retry, Skip
-from shared.messaging.progress import LOOK_SECONDS, Progress, StandsStill
+from shared.messaging.progress import ANSWER_SECONDS, LOOK_SECONDS, Progress, StandsStill
 from shared.messaging.record import Record
 
 log = logging.getLogger(__name__)
@@ -227,10 +227,22 @@ class Consumer:
             await self._commit(consumer, list(self._lanes))
 
     async def _look_often(self, consumer: AIOKafkaConsumer) -> None:
-        progress = Progress(consumer)
+        progress = Progress(consumer, self._answers)
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             await progress.look([place for place, lane in self._lanes.items() if not lane.queue])
+
+    async def _answers(self) -> bool:
+        """Whether the broker does, on a connection of its own."""
+        asking = self._connect()
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await asking.start()
+        except (KafkaError, TimeoutError, OSError):
+            return False
+        finally:
+            await stop_bounded(asking)
+        return True
 
     async def _commit(self, consumer: AIOKafkaConsumer, places: Iterable[TopicPartition]) -> None:
         """What is finished. A failure costs a repetition, which the inbox drops (pitfalls 2.3, 8)."""

@@ -2,11 +2,13 @@
 
 A client can lose its fetches in the middle of a broker's troubles without a word, and stay in its group with every
 partition (seen with aiokafka 0.14.0 after a broker was killed, cut off and paused in a row). What is asked here goes the
-way that the fetches go; a member that stands still is replaced by a new one.
+way that the fetches go; a member that stands still is replaced by a new one. While the broker answers nobody, a new one
+could do no better: the old one keeps its place in the group, and goes on at once where a new one would have to wait until
+the group has given up the old.
 """
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -18,14 +20,14 @@ NO_POSITION = -1
 
 
 class StandsStill(Exception):
-    """Records wait and are not fetched, or the broker is not reached any more on this connection."""
+    """Records wait and are not fetched, or the broker is not reached any more on this connection and is on another."""
 
 
 class Progress:
-    """One connection's. `look` is asked every `LOOK_SECONDS`."""
+    """One connection's. `look` is asked every `LOOK_SECONDS`. `answers`: whether the broker does, on another connection."""
 
-    def __init__(self, consumer: AIOKafkaConsumer) -> None:
-        self._consumer = consumer
+    def __init__(self, consumer: AIOKafkaConsumer, answers: Callable[[], Awaitable[bool]]) -> None:
+        self._consumer, self._answers = consumer, answers
         self._before: Mapping[TopicPartition, int] = {}
         self._unanswered = 0
 
@@ -36,7 +38,9 @@ class Progress:
         except (KafkaError, TimeoutError, OSError):
             self._before, self._unanswered = {}, self._unanswered + 1
             if self._unanswered >= UNANSWERED:
-                raise StandsStill from None
+                if await self._answers():
+                    raise StandsStill from None
+                self._unanswered = 0
             return
         if any(self._before.get(place) == position for place, position in behind.items()):
             raise StandsStill

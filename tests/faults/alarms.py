@@ -161,13 +161,17 @@ def check_repeats(history: History, seen: Observed) -> Iterator[Violation]:
 
 
 def check_accepted(history: History, seen: Observed) -> Iterator[Violation]:
-    """An alarm that was accepted by the link in its page is so at monitoring too, once."""
+    """An alarm that was accepted by the link in its page is so at monitoring too, once.
+
+    To a clock that jumps ahead it was accepted long ago and still is true: it is renewed, and accepted again.
+    """
+    jumped = any(CLOCK in fault.name for fault in history.faults)
     alarms = {row["_id"]: row for row in seen.alarms}
     told = Counter(record["source"].rpartition("/")[2] for record in _unique(seen) if record["type"] == ACKNOWLEDGED)
     for alarm_id in history.links:
         if not alarms.get(alarm_id, {}).get("acknowledged_at"):
             yield Violation("accepted_back", f"alarm {alarm_id} was accepted in its page, and monitoring does not know")
-        if told[alarm_id] != 1:
+        if told[alarm_id] != 1 and not (told[alarm_id] > 1 and jumped):
             yield Violation("accepted_once", f"alarm {alarm_id} was told as accepted {told[alarm_id]} times")
 
 

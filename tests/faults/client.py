@@ -14,7 +14,7 @@ from tests.support.eventually import eventually
 T = TypeVar("T")
 AGAIN = {0, 409, 429, *range(500, 600)}
 LINES = {"Content-Type": "application/x-ndjson"}
-PAUSE_SECONDS = 0.2
+PAUSE_SECONDS = 0.5
 PATIENCE_SECONDS = 180.0
 ROLES = ("front_desk", "device", "medical_director", "clinician", "prescriber", "nurse")
 
@@ -85,12 +85,12 @@ class Client:
         """What `look` finds, when it finds something. Raises NotInTime: no fault keeps anybody waiting for longer."""
         return await eventually(look, PATIENCE_SECONDS, PAUSE_SECONDS)
 
-    async def links(self) -> dict[str, str]:
-        """The newest link of each alarm, as the pagers have it."""
+    async def messages(self, since: int) -> list[dict[str, Any]]:
+        """What the sinks were given, without the first `since`."""
         url = f"{self._stack.issuer}/messages"
-        answer = await self._http.get(url, params={"kind": "pager"}, timeout=PATIENCE_SECONDS)
-        bodies = [row["body"] for row in answer.json()]
-        return {body["alarm_id"]: body["link"] for body in bodies if body.get("link")}
+        answer = await self._http.get(url, params={"since": since}, timeout=PATIENCE_SECONDS)
+        found: list[dict[str, Any]] = answer.json()
+        return found
 
     async def press(self, link: str) -> bool:
         """The button behind a one-time link."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pymongo import MongoClient
+from pymongo.errors import PyMongoError
 
 from deploy import rights
 from deploy.local import kafka_broker, mongodb, processes
@@ -75,6 +76,13 @@ class ProxiedStack(Stack):
         """The member that says it is, as soon as there is one. Raises StackError when there is none in time."""
         port = mongodb.primary([self.ports[name] for name in MEMBERS], ELECTION_SECONDS)
         return next(name for name in MEMBERS if self.ports[name] == port)
+
+    def is_whole(self) -> bool:
+        """Whether every member is one that a majority can count on: the primary or a secondary, and none that catches up."""
+        with contextlib.suppress(PyMongoError), self.member(self.primary()) as client:
+            status = client.admin.command("replSetGetStatus")
+            return all(member["stateStr"] in {"PRIMARY", "SECONDARY"} for member in status["members"])
+        return False
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from tests.faults.traffic import Traffic
 from tests.faults.violation import Violation
 from tests.support.eventually import NotInTime, eventually
 
-SETTLE_SECONDS = 60.0
+SETTLE_SECONDS, LOOK_SECONDS = 60.0, 3.0
 Act = Callable[[System], Awaitable[None]]
 
 
@@ -70,5 +70,5 @@ async def settled(system: System) -> list[Violation]:
         return not found
 
     with contextlib.suppress(NotInTime):
-        await eventually(clean, SETTLE_SECONDS, 1.0)
+        await eventually(clean, SETTLE_SECONDS, LOOK_SECONDS)
     return found

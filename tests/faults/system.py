@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import httpx
@@ -92,8 +93,8 @@ class System:
         self.send(name, signal.SIGCONT)
 
     async def ready(self) -> None:
-        """There is a primary, and every process says that it is ready."""
-        await asyncio.to_thread(self.stack.primary)
+        """Every member of the store is whole again, and every process says that it is ready."""
+        await eventually(partial(asyncio.to_thread, self.stack.is_whole), STILL_SECONDS, 0.1)
         for part in self.stack.parts:
             await asyncio.to_thread(self.stack.wait_ready, part)
 
@@ -120,12 +121,12 @@ class System:
             vitals=await self.rows("monitoring", "vitals"),
         )
 
-    async def rows(self, service: str, collection: str) -> list[dict[str, Any]]:
-        """All documents, as soon as a member can be asked for them."""
+    async def rows(self, service: str, collection: str, query: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """All documents, or those that are asked for, as soon as a member can be asked."""
 
         async def read() -> list[list[dict[str, Any]]] | None:
             with contextlib.suppress(AutoReconnect):
-                return [await self.client[service][collection].find({}).to_list(None)]
+                return [await self.client[service][collection].find(query or {}).to_list(None)]
             return None
 
         return (await eventually(read, STILL_SECONDS))[0]

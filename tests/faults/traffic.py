@@ -8,7 +8,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, TypeVar
 from uuid import uuid4
 
 import orjson
@@ -17,16 +16,16 @@ from shared.events.envelope import rfc3339
 from tests.faults.client import AGAIN, Client
 from tests.faults.gateway import Gateway, body_of, planned
 from tests.faults.history import MANUAL, Command, Heard, Reading, Visit
+from tests.faults.nurses import Nurses
 from tests.faults.reference import PULSE, SPO2, SYSTOLIC
 from tests.faults.system import System
 
-T = TypeVar("T")
-PEOPLE = 8  # who answer alarms at the same time
 READY = {"fasting": True, "escort_named": True, "well_today": True}
 BASE = {"systolic": 120, "diastolic": 80, "heart_rate": 70, "spo2": 98, "weight_kg": 70}
 BASE_SIGNS = {SYSTOLIC: "systolic", "8462-4": "diastolic", PULSE: "heart_rate", SPO2: "spo2"}
 NURSE = "nurse-faults"
 ASLEEP_SECONDS = 3600.0
+STAYING = 0.5
 
 
 class Traffic:
@@ -36,7 +35,8 @@ class Traffic:
         self._system, self.history, self._random = system, system.history, random.Random(seed)  # noqa: S311 - dice
         self.client = Client(system.stack, system.history, ports)
         self._numbers = itertools.count(1)
-        self._sessions: list[str] = []
+        self._nurses = Nurses(system, self.client)
+        self._staying: list[str] = []
         self.stop = asyncio.Event()
 
     async def prepare(self) -> None:
@@ -54,7 +54,7 @@ class Traffic:
 
     async def run(self) -> None:
         """All three until `stop`, and until what was begun is done."""
-        kinds = ((self.inquiry, 0.25), (self.episode, 1.5), (self.visit, 4.0))
+        kinds = ((self.inquiry, 0.5), (self.episode, 2.0), (self.visit, 5.0))
         async with asyncio.TaskGroup() as group:
             for kind, every_s in kinds:
                 group.create_task(self._again(group, kind, every_s))
@@ -84,18 +84,22 @@ class Traffic:
     # At the chair
 
     async def episode(self) -> None:
-        """A room each: a patient arrives, one sign leaves its limits or nearly so, the last reading is normal."""
+        """A room each: a patient arrives, one sign leaves its limits or nearly so, the last reading is normal; somebody comes."""
         name = f"{next(self._numbers)}-{uuid4().hex[:6]}"
         room, plan = f"room-{name}", planned(self._random, f"monitor-{name}")
         opened = await self.client.post("monitoring", "/v1/sessions", {"patient_id": str(uuid4())}, "nurse")
         session = opened["id"]
         await self._arrive(session, room, plan.device)
-        self._sessions.append(session)
         await self._baseline(session, room)
         gateway = Gateway(room, session, plan, self._random, partial(self._deliver, plan.device), self._look)
         await gateway.watch(self.history.readings, self.stop)
         if plan.device != MANUAL:
             await self._sleep(session, plan.device)
+        await self._nurses.answer(session)
+        if self._random.random() < STAYING:
+            self._staying.append(session)
+        else:
+            await self._leave(session)
 
     async def _arrive(self, session: str, room: str, monitor: str = MANUAL) -> None:
         arrival = {"identity_confirmed": True, "display_label": "F", "room": room, "chair": "1", "readiness": READY}
@@ -189,46 +193,12 @@ class Traffic:
     # Afterwards
 
     async def answer_all(self) -> None:
-        """Somebody accepts, by the link in the page or at the board, and attends every alarm; then the patients leave.
-
-        Only what latches is sure to wait for its link: an alarm that has cleared by itself is paged no more.
-        """
-        links = await self.client.links()
-        await self._each(await self._open_alarms(), lambda row: self._accept(row, links))
-        await self.client.until(self._all_accepted)
-        await self._each(await self._open_alarms(), lambda row: self._answer(row["_id"], "attend"))
-        await self._each(self._sessions, self._leave)
-
-    async def _accept(self, row: Mapping[str, Any], links: Mapping[str, str]) -> None:
-        link = links.get(row["_id"]) if row["open"] and row["priority"] == "high" else None
-        if link and int(row["_id"][-1], 16) % 2:
-            await self.client.until(partial(self.client.press, link))
-            self.history.links.add(row["_id"])
-        else:
-            await self._answer(row["_id"], "acknowledge")
+        """What rang for nobody's session in particular, or too late for its nurse; then the patients leave."""
+        await self._whole(self._nurses.answer_all)
+        async with asyncio.TaskGroup() as group:
+            for session in self._staying:
+                group.create_task(self._whole(partial(self._leave, session)))
 
     async def _leave(self, session: str) -> None:
         gone = {"disposition": "transferred"}  # nobody writes to a patient whom intake has never seen
         await self.client.post("monitoring", f"/v1/sessions/{session}/leave", gone, "nurse")
-
-    async def _open_alarms(self) -> list[dict[str, Any]]:
-        rows = await self._system.rows("monitoring", "alarms")
-        return [row for row in rows if not row.get("attended_at")]
-
-    async def _all_accepted(self) -> bool:
-        return all(row.get("acknowledged_at") for row in await self._open_alarms())
-
-    async def _answer(self, alarm_id: str, verb: str) -> None:
-        await self.client.insist("POST", "monitoring", f"/v1/alarms/{alarm_id}/{verb}", "nurse")
-
-    async def _each(self, items: Sequence[T], work: Callable[[T], Awaitable[None]]) -> None:
-        """Several people at once."""
-        waiting = iter(items)
-
-        async def person() -> None:
-            for item in waiting:
-                await self._whole(partial(work, item))
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(PEOPLE):
-                group.create_task(person())

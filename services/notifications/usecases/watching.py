@@ -1,6 +1,6 @@
 """The watch over the watchers: beats in, pages out when they fall silent or say that the store is gone."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from services.notifications.store import DEAD_LETTERS, SESSIONS, WATCH
 from services.notifications.usecases import directory, escalations
@@ -17,6 +17,7 @@ _ON_CALL = ("nurse", "prescriber")
 _SAID = {
     "monitoring_silent": "monitoring of this clinic is not heard, look at the board and at the monitors",
     "session_not_evaluated": "this session is not being evaluated, look at the monitor",
+    "sessions_not_evaluated": "sessions are not being evaluated, look at the board and at the monitors",
     "store_gone": "monitoring cannot record, look at the board and at the monitors",
     "alarms_not_sent": "alarms are recorded and not sent, look at the board",
     "unrecorded_alarm": "alarm not recorded, look at the board",
@@ -32,9 +33,11 @@ async def note_beat(unit: UnitOfWork, deps: Deps, beat: EvaluatorBeat) -> None:
     if before and before.get("silent"):
         await escalations.clear(unit, deps, before["silent"], None, unit.clock.clinical_now())
     after = observe(before, sessions=stamps, ended=beat.ended, now=now)
-    told = await _still_told(unit, deps, (before or {}).get("told", {}))
+    told: dict[str, Document] = dict((before or {}).get("told", {}))
     for finding in _told(beat):
         key = derived_id(finding.cause)
+        if key in told and over(told[key], now):
+            await _clear(unit, deps, told.pop(key))
         if key not in told:
             told[key] = {"alarm_id": derived_id(finding.cause, now.isoformat())}
             await _escalate(unit, deps, finding, told[key]["alarm_id"])
@@ -52,19 +55,17 @@ def _told(beat: EvaluatorBeat) -> Iterator[Finding]:
         yield Finding("unrecorded_alarm", cause, alarm.since, alarm.session_id, alarm.rule)
 
 
-async def end_troubles(unit: UnitOfWork, deps: Deps) -> None:
-    """What nobody tells any more is paged no more, also when no beat comes at all."""
+async def end_trouble(unit: UnitOfWork, deps: Deps, key: str) -> None:
+    """What nobody tells any more is paged no more, also when no beat comes at all; one at a time, for there may be many."""
     row = await unit.collection(WATCH).get(unit.scope.clinic_id)
-    told = await _still_told(unit, deps, row.get("told", {}))
-    await unit.collection(WATCH).update({"_id": row["_id"]}, {"$set": {"told": told}})
+    trouble = row.get("told", {}).get(key)
+    if trouble is not None and over(trouble, unit.clock.system_now()):
+        await _clear(unit, deps, trouble)
+        await unit.collection(WATCH).update({"_id": row["_id"]}, {"$unset": {f"told.{key}": ""}})
 
 
-async def _still_told(unit: UnitOfWork, deps: Deps, told: Mapping[str, Document]) -> dict[str, Document]:
-    now = unit.clock.system_now()
-    for trouble in told.values():
-        if over(trouble, now):
-            await escalations.clear(unit, deps, trouble["alarm_id"], None, unit.clock.clinical_now())
-    return {key: trouble for key, trouble in told.items() if not over(trouble, now)}
+async def _clear(unit: UnitOfWork, deps: Deps, trouble: Document) -> None:
+    await escalations.clear(unit, deps, trouble["alarm_id"], None, unit.clock.clinical_now())
 
 
 async def report(unit: UnitOfWork, deps: Deps, finding: Finding) -> None:

@@ -68,6 +68,22 @@ async def test_the_ladder_goes_on_while_the_store_stays_away(world: World, monke
     assert {"pager-n2", "pager-d1"} <= set(world.pager.addressees)
 
 
+async def test_a_store_that_can_be_read_and_not_written_to_neither_stops_the_ladder_nor_repeats_its_steps(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.staff(nurse=["n1", "n2"], prescriber=["d1"])
+    book, pipeline = await remembering(world)
+    alarm = record(world, world.alarm())
+    monkeypatch.setattr(world.mongo, "run", away)
+    for _ in range(20):
+        await pipeline.handle_batch([alarm])
+        await book.refresh()
+        world.clock.advance(5)
+    assert set(world.pager.addressees) == {"pager-n1", "pager-n2", "pager-d1"}
+    keys = [key for key, _, _ in world.pager.calls]
+    assert len(keys) == len(set(keys))
+
+
 async def test_an_emergency_pages_everybody_from_memory(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     await world.staff(nurse=["n1", "n2"])
     _, pipeline = await remembering(world)

@@ -1,6 +1,6 @@
 """The watch over monitoring and over the services: what falls silent, what cannot be recorded, sent or read, is a page."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -53,6 +53,44 @@ async def test_sessions_that_age_because_no_beat_comes_are_one_page_and_not_one_
     assert [call[2]["alarm"]["what"] for call in world.pager.calls] == [
         "monitoring of this clinic is not heard, look at the board and at the monitors"
     ]
+
+
+@pytest.mark.parametrize(
+    ("still", "said"),
+    [
+        (("a",), "this session is not being evaluated, look at the monitor"),
+        (("a", "b"), "sessions are not being evaluated, look at the board and at the monitors (2 sessions)"),
+    ],
+)
+async def test_sessions_that_stand_still_at_the_same_time_are_one_page(
+    world: World, still: tuple[str, ...], said: str
+) -> None:
+    await world.staff(nurse=["n1"])
+    since, looking = world.clock.system_now(), watch(world)
+    stopped = [monitoring.EvaluatedSession(session_id=name, last_evaluated_at=since) for name in still]
+    for _ in range(10):
+        goes_on = monitoring.EvaluatedSession(session_id="c", last_evaluated_at=world.clock.system_now())
+        await looking.take_beat(CLINIC, beat(world, sessions=[*stopped, goes_on]))
+        await looking.look_for_silence()
+        world.clock.advance(3)
+    await world.send()
+    assert [call[2]["alarm"]["what"] for call in world.pager.calls] == [said]
+
+
+async def test_a_session_that_stands_still_after_another_is_told_too(world: World) -> None:
+    await world.staff(nurse=["n1"])
+    since, looking = world.clock.system_now(), watch(world)
+    for _ in range(10):
+        later = min(world.clock.system_now(), since + timedelta(seconds=8))
+        stamps = {"a": since, "b": later, "c": world.clock.system_now()}
+        told = [monitoring.EvaluatedSession(session_id=name, last_evaluated_at=at) for name, at in stamps.items()]
+        await looking.take_beat(CLINIC, beat(world, sessions=told))
+        await looking.look_for_silence()
+        world.clock.advance(4)
+    await world.send()
+    assert [call[2]["alarm"]["what"] for call in world.pager.calls] == [
+        "this session is not being evaluated, look at the monitor"
+    ] * 2
 
 
 async def test_monitorings_silence_escalates_like_a_high_alarm_until_it_is_heard_again(world: World) -> None:
