@@ -95,10 +95,8 @@ class PagerBook:
         staff = [person.model_dump() for person in responsible if person.staff_id in book.routes]
         state = rules.begin(event.priority, since)
         ladder = self._deps.policy.ladder(event.priority)
-        for number in range(len(ladder.steps)):
-            due = rules.due_of_step(ladder, since, number)
-            if due is None or due > self._mongo.clock.clinical_now():
-                return
+        now = self._mongo.clock.clinical_now()
+        while (due := rules.due_of_step(ladder, since, state.step + 1)) is not None and due <= now:
             taken = rules.take(self._deps.policy, state, staff, reached)
             state = taken.state
             for person in taken.people or (FALLBACK,):

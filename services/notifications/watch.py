@@ -8,7 +8,7 @@ from typing import Any
 SILENCE = timedelta(seconds=15)
 BEATS_COME = timedelta(seconds=10)  # two of them: the next is not overdue yet
 ENDED_KEPT = timedelta(seconds=60)
-TROUBLE_OVER = timedelta(seconds=60)
+TROUBLE_OVER = timedelta(seconds=30)  # six beats
 MAX_SESSIONS = 500
 
 
@@ -57,7 +57,7 @@ def observe(
 
 
 def over(trouble: Mapping[str, Any], now: datetime) -> bool:
-    """Nobody has told it for a minute. Evaluators tell side by side: the beat of one that sees nothing ends nothing.
+    """Nobody has told it for half a minute. Evaluators tell side by side: the beat of one that sees nothing ends nothing.
 
     So it is with what was told by a clock that has been set back since.
     """

@@ -80,6 +80,10 @@ async def test_a_store_that_can_be_read_and_not_written_to_neither_stops_the_lad
         await book.refresh()
         world.clock.advance(5)
     assert set(world.pager.addressees) == {"pager-n1", "pager-n2", "pager-d1"}
+    told = len(world.pager.calls)
+    world.clock.advance(300)
+    await pipeline.handle_batch([alarm])
+    assert len(world.pager.calls) > told, "step by step without end"
     keys = [key for key, _, _ in world.pager.calls]
     assert len(keys) == len(set(keys))
 

@@ -146,7 +146,7 @@ async def test_what_a_beat_reports_escalates_like_a_high_alarm_until_nobody_tell
         await world.pass_time(5)
     assert {"pager-n1", "pager-p1"} <= set(world.pager.addressees)
     assert all(said in call[2]["text"] for call in world.pager.calls)
-    await world.pass_time(61)
+    await world.pass_time(31)
     await watch(world).look_for_silence()
     pages = [call for call in world.pager.calls if said in call[2]["text"]]
     await world.pass_time(300)
