@@ -52,9 +52,19 @@ def _text(history: History, seen: Observed, seed: int, rounds: Sequence[Round]) 
         "",
         "| fault | times | verdict |",
         "|---|---:|---|",
-        *(f"| {name} | {times[name]} | {'; '.join(red[name]) or 'nothing lost, nothing twice'} |" for name in times),
+        *(f"| {name} | {times[name]} | {_verdict(red[name])} |" for name in times),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _verdict(found: Sequence[str]) -> str:
+    """Of each check that was broken the first finding, and how many there were."""
+    first: dict[str, str] = {}
+    for text in found:
+        first.setdefault(text.partition(":")[0], text)
+    counted = Counter(text.partition(":")[0] for text in found)
+    told = [f"{text} ({counted[check]} in all)" if counted[check] > 1 else text for check, text in first.items()]
+    return "; ".join(told) or "nothing lost, nothing twice"
 
 
 def _counts(history: History, seen: Observed) -> dict[str, int]:
