@@ -17,7 +17,7 @@ from shared.messaging.kafka import KafkaAddress, new_producer
 from shared.messaging.topics import BEATS
 from tests.faults.proxy import Proxy, Way
 from tests.integration.monitoring.test_nurse import Nurse
-from tests.support.browser import chromium
+from tests.support.browser import chromium, need_chromium
 
 LOUD_MS, BACK_MS, SHOWN_MS = 8_000, 15_000, 10_000
 CALM = {"8480-6": (121, "mm[Hg]"), "59408-5": (97, "%"), "9279-1": (14, "/min"), "8867-4": (72, "/min")}
@@ -54,6 +54,12 @@ class Ward:
 
     def acknowledges(self, rule: str) -> None:
         self.nurse.post(f"/v1/alarms/{self.alarm(rule)['id']}/acknowledge").raise_for_status()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _browser() -> None:
+    """Before anybody sits in a chair."""
+    need_chromium()
 
 
 @pytest.fixture

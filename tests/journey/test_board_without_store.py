@@ -12,11 +12,17 @@ from pymongo import MongoClient
 from deploy.local import processes
 from deploy.local.stack import Stack
 from tests.journey.test_board import Ward, chair, signs_in
-from tests.support.browser import chromium
+from tests.support.browser import chromium, need_chromium
 from tests.support.eventually import eventually
 from tests.support.stacks import fresh_stack
 
 GONE_MS, BACK_MS = 30_000, 60_000  # architecture, promise 2: within 30 s
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _browser() -> None:
+    """Before anybody sits in a chair."""
+    need_chromium()
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,14 @@ from playwright.async_api import Browser, async_playwright
 from deploy.local.kafka_broker import need
 
 
+def need_chromium() -> None:
+    """Raises StackError, whose text says what to install. To fetch it takes a minute, in which a chair would be left alone."""
+    need("chromium", "chromium")
+
+
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
-    """Raises StackError, whose text says what to install. As root there is no sandbox of its own."""
-    need("chromium", "chromium")
+    """After `need_chromium`. As root there is no sandbox of its own."""
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
