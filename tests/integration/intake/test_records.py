@@ -6,7 +6,7 @@ import pytest
 
 from shared.events import intake
 from shared.ids import new_id
-from tests.integration.intake.world import World, soon
+from tests.integration.intake.world import World
 from tests.support.eventually import eventually
 
 CONSENT = {"document": "ketamine_treatment", "document_version": "3", "text_sha256": "ab" * 32}
@@ -125,7 +125,7 @@ async def test_a_withdrawal_takes_every_signature_of_the_document_and_no_other(w
 
 
 async def test_a_consent_expires_at_its_time_and_a_revoked_one_does_not(world: World) -> None:
-    short = {**CONSENT, "valid_until": soon()}
+    short = {**CONSENT, "valid_until": world.soon()}
     revoked = await world.call("nurse", "POST", "{p}/consents", {**short, "document": "telehealth"})
     await world.call("nurse", "POST", f"{{p}}/consents/{revoked['id']}/revoke", {"reason_code": "asked"})
     made = await world.call("nurse", "POST", "{p}/consents", short)
@@ -162,8 +162,8 @@ async def test_the_newest_decision_stands_and_the_sequence_says_which_it_is(worl
 
 
 async def test_only_the_standing_decision_expires(world: World) -> None:
-    await world.call("prescriber", "POST", "{p}/eligibility", {**APPROVAL, "valid_until": soon()})
-    last = await world.call("prescriber", "POST", "{p}/eligibility", {**APPROVAL, "valid_until": soon()})
+    await world.call("prescriber", "POST", "{p}/eligibility", {**APPROVAL, "valid_until": world.soon()})
+    last = await world.call("prescriber", "POST", "{p}/eligibility", {**APPROVAL, "valid_until": world.soon()})
     envelope, event = await world.event(intake.EligibilityExpired)
     assert (event.eligibility_id, event.decision, event.expired) == (last["id"], "approved", True)
     assert envelope.sequence.startswith("0000000003.")
@@ -207,7 +207,7 @@ async def test_a_record_is_changed_by_who_has_read_it_and_told_as_a_whole(
 
 
 async def test_a_summary_of_tomorrow_is_refused(world: World) -> None:
-    body = {**SUMMARY, "reconciled_at": soon(3600)}
+    body = {**SUMMARY, "reconciled_at": world.soon(3600)}
     refused = await world.ask("nurse", "PUT", "{p}/clinical-summary", body, version=0)
     assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/reconciled_at")
 

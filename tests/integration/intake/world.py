@@ -60,6 +60,10 @@ class World:
         self.patient = (await self.call("front_desk", "POST", "/v1/patients", body))["id"]
         return self.patient
 
+    def soon(self, seconds: float = 1.5) -> str:
+        """In clinical time: a clinic day before this test may have left it hours ahead."""
+        return rfc3339(self.stack.now() + timedelta(seconds=seconds))
+
     async def plan(self, *, sessions: int = 6, active: bool = True) -> str:
         wanted = {"route": "iv", "dose_mg_per_kg": 0.5, "session_count": sessions}
         plan: str = (await self.call("clinician", "POST", "{p}/plans", wanted))["id"]
@@ -130,7 +134,3 @@ def _read(row: Any) -> tuple[Envelope, bytes | None] | None:
         return read_record(row.headers, row.value)
     except BadRecord:
         return None
-
-
-def soon(seconds: float = 1.5) -> str:
-    return rfc3339(SystemClock().clinical_now() + timedelta(seconds=seconds))

@@ -20,7 +20,7 @@ from services.scheduling.republish import REPUBLISH as SCHEDULING
 from shared.messaging.topics import SERVICES
 from tests.integration.intake.test_people import PROFILE
 from tests.integration.intake.test_records import APPROVAL, CONSENT, ENROLLED, FINDING, SUMMARY
-from tests.integration.intake.world import World, soon
+from tests.integration.intake.world import World
 from tests.support.eventually import eventually
 
 Place = tuple[str, str, str | None]
@@ -138,7 +138,7 @@ async def _fill(world: World) -> str:
     room = await world.call("front_desk", "POST", f"{booking}/v1/resources", {"kind": "room", "label": "R 1"})
     visit = {"patient_id": world.patient, "kind": "consultation", "resources": [room["id"]]}
     hours = timedelta(days=3).total_seconds()
-    visit |= {"start": soon(hours), "end": soon(hours + 3600)}
+    visit |= {"start": world.soon(hours), "end": world.soon(hours + 3600)}
     booked = await world.call("front_desk", "POST", f"{booking}/v1/appointments", visit)
     ready = {"checks": [{"check": "escort", "ok": True}]}
     await world.call("front_desk", "POST", f"{booking}/v1/appointments/{booked['id']}/readiness", ready, version=1)
