@@ -10,12 +10,12 @@ SEED = 20261124
 CALM_REQUESTS = 8
 Steps = tuple[tuple[str, ...], ...]
 PROCESSES: Steps = (
-    ("kafka away",),
     ("kill intake-api", "kill scheduling-worker", "kill notifications-worker"),
     ("kill monitoring-api", "kill intake-worker", "kill notifications-api"),
     ("kill scheduling-api", "kill monitoring-worker", "poison", "refused row"),
 )
 KAFKA: Steps = (
+    ("kafka away",),
     ("kafka cut",),
     ("kafka stalled",),
     ("kafka half-open",),

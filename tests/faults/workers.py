@@ -21,7 +21,7 @@ STALL_SECONDS = 12.0
 COMMIT_SECONDS = 5.0
 JUMPS = ((600, 0), (-600, 600), (0, -600), (0, 0))
 WALL_CLOCK = Path(__file__).parent / "wall_clock.c"
-JUMP_REQUESTS = 20
+JUMP_REQUESTS = 60
 
 
 async def poison(system: System) -> None:
