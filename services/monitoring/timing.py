@@ -1,10 +1,11 @@
 """Whether a reading tells of now: a backlog after a network gap is not a wrong clock. Pure; all times are clinical.
 
 The offset of a device is how long before its arrival its newest reading was taken. While a backlog is drained it falls
-from one delivery to the next; a wrong clock keeps it.
+from one delivery to the next; a wrong clock keeps it. For some seconds a backlog can keep it too, where each delivery
+takes as long as it tells of; so it must stand for `trusted` before anybody says that a clock is wrong.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -41,11 +42,14 @@ def told(
     undecided: Tells = "late" if span > trusted else "unsure"
     if before is None or before.tells == "now" or now - before.at > FORGOTTEN:
         return Timing(offset, now, undecided)
+    change = before.offset - offset
     if now - before.at < slack:
         # Too soon to tell: the signs of one moment come one by one. The earlier point stays the one to compare with.
-        fell = before.offset - offset > slack
-        return Timing(offset, now, "late") if fell else before
-    change = before.offset - offset
-    if abs(change) <= slack:
+        return Timing(offset, now, "late") if change > slack else before
+    if change > slack:
+        return Timing(offset, now, "late")
+    if change < -slack:
+        return Timing(offset, now, undecided)
+    if before.tells == "clock" or now - before.at >= trusted:
         return Timing(offset, now, "clock")
-    return Timing(offset, now, "late" if change > timedelta(0) else undecided)
+    return replace(before, tells=undecided)
