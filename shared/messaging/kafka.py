@@ -11,6 +11,7 @@ from shared.messaging.topics import MAX_BATCH_BYTES, MAX_REQUEST_BYTES
 from shared.settings import ServiceSettings
 
 STOP_SECONDS = 5.0
+FETCH_MS = 500  # how long the broker holds a fetch while there is nothing; what comes is answered at once
 REBALANCE_MS = 10_000
 REQUEST_MS = REBALANCE_MS + 2_000  # a way that is half open is noticed by this alone; joining a group takes a rebalance
 
@@ -66,7 +67,7 @@ def new_consumer(address: KafkaAddress, group: str, client_id: str, *, session_t
         max_poll_interval_ms=300_000,
         rebalance_timeout_ms=REBALANCE_MS,
         request_timeout_ms=REQUEST_MS,
-        fetch_max_wait_ms=100,
+        fetch_max_wait_ms=FETCH_MS,
         **address.options(),
     )
 

@@ -47,7 +47,6 @@ FAULTS: Mapping[str, Act] = {
     "poison": workers.poison,
     "refused row": workers.refused,
     "two relays": workers.two_relays,
-    "two relays stalled": workers.two_relays_stalled,
     "rebalance in a handler": workers.rebalanced,
     "offsets to zero": workers.replayed,
     "clock jumps": workers.clock_jumps,

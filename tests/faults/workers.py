@@ -18,6 +18,7 @@ from tests.faults.system import System
 from tests.support.eventually import eventually
 
 STALL_SECONDS = 12.0
+TWIN_REQUESTS = 15
 COMMIT_SECONDS = 5.0
 JUMPS = ((600, 0), (-600, 600), (0, -600), (0, 0))
 WALL_CLOCK = Path(__file__).parent / "wall_clock.c"
@@ -64,21 +65,16 @@ async def _twins(system: System, names: Sequence[str]) -> AsyncIterator[list[str
 
 
 async def two_relays(system: System) -> None:
-    """A second worker of each service: its relay stands by, its consumers take their share."""
-    async with _twins(system, [part.name for part in system.stack.parts if part.role == "worker"]):
-        await system.asked(30)
-
-
-async def two_relays_stalled(system: System) -> None:
-    """Both stop in the middle of what they do, longer than a lease lasts, and wake up at once."""
+    """Two of a kind; then all stop in the middle of what they do, longer than a lease lasts, and wake up at once."""
     names = ["intake-worker", "monitoring-worker"]
     async with _twins(system, names) as twins:
+        await system.asked(TWIN_REQUESTS)
         for name in (*names, *twins):
             system.send(name, signal.SIGSTOP)
         await system.lasts(STALL_SECONDS)
         for name in (*names, *twins):
             system.send(name, signal.SIGCONT)
-        await system.asked(15)
+        await system.asked(TWIN_REQUESTS)
 
 
 async def rebalanced(system: System) -> None:
