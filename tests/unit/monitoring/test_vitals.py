@@ -123,7 +123,16 @@ def test_within_ten_seconds_the_device_is_believed() -> None:
 
 
 def test_a_wrong_clock_keeps_its_offset() -> None:
-    assert deliveries(60, 60.4, 59.8, 61) == ["unsure", "clock", "clock", "clock"]
+    assert deliveries(60, 60.4, 59.8, 61, 60) == ["unsure", "unsure", "clock", "clock", "clock"]
+
+
+def test_a_wrong_clock_that_drifts_stays_one() -> None:
+    assert deliveries(*[60 + number for number in range(20)], every_s=10)[1:] == ["clock"] * 19
+
+
+def test_an_offset_that_stands_for_some_seconds_may_still_be_a_backlog() -> None:
+    """Each delivery takes five seconds, because the store is slow, and tells of five."""
+    assert deliveries(13, 13.4, 13.2, 10.5, every_s=4.9) == ["unsure", "unsure", "unsure", "late"]
 
 
 def test_a_backlog_falls_until_it_has_reached_the_present() -> None:
@@ -136,7 +145,7 @@ def test_the_signs_of_one_moment_that_come_one_by_one_are_no_wrong_clock() -> No
 
 def test_a_delivery_that_is_a_stretch_of_time_is_a_backlog_until_the_next_contradicts() -> None:
     assert deliveries(300, 200, span_s=30) == ["late", "late"]
-    assert deliveries(300, 300, span_s=30) == ["late", "clock"]
+    assert deliveries(300, 300, 300, span_s=30) == ["late", "late", "clock"]
 
 
 def test_a_clock_that_is_ahead_is_wrong_at_once() -> None:
@@ -148,7 +157,7 @@ def test_no_gap_is_longer_than_half_a_day() -> None:
 
 
 def test_a_clock_that_was_put_right_is_believed_again() -> None:
-    assert deliveries(60, 60, 1) == ["unsure", "clock", "now"]
+    assert deliveries(60, 60, 60, 1) == ["unsure", "unsure", "clock", "now"]
 
 
 class Measured:
