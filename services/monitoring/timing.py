@@ -42,14 +42,20 @@ def told(
     undecided: Tells = "late" if span > trusted else "unsure"
     if before is None or before.tells == "now" or now - before.at > FORGOTTEN:
         return Timing(offset, now, undecided)
-    change = before.offset - offset
-    if now - before.at < slack:
-        # Too soon to tell: the signs of one moment come one by one. The earlier point stays the one to compare with.
-        return Timing(offset, now, "late") if change > slack else before
-    if change > slack:
-        return Timing(offset, now, "late")
-    if change < -slack:
-        return Timing(offset, now, undecided)
-    if before.tells == "clock" or now - before.at >= trusted:
-        return Timing(offset, now, "clock")
-    return replace(before, tells=undecided)
+    return _since(before, Timing(offset, now, undecided), trusted, slack)
+
+
+def _since(before: Timing, given: Timing, trusted: timedelta, slack: timedelta) -> Timing:
+    """What the change of the offset tells."""
+    fell, passed = before.offset - given.offset, given.at - before.at
+    if fell > slack:
+        return replace(given, tells="late")
+    if passed < slack:
+        return (
+            before  # Too soon to tell: the signs of one moment come one by one. This stays the point to compare with.
+        )
+    if fell < -slack:
+        return given
+    if before.tells == "clock" or passed >= trusted:
+        return replace(given, tells="clock")
+    return replace(before, tells=given.tells)

@@ -12,7 +12,7 @@ STEPS: Steps = (
     ("rebalance in a handler",),
     ("kill intake-worker", "kill monitoring-api", "kill notifications-api", "mongodb secondary killed"),
     ("kill scheduling-api", "kill monitoring-worker", "poison", "refused row", "mongodb member cut off"),
-    ("kafka cut", "mongodb steps down", "offsets to zero"),
+    ("kafka cut", "mongodb steps down"),
     ("kafka stalled", "mongodb stalled"),
     ("kafka half-open", "mongodb half-open", "mongodb transient error"),
     (
@@ -31,7 +31,8 @@ STEPS: Steps = (
     ),
     ("kill intake-api", "kill scheduling-worker", "kill notifications-worker", "mongodb unknown commit"),
     ("two relays", "mongodb cut"),
-    ("mongodb primary killed", "clock jumps"),
+    ("mongodb primary killed", "offsets to zero"),
+    ("clock jumps",),
 )
 
 
