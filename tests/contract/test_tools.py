@@ -30,3 +30,20 @@ def test_hooks_run_what_lint_runs() -> None:
     recipe = makefile.partition("\nlint:")[2].partition("\ntest-unit:")[0]
     linted = set(re.findall(r"\.venv/bin/[\w-]+", recipe))
     assert {hook["entry"].split()[0] for hook in HOOKS} == linted
+
+
+@pytest.mark.parametrize("name", ["requirements", "requirements-dev"])
+def test_a_lock_pins_what_is_asked_for_by_hash_and_names_no_index(name: str) -> None:
+    asked = {re.split(r"[<>=!~\[; ]", line)[0].lower() for line in _lines(f"{name}.in") if not line.startswith("-")}
+    text = (ROOT / f"{name}.txt").read_text()
+    pinned = {line.partition("==")[0].partition("[")[0]: line for line in _lines(f"{name}.txt") if "==" in line}
+    assert asked - set(pinned) == set()
+    assert "index-url" not in text
+    assert "://" not in text
+    for block in re.split(r"\n(?=\S)", text.strip()):
+        assert "--hash=sha256:" in block, block.splitlines()[0]
+
+
+def _lines(name: str) -> list[str]:
+    lines = (line.strip() for line in (ROOT / name).read_text().splitlines())
+    return [line for line in lines if line and not line.startswith(("#", "--hash"))]
