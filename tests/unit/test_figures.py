@@ -5,7 +5,6 @@ from datetime import timedelta
 import pytest
 from pymongo import IndexModel
 
-from shared import service
 from shared.messaging import kafka
 from shared.messaging.consumer import REVOKE_SECONDS
 from shared.messaging.kafka import REBALANCE_MS, KafkaAddress, new_consumer, new_producer
@@ -48,10 +47,6 @@ def test_what_an_erased_person_left_on_a_restricted_topic_is_cleaned_within_a_da
     assert timedelta(milliseconds=rolled + cleaned) < timedelta(hours=24)
 
 
-def test_a_dead_alarm_consumer_is_missed_in_six_seconds_and_any_other_in_fifteen() -> None:
-    assert (service.ALARM_SESSION_MS, service.BULK_SESSION_MS) == (6_000, 15_000)
-
-
 def test_a_member_that_gives_a_partition_away_finishes_and_commits_before_the_group_goes_on() -> None:
     assert 2 * REVOKE_SECONDS * 1000 < REBALANCE_MS
 
@@ -67,6 +62,13 @@ def test_a_consumer_commits_by_hand_and_begins_with_the_earliest(monkeypatch: py
     monkeypatch.setattr(kafka, "AIOKafkaConsumer", dict)
     made = new_consumer(KafkaAddress("broker:9092"), "group", "test", session_timeout_ms=15_000)
     assert (made["enable_auto_commit"], made["auto_offset_reset"]) == (False, "earliest")
+
+
+def test_a_member_that_starts_anew_is_a_new_member(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an id of its own (static membership) its partitions would wait for it until its session is over."""
+    monkeypatch.setattr(kafka, "AIOKafkaConsumer", dict)
+    made = new_consumer(KafkaAddress("broker:9092"), "group", "test", session_timeout_ms=6_000)
+    assert made.get("group_instance_id") is None
 
 
 def test_the_rows_of_a_killed_relay_move_again_within_three_seconds() -> None:

@@ -12,6 +12,7 @@ from services.notifications.wiring import SERVICE as NOTIFICATIONS
 from services.scheduling.wiring import SERVICE as SCHEDULING
 from shared.clock import Clock, ManualClock
 from shared.loops import LIVE_SECONDS, Loop, Loops
+from shared.messaging import kafka
 from shared.service import READY_SECONDS, Process, Service
 from shared.web.health import Readiness, health_app
 from tests.support.eventually import eventually
@@ -187,3 +188,12 @@ async def test_a_run_of_bad_records_stops_no_alarm(process: Processes) -> None:
     made = process(NOTIFICATIONS, "worker")
     fused = {consumer.group: consumer._fuse for consumer in made._consumers}
     assert fused == {"stillwater.notifications": True, "stillwater.notifications.alarms": False}
+
+
+async def test_a_dead_alarm_consumer_is_missed_in_six_seconds_and_any_other_in_fifteen(
+    process: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka, "AIOKafkaConsumer", dict)
+    asked = [consumer._connect() for consumer in process(NOTIFICATIONS, "worker")._consumers]
+    sessions = {options["group_id"]: options["session_timeout_ms"] for options in asked}
+    assert sessions == {"stillwater.notifications": 15_000, "stillwater.notifications.alarms": 6_000}
