@@ -82,7 +82,7 @@ async def _show(process: Process, run: Redrive, identifier: str) -> int:
 
     await process.mongo.run(scope, looked)
     for name, item in letter["headers"]:
-        click.echo(f"{name}: {bytes(item)!r}")
+        click.echo(f"{name}: {item!r}")
     click.echo(repr(letter["value"]))
     return 0
 
