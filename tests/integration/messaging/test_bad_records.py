@@ -56,5 +56,18 @@ async def test_a_bad_record_is_kept_and_the_one_behind_it_is_handled(
     await running
     (letter,) = await mongo.plumbing("dead_letters").find({})
     kept = None if letter["value"] is None else bytes(letter["value"])
-    assert (letter["code"], letter["offset"], kept) == (code, 0, bad.value)
+    assert (letter["code"], letter["offset"], letter["key"], kept) == (code, 0, bad.key, bad.value)
     assert [(name, bytes(item)) for name, item in letter["headers"]] == list(bad.headers)
+
+
+async def test_bad_records_at_one_offset_are_kept_each_with_its_bytes(mongo: Mongo) -> None:
+    """Of another partition, of another topic, and for another group of the same service."""
+    pipeline = Effects().pipeline(mongo)
+    beside = Effects().pipeline(mongo)
+    places = [(pipeline, "one", 0), (pipeline, "one", 1), (pipeline, "two", 0), (beside, "one", 0)]
+    wanted = [(of.group, topic, number, f"bytes {place}".encode()) for place, (of, topic, number) in enumerate(places)]
+    for (of, topic, number), (_, _, _, value) in zip(places, wanted, strict=True):
+        await of.handle(Record(topic, number, 7, b"k", value, []))
+    letters = await mongo.plumbing("dead_letters").find({})
+    kept = [(row["group"], row["topic"], row["partition"], bytes(row["value"])) for row in letters]
+    assert sorted(kept) == sorted(wanted)

@@ -1,6 +1,7 @@
 """Kafka -> inbox -> effect: once, in order, and nothing that is bad stops what is good."""
 
 import asyncio
+import logging
 from uuid import uuid4
 
 import pytest
@@ -19,8 +20,11 @@ from shared.messaging.outcomes import Done, Outcome, Reject, Retry, Skip
 from shared.messaging.record import Record
 from shared.messaging.topics import ALARMS, BULK
 from shared.persistence.mongo import Mongo
+from shared.telemetry.logs import JsonFormatter
 from tests.integration.messaging.world import Effects, effects, emit_one, inquiry, records_of
 from tests.support.eventually import eventually
+
+MARKER = "secret-marker"
 
 
 async def one_record(mongo: Mongo) -> Record:
@@ -144,11 +148,25 @@ async def test_a_record_without_a_clinic_or_of_another_schema_is_kept(mongo: Mon
     assert [bytes(row["value"]) for row in kept] == [good.value, good.value, b"[1]"]
 
 
-def consumer_of(stack: Stack, pipeline: Pipeline, topic: str, *, fuse: bool = True) -> Consumer:
+def consumer_of(stack: Stack, pipeline: Pipeline, topic: str, *, fuse: bool = True, session_ms: int = 6000) -> Consumer:
     address = KafkaAddress(stack.kafka)
     return Consumer(
-        pipeline, [topic], lambda: new_consumer(address, pipeline.group, "test", session_timeout_ms=6000), fuse=fuse
+        pipeline,
+        [topic],
+        lambda: new_consumer(address, pipeline.group, "test", session_timeout_ms=session_ms),
+        fuse=fuse,
     )
+
+
+async def committed(stack: Stack, pipeline: Pipeline, topic: str) -> int | None:
+    """What its group has committed of partition 0."""
+    reader = new_consumer(KafkaAddress(stack.kafka), pipeline.group, "look", session_timeout_ms=6000)
+    await reader.start()
+    try:
+        offset: int | None = await reader.committed(TopicPartition(topic, 0))
+        return offset
+    finally:
+        await reader.stop()
 
 
 async def publish(stack: Stack, topic: str, partition: int, record: Record | None) -> None:
@@ -177,8 +195,16 @@ async def test_the_partition_goes_on_after_poison(mongo: Mongo, stack: Stack, st
 
 @pytest.mark.parametrize("fuse", [False, True], ids=["alarm", "bulk"])
 async def test_what_breaks_the_handler_again_and_again_is_kept_and_the_next_is_handled(
-    mongo: Mongo, stack: Stack, stop: asyncio.Event, monkeypatch: pytest.MonkeyPatch, *, fuse: bool
+    mongo: Mongo,
+    stack: Stack,
+    stop: asyncio.Event,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    fuse: bool,
 ) -> None:
+    """What the error says, which may be of a patient, stands in no letter and in no line."""
+    caplog.set_level(logging.DEBUG, "shared")
     monkeypatch.setattr(consumers, "BACKOFF_MAX_SECONDS", 0.1)
     topic = await new_topic(stack, 1)
     for record in await some_records(mongo, "broken", "next"):
@@ -187,7 +213,7 @@ async def test_what_breaks_the_handler_again_and_again_is_kept_and_the_next_is_h
 
     async def breaks(context: EventContext, event: InquiryReceived) -> Outcome:
         if event.inquiry_id == "broken":
-            raise KeyError
+            raise KeyError(MARKER)
         return await handler(context, event)
 
     pipeline = Pipeline(mongo, "test", f"group-{uuid4().hex}", {InquiryReceived: breaks}, None)
@@ -199,7 +225,11 @@ async def test_what_breaks_the_handler_again_and_again_is_kept_and_the_next_is_h
     await eventually(handled, 20)
     stop.set()
     await running
-    assert [row["code"] for row in await mongo.plumbing("dead_letters").find({})] == [HANDLER_FAILED]
+    letters = await mongo.plumbing("dead_letters").find({})
+    assert [row["code"] for row in letters] == [HANDLER_FAILED]
+    lines = [JsonFormatter("test").format(line) for line in caplog.records]
+    assert any("KeyError" in line for line in lines)
+    assert MARKER not in repr((letters, lines, caplog.text))
 
 
 async def test_a_store_that_is_away_is_waited_for_without_end(mongo: Mongo) -> None:
@@ -327,9 +357,4 @@ async def test_offsets_are_committed_behind_the_transaction(mongo: Mongo, stack:
     await eventually(all_there, 20)
     stop.set()
     await running
-    reader = new_consumer(KafkaAddress(stack.kafka), pipeline.group, "look", session_timeout_ms=6000)
-    await reader.start()
-    try:
-        assert await reader.committed(TopicPartition(topic, 0)) == 3
-    finally:
-        await reader.stop()
+    assert await committed(stack, pipeline, topic) == 3
