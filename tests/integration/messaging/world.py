@@ -67,3 +67,8 @@ class Effects:
 async def effects(mongo: Mongo) -> list[str]:
     """Whose effects there are, one name for each time."""
     return sorted(row["inquiry_id"] for row in await mongo.plumbing("effects").find({}))
+
+
+async def effects_in_order(mongo: Mongo) -> list[str]:
+    """As `effects`, in the order in which they came about."""
+    return [row["inquiry_id"] for row in await mongo.plumbing("effects").find({}, sort=[("$natural", 1)])]
