@@ -115,7 +115,8 @@ def infusion(
 ) -> Document:
     """The infusion paused, running again or at another rate (mg/h).
 
-    A pause is noted in every state; what lets more flow needs a dose that runs: raises Conflict.
+    A pause is noted in every state; what lets more flow needs a dose that runs: raises Conflict. Said again it changes
+    nothing.
     """
     if session["state"] != "dosing":
         if verb == "pause":
@@ -123,6 +124,8 @@ def infusion(
         text = f"The session is {session['state']}: no dose is running."
         raise Conflict(text, reasons=[{"code": "no_running_dose", "detail": text}])
     state = {"pause": "paused", "resume": "running", "rate": None}[verb]
+    if state is not None and (session.get("infusion") or {}).get("state") == state:
+        return session
     return changed(_infused(session, state, now, rate), now)
 
 

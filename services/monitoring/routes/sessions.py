@@ -115,7 +115,7 @@ async def give_dose(session_id: Id, body: schemas.Dose, call: Prescribing) -> Re
         return await change_session(call, change)
     except Conflict as refused:
         codes = [reason["code"] for reason in refused.reasons]
-        await dosing.note_refusal(call.runtime.mongo, call.scope, session_id, codes)
+        await call.runtime.mongo.run(call.scope, lambda unit: dosing.note_refusal(unit, session_id, codes))
         raise
 
 

@@ -18,8 +18,7 @@ from shared.events.monitoring import (
     SessionStarted,
 )
 from shared.messaging.outbox import emit
-from shared.persistence.mongo import Document, Mongo, UnitOfWork
-from shared.persistence.scope import Scope
+from shared.persistence.mongo import Document, UnitOfWork
 
 Verb = Literal["pause", "resume", "stop", "rate"]
 
@@ -70,18 +69,14 @@ def _facts(dose: Document) -> Document:
     return {name: value for name, value in dose.items() if name not in ("at", "by")}
 
 
-async def note_refusal(mongo: Mongo, scope: Scope, session_id: str, codes: list[str]) -> None:
-    """A closed gate is told and kept, though the dose was refused: a transaction of its own after the refusal."""
-
-    async def work(unit: UnitOfWork) -> None:
-        session = await unit.collection(SESSIONS).get(session_id)
-        entry = await record(unit, session, "gate_refused", reasons=codes)
-        event = DoseGateRefused(
-            patient_id=session["patient_id"], session_id=session_id, reasons=codes, at=entry["recorded_at"]
-        )
-        emit(unit, event, aggregate=f"entry/{entry['_id']}", version=1)
-
-    await mongo.run(scope, work)
+async def note_refusal(unit: UnitOfWork, session_id: str, codes: list[str]) -> None:
+    """A closed gate is told and kept, though the dose was refused: in a transaction of its own after the refusal."""
+    session = await unit.collection(SESSIONS).get(session_id)
+    entry = await record(unit, session, "gate_refused", reasons=codes)
+    event = DoseGateRefused(
+        patient_id=session["patient_id"], session_id=session_id, reasons=codes, at=entry["recorded_at"]
+    )
+    emit(unit, event, aggregate=f"entry/{entry['_id']}", version=1)
 
 
 def _tell(unit: UnitOfWork, deps: Deps, after: Document, *, first: bool) -> None:
@@ -108,6 +103,8 @@ def _tell(unit: UnitOfWork, deps: Deps, after: Document, *, first: bool) -> None
 async def change_infusion(unit: UnitOfWork, session_id: str, verb: Verb, body: schemas.Infusion) -> Document:
     """Pause and stop are accepted in every state, out of order if need be; the others need a running dose.
 
+    What changes nothing (a pause of what is paused, a stop of what has ended) is an entry and no event.
+
     Raises NotFound, Conflict.
     """
     session, now = await load(unit, session_id, f"dose_{verb}"), unit.clock.clinical_now()
@@ -119,7 +116,7 @@ async def change_infusion(unit: UnitOfWork, session_id: str, verb: Verb, body: s
     facts = {"rate_mg_per_h": body.rate_mg_per_h, "given_mg": body.given_mg, "out_of_order": not running or None}
     entry = await record(unit, session, kind, body.occurred_at, **facts)
     event = {"pause": DosePaused, "resume": DoseResumed, "stop": DoseStopped}.get(verb)
-    if event is not None:
+    if event is not None and after is not session:
         told = event(patient_id=session["patient_id"], session_id=session_id, at=entry["occurred_at"])
         emit(unit, told, aggregate=f"entry/{entry['_id']}", version=1)
     return after
