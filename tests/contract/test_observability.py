@@ -12,6 +12,7 @@ import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
 from shared.messaging.topics import SERVICES
+from shared.messaging.trouble import OLD_SECONDS
 from shared.telemetry import metrics
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +84,16 @@ def test_every_declared_metric_is_set_somewhere(name: str) -> None:
     assert uses
 
 
+THRESHOLDS = {
+    "OutboxOld": f"outbox_oldest_age_seconds) > {OLD_SECONDS}",
+    "OutboxDead": "outbox_dead_rows) > 0",
+    "DeadLetters": "dead_letters_open) > 0",
+    "ConsumerStopped": "consumers_stopped) > 0",
+    "PartitionWaiting": f"partition_waiting_seconds) > {OLD_SECONDS}",
+    "TimersFailing": "timers_failing) > 0",
+}
+
+
 def test_the_rules_that_operators_rely_on() -> None:
     names = [rule["alert"] for rule in RULES]
     wanted = {"Watchdog", "ServiceDown", "OutboxOld", "OutboxDead", "DeadLetters", "TaskRestarts"}
@@ -94,6 +105,12 @@ def test_the_rules_that_operators_rely_on() -> None:
         assert rule["annotations"]["summary"]
     watchdog = next(rule for rule in RULES if rule["alert"] == "Watchdog")
     assert (watchdog["expr"], "for" in watchdog) == ("vector(1)", False)
+
+
+def test_every_trouble_that_is_told_has_a_rule_with_its_threshold() -> None:
+    """As `shared/messaging/trouble.py` has them, for operators who page by their own monitoring."""
+    by_name = {rule["alert"]: rule["expr"].rpartition("stillwater_")[2] for rule in RULES}
+    assert {name: by_name[name] for name in THRESHOLDS} == THRESHOLDS
 
 
 def test_one_rule_fires_while_notifications_watches_and_its_opposite_pages() -> None:

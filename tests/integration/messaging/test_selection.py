@@ -1,0 +1,117 @@
+"""Which rows leave, when, and what the broker's own refusal costs the others."""
+
+import asyncio
+from uuid import uuid4
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from deploy.local.stack import Stack
+from shared.messaging import relay as relays
+from shared.messaging.relay import Relay
+from shared.persistence.mongo import Mongo, UnitOfWork
+from tests.integration.messaging.world import SCOPE, emit_one, inquiry, relay
+from tests.support.eventually import eventually
+
+
+async def by_aggregate(mongo: Mongo) -> dict[str, str]:
+    return {row["aggregate"]: row["state"] for row in await mongo.plumbing("outbox").find({})}
+
+
+async def test_a_row_that_commits_late_leaves_though_later_ones_have_left(mongo: Mongo, stack: Stack) -> None:
+    """Rows are selected by state: one whose id is smaller than what was sent before is not passed over."""
+    sending = relay(mongo, stack)
+    early = await emit_one(mongo, inquiry(), "inquiry/early")
+    (held,) = await mongo.plumbing("outbox").find({"_id": early})
+    await mongo.plumbing("outbox").delete({"_id": early})
+    await emit_one(mongo, inquiry(), "inquiry/later")
+    assert await sending.send_pending() == 1
+    await mongo.plumbing("outbox").insert_many([held])
+    assert await sending.send_pending() == 1
+    assert await by_aggregate(mongo) == {"inquiry/early": "sent", "inquiry/later": "sent"}
+    await sending._discard_producer()
+
+
+async def test_a_row_wakes_the_relay_of_its_own_process(
+    mongo: Mongo, stack: Stack, stop: asyncio.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relays, "SWEEP_SECONDS", 60)
+    running = asyncio.create_task(relay(mongo, stack).run(stop))
+
+    async def leads() -> bool:
+        return await mongo.plumbing("leases").find_one({"_id": "relay.bulk"}) is not None
+
+    await eventually(leads, 5)
+    await emit_one(mongo, inquiry(), "inquiry/1")
+
+    async def sent() -> bool:
+        return await by_aggregate(mongo) == {"inquiry/1": "sent"}
+
+    await eventually(sent, 2)
+    stop.set()
+    for wake in mongo.wakers:
+        wake("bulk")
+    await running
+
+
+async def test_one_mark_per_batch_is_made_while_the_next_is_on_its_way(
+    mongo: Mongo, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relays, "BATCH_ROWS", 10)
+    for number in range(20):
+        await emit_one(mongo, inquiry(), f"inquiry/{number}")
+    sending, may_mark = relay(mongo, stack), asyncio.Event()
+    marked, produced = list[int](), list[int]()
+    mark, produce = Relay._mark, Relay._produce
+
+    async def held(self: Relay, identifiers: list[str], state: str) -> None:
+        await may_mark.wait()
+        marked.append(len(identifiers))
+        await mark(self, identifiers, state)
+
+    async def seen(self: Relay, rows: list[dict[str, object]]) -> dict[str, BaseException]:
+        faults = await produce(self, rows)
+        produced.append(len(rows))
+        if len(produced) == 2:
+            may_mark.set()
+        return faults
+
+    monkeypatch.setattr(Relay, "_mark", held)
+    monkeypatch.setattr(Relay, "_produce", seen)
+    assert await asyncio.wait_for(sending.send_pending(), 10) == 20
+    assert (produced, marked) == ([10, 10], [10, 10])
+    await sending._discard_producer()
+
+
+async def test_what_the_broker_itself_refuses_is_dead_alone(mongo: Mongo, stack: Stack) -> None:
+    """Small enough for the client, too large for this topic: its neighbours of the same partition leave."""
+    topic = f"small-{uuid4().hex}"
+    admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka)
+    await admin.start()
+    await admin.create_topics([NewTopic(topic, 1, 1, topic_configs={"max.message.bytes": "10000"})])
+    await admin.close()
+    for name in ("a", "bad", "c"):
+        await emit_one(mongo, inquiry(), f"inquiry/{name}")
+
+    async def move(unit: UnitOfWork) -> None:
+        for name, size in (("a", 10), ("bad", 20_000), ("c", 10)):
+            change = {"topic": topic, "value": b"x" * size}
+            await unit.plumbing("outbox").update({"aggregate": f"inquiry/{name}"}, {"$set": change})
+
+    await mongo.run(SCOPE, move)
+    sending = relay(mongo, stack)
+    assert await sending.send_pending() == 2
+    assert await by_aggregate(mongo) == {"inquiry/a": "sent", "inquiry/bad": "dead", "inquiry/c": "sent"}
+    await sending._discard_producer()
+
+
+async def test_keys_are_spread_over_64_slots_and_each_keeps_its_own(mongo: Mongo) -> None:
+    for aggregate in [f"inquiry/{number % 100}" for number in range(200)]:
+        await emit_one(mongo, inquiry(), aggregate)
+    slots: dict[bytes, set[int]] = {}
+    for row in await mongo.plumbing("outbox").find({}):
+        slots.setdefault(bytes(row["key"]), set()).add(row["slot"])
+    assert {len(found) for found in slots.values()} == {1}
+    used = {slot for found in slots.values() for slot in found}
+    assert used <= set(range(64))
+    assert len(used) > 32
