@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -50,11 +51,18 @@ class SystemClock:
 
 @dataclass(frozen=True)
 class Step:
-    """From `system_at` on, clinical time runs `rate` times as fast, beginning at `clinical_at`."""
+    """From `system_at` on, clinical time runs `rate` times as fast, beginning at `clinical_at`.
+
+    Raises ValueError when the rate is not within (0, 60].
+    """
 
     system_at: datetime
     clinical_at: datetime
     rate: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.rate <= MAX_RATE:
+            raise ValueError(f"rate must be above 0 and at most {MAX_RATE:g}")
 
     def clinical(self, system: datetime) -> datetime:
         return self.clinical_at + (system - self.system_at) * self.rate
@@ -80,23 +88,28 @@ class ScaledClock(SystemClock):
 
     def _step(self, now: datetime) -> Step | None:
         self._refresh()
-        due = [step for step in self._steps if step.system_at <= now]
-        return due[-1] if due else None
+        return _in_force(self._steps, now)
 
     def _refresh(self) -> None:
+        """A file that holds a wrong rate is read, and refused, at every look until it is mended."""
         if self.monotonic() - self._read_at < _RESTAT_SECONDS:
             return
-        self._read_at = self.monotonic()
-        if not self._path.exists():
-            return
-        mtime = self._path.stat().st_mtime_ns
+        mtime = self._path.stat().st_mtime_ns if self._path.exists() else self._mtime
         if mtime != self._mtime:
-            self._mtime = mtime
             self._steps = read_steps(self._path)
+        self._mtime, self._read_at = mtime, self.monotonic()
+
+
+def _in_force(steps: Sequence[Step], system: datetime) -> Step | None:
+    due = [step for step in steps if step.system_at <= system]
+    return due[-1] if due else None
 
 
 def read_steps(path: Path) -> list[Step]:
-    """The recorded steps in file order; a line that is not whole yet is left for the next reading."""
+    """The recorded steps in file order; a line that is not whole yet is left for the next reading.
+
+    Raises ValueError when a rate is not within (0, 60].
+    """
     steps = []
     for line in path.read_text().splitlines(keepends=True):
         if not line.endswith("\n"):
@@ -112,11 +125,9 @@ def append_step(path: Path, rate: float, after_s: float = 1.0) -> Step:
 
     Raises ValueError when the rate is not within (0, 60].
     """
-    if not 0 < rate <= MAX_RATE:
-        raise ValueError(f"rate must be above 0 and at most {MAX_RATE:g}")
     at = datetime.now(UTC) + timedelta(seconds=after_s)
-    earlier = read_steps(path) if path.exists() else []
-    step = Step(at, earlier[-1].clinical(at) if earlier else at, rate)
+    earlier = _in_force(read_steps(path), at) if path.exists() else None
+    step = Step(at, earlier.clinical(at) if earlier else at, rate)
     row = {"system_at": step.system_at.isoformat(), "clinical_at": step.clinical_at.isoformat(), "rate": rate}
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
@@ -125,24 +136,30 @@ def append_step(path: Path, rate: float, after_s: float = 1.0) -> Step:
 
 
 class ManualClock:
-    """Time stands still until a test moves it."""
+    """Time stands still until a test moves it.
 
-    def __init__(self, now: datetime) -> None:
-        self._now = _milliseconds(now)
+    `system`: real time, where the two are to be apart. `rate`: clinical seconds in one of real time.
+    """
+
+    def __init__(self, clinical: datetime, system: datetime | None = None, rate: float = 1.0) -> None:
+        self._clinical, self._system, self.rate = clinical, system or clinical, rate
         self._elapsed = 0.0
 
     def clinical_now(self) -> datetime:
-        return self._now
+        return _milliseconds(self._clinical)
 
     def system_now(self) -> datetime:
-        return self._now
+        return _milliseconds(self._system)
 
     def monotonic(self) -> float:
         return self._elapsed
 
     def clinical_span(self, real_seconds: float) -> timedelta:
-        return timedelta(seconds=real_seconds)
+        return timedelta(seconds=real_seconds * self.rate)
 
     def advance(self, seconds: float) -> None:
-        self._now = _milliseconds(self._now + timedelta(seconds=seconds))
-        self._elapsed += seconds
+        """By so many clinical seconds."""
+        real = seconds / self.rate
+        self._clinical += timedelta(seconds=seconds)
+        self._system += timedelta(seconds=real)
+        self._elapsed += real

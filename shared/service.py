@@ -105,7 +105,7 @@ class Process:
         tokens = Tokens(settings.oidc_issuer, settings.oidc_audience, settings.oidc_jwks_url, self.clock)
         signing_key = read_key(settings.signing_key.get_secret_value())
         http_deps = self.wiring.http_deps or self.wiring.deps
-        limiter = Limiter(settings.rate_per_minute, settings.form_rate_per_minute)
+        limiter = Limiter(self.clock.monotonic, settings.rate_per_minute, settings.form_rate_per_minute)
         origins = tuple(origin for origin in settings.form_origins.split(",") if origin)
         self._backlog = Backlog(self.mongo, settings.outbox_max_rows)
         self.runtime = Runtime(

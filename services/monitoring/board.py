@@ -97,11 +97,11 @@ class Chair:
         series = self.signs.setdefault(reading["sign"], Series(reading["sign"]))
         return series.add(min(taken, received), reading["value"])
 
-    def retake(self, sign: str, rows: Iterable[Document]) -> None:
+    def retake(self, sign: str, rows: Iterable[Document], tolerance: timedelta = NOT_NOW) -> None:
         """What was shown of a sign does not stand any more: only these readings do, oldest first."""
         self.signs.pop(sign, None)
         for row in rows:
-            self.take(row)
+            self.take(row, tolerance)
 
     def judge(self, alarm: Document) -> bool:
         """Take an alarm's newest state; False for an older version of it."""

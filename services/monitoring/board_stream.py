@@ -184,7 +184,7 @@ class Board:
                 await self._pay()
 
     async def _take(self, changes: Changes) -> None:
-        tolerance = max(NOT_NOW, self._clock.clinical_span(TRANSPORT_SECONDS))
+        tolerance = self._tolerance()
         for change in await changes.batch():
             if change.document is not None:
                 row = self._mongo.shapes.read(change.collection, change.document)
@@ -199,6 +199,10 @@ class Board:
             self._position = change.position
         self._position = changes.position
 
+    def _tolerance(self) -> timedelta:
+        """By how much later than it was measured a value may come and be of now; 2 s of real time at least."""
+        return max(NOT_NOW, self._clock.clinical_span(TRANSPORT_SECONDS))
+
     def _take_reading(self, row: Document, tolerance: timedelta) -> None:
         chair = self._chairs.get(row["clinic_id"], {}).get(row["session_id"])
         if chair is not None and chair.take(row, tolerance):
@@ -211,7 +215,7 @@ class Board:
             return
         sign, found = row["sign"], await recent_signs(self._mongo, row["clinic_id"], row["session_id"])
         stands = [item for item in found if item["newest"]["sign"] == sign]
-        chair.retake(sign, [item[name] for item in stands for name in ("oldest", "newest")])
+        chair.retake(sign, [item[name] for item in stands for name in ("oldest", "newest")], self._tolerance())
         self._latest.setdefault(row["clinic_id"], Latest()).note(row["session_id"], sign)
 
     def _take_alarm(self, change: Change, row: Document) -> None:
@@ -260,15 +264,15 @@ class Board:
             await self._load_signs(clinic_id)
 
     async def _load_signs(self, clinic_id: str) -> None:
-        chairs = self._chairs.get(clinic_id, {})
+        chairs, tolerance = self._chairs.get(clinic_id, {}), self._tolerance()
         for row in await recent_signs(self._mongo, clinic_id):
             chair = chairs.get(row["newest"]["session_id"])
             if chair is None:
                 continue
             sign = row["newest"]["sign"]
             if sign not in chair.signs:
-                chair.take(row["oldest"])
-            if chair.take(row["newest"]):
+                chair.take(row["oldest"], tolerance)
+            if chair.take(row["newest"], tolerance):
                 self._latest.setdefault(clinic_id, Latest()).note(chair.row["_id"], sign)
         self._loaded.add(clinic_id)
 

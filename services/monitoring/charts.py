@@ -5,7 +5,7 @@ import contextlib
 import struct
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from time import monotonic
+from collections.abc import Callable
 
 from services.monitoring.chart_data import Chart
 from shared.errors import Unavailable
@@ -19,16 +19,17 @@ WAITING = 8
 class Charts:
     """One picture at a time; who asks when too many wait is told to come again."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
         self._process: Process | None = None
         self._turn = asyncio.Lock()
         self._waiting = 0
-        self._used_at = self.last_attempt = monotonic()
+        self._used_at = self.last_attempt = self._now()
 
     async def run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            self.last_attempt = monotonic()
-            if not self._turn.locked() and monotonic() - self._used_at > IDLE_SECONDS:
+            self.last_attempt = self._now()
+            if not self._turn.locked() and self._now() - self._used_at > IDLE_SECONDS:
                 await self.end()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), LOOK_SECONDS)
@@ -46,7 +47,7 @@ class Charts:
             raise Unavailable("The chart could not be drawn; try again.") from None
         finally:
             self._waiting -= 1
-            self._used_at = monotonic()
+            self._used_at = self._now()
 
     async def _draw(self, data: bytes) -> bytes:
         """Cut short, the process is not in step any more: it is ended, and the next chart has a new one."""

@@ -92,7 +92,7 @@ def wire(settings: MonitoringSettings, mongo: Mongo, ring: KeyRing) -> Wiring:
     beats = Beats(mongo.clock, memory, holder, lambda: new_producer(address, "monitoring.beats"))
     evaluator = Evaluator(mongo, deps, memory, holder)
     heard = HeardBeats(mongo.clock, lambda: _beats_reader(address))
-    board, charts = Board(mongo, deps, memory, heard), Charts()
+    board, charts = Board(mongo, deps, memory, heard), Charts(mongo.clock.monotonic)
     login = Login(settings.oidc_issuer, settings.board_client_id)
     return Wiring(
         deps=deps,

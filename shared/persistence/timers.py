@@ -17,7 +17,6 @@ from shared.telemetry.metrics import TIMERS_FIRED
 log = logging.getLogger(__name__)
 
 ClockName = Literal["clinical", "system"]
-WhenLate = Literal["skip", "fire"]
 POLL_SECONDS = 0.25
 PRIORITIES = range(10)
 LOOK_AGAIN = 10  # rows between two looks: an escalation that falls due does not wait behind a backlog of reminders
@@ -27,15 +26,11 @@ _BACKOFF_SECONDS, _BACKOFF_MAX_SECONDS = 0.5, 60.0
 
 @dataclass(frozen=True)
 class TimerContext:
-    """The unit in which the timer is deleted, the timer's payload and what the service's wiring made.
-
-    `late`: it fires after its `latest_at`, which only a timer that was set with `when_late="fire"` does.
-    """
+    """The unit in which the timer is deleted, the timer's payload and what the service's wiring made."""
 
     unit: UnitOfWork
     payload: Document
     due_at: datetime
-    late: bool
     deps: Any
 
 
@@ -51,13 +46,11 @@ async def set_timer(
     *,
     clock: ClockName = "clinical",
     latest_at: datetime | None = None,
-    when_late: WhenLate = "skip",
     priority: int = 5,
 ) -> None:
     """Set or replace the timer `key` of this clinic; 0 is the most urgent `priority`, 9 the least.
 
-    After `latest_at` it is skipped with a line in the log, or fired with `late` set, so that its handler can raise the
-    alarm that its lateness is.
+    After `latest_at` it is skipped, with a line in the log; without one it fires however late it is (docs/adr/0016).
     """
     row = {
         "_id": derived_id(unit.scope.clinic_id, key),
@@ -66,7 +59,6 @@ async def set_timer(
         "clock": clock,
         "due_at": due_at,
         "latest_at": latest_at,
-        "when_late": when_late,
         "priority": priority,
         "payload": payload,
         "correlation_id": unit.scope.correlation_id,
@@ -150,11 +142,10 @@ class TimerRunner:
         present = await timers.find_one(same)
         if present is None or not await timers.delete(same):
             return None
-        late = present["latest_at"] is not None and self._now(present["clock"]) > present["latest_at"]
-        if late and present.get("when_late", "skip") == "skip":
+        if present["latest_at"] is not None and self._now(present["clock"]) > present["latest_at"]:
             log.warning("timer.skipped", extra={"kind": row["kind"], "code": "too_late"})
             return "skipped"
-        await self._handlers[row["kind"]](TimerContext(unit, present["payload"], row["due_at"], late, self._deps))
+        await self._handlers[row["kind"]](TimerContext(unit, present["payload"], row["due_at"], self._deps))
         return "fired"
 
     async def _push_back(self, row: Document) -> None:

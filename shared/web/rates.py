@@ -5,7 +5,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
-from time import monotonic
 
 from starlette.types import Scope
 
@@ -36,7 +35,7 @@ class Limiter:
     """Per process: n replicas admit n times as much. The callers not heard of longest are forgotten, their buckets full."""
 
     def __init__(
-        self, per_minute: int = 6000, form_per_minute: int = 30, now: Callable[[], float] = monotonic, kept: int = KEPT
+        self, now: Callable[[], float], per_minute: int = 6000, form_per_minute: int = 30, kept: int = KEPT
     ) -> None:
         self._default, self._form = Policy("default", per_minute), Policy("form", form_per_minute)
         self._now, self._kept = now, kept

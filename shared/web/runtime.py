@@ -1,7 +1,7 @@
 """What one process of a service has at hand; made once by the runner."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from shared.clock import Clock
@@ -19,6 +19,6 @@ class Runtime:
     tokens: Tokens
     signing_key: bytes
     deps: Any
-    limiter: Limiter = field(default_factory=Limiter)
+    limiter: Limiter
     form_origins: tuple[str, ...] = ()
     outbox_full: Callable[[], bool] = lambda: False

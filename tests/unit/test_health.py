@@ -16,7 +16,7 @@ from shared.messaging import kafka
 from shared.service import READY_SECONDS, Process, Service
 from shared.web.health import Readiness, health_app
 from tests.support.eventually import eventually
-from tests.unit.test_rules import NOW
+from tests.unit.test_clock import NOW
 from tests.unit.test_settings import GOOD
 
 ALL = (INTAKE, SCHEDULING, MONITORING, NOTIFICATIONS)

@@ -51,7 +51,7 @@ async def _set(unit: UnitOfWork, session: Document, phase: str, found: Due, at: 
     """Fires when the measurement is late; a timer that is late itself still looks."""
     key = raising.watch_key(session)
     payload = {"session_id": session["_id"], "phase": phase, "name": found.name, "number": found.number}
-    await set_timer(unit, MEASUREMENT, f"due:{key}:{found.name}", at or found.late_at, payload, when_late="fire")
+    await set_timer(unit, MEASUREMENT, f"due:{key}:{found.name}", at or found.late_at, payload)
 
 
 async def on_late(context: TimerContext) -> None:

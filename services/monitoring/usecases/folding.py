@@ -22,7 +22,6 @@ async def later(unit: UnitOfWork, session: Document, ended_at: datetime) -> None
         f"fold:{session['_id']}",
         ended_at + AFTER,
         {"session_id": session["_id"]},
-        when_late="fire",
         priority=PRIORITY,
     )
 
@@ -33,7 +32,7 @@ async def on_fold(context: TimerContext) -> None:
     if await fold_next(unit, session_id):
         payload = {"session_id": session_id}
         now = unit.clock.clinical_now()
-        await set_timer(unit, FOLD, f"fold:{session_id}", now, payload, when_late="fire", priority=PRIORITY)
+        await set_timer(unit, FOLD, f"fold:{session_id}", now, payload, priority=PRIORITY)
 
 
 async def fold_next(unit: UnitOfWork, session_id: str) -> bool:

@@ -17,6 +17,7 @@ from shared.persistence.lease import Lease
 from shared.persistence.mongo import Mongo, UnitOfWork
 from shared.persistence.scope import Actor, Scope
 from shared.persistence.sealer import Sealer
+from tests.support.clocks import apart
 from tests.support.databases import empty_database
 
 KEY = b"a" * 32
@@ -55,7 +56,7 @@ class Archive:
 
 @pytest.fixture
 async def archive(stack: Stack, tmp_path: Path) -> AsyncIterator[Archive]:
-    clock = ManualClock(datetime(2026, 1, 1, 12, tzinfo=UTC))
+    clock = apart(datetime(2026, 1, 1, 12, tzinfo=UTC))
     async with empty_database(stack.mongodb_uri, clock) as mongo:
         made = Archive(mongo, clock, tmp_path / "anchors.jsonl")
         await made.passes(12)

@@ -18,7 +18,7 @@ from shared.messaging.handling import HANDLER_FAILED, EventContext, Pipeline
 from shared.messaging.kafka import KafkaAddress, new_consumer
 from shared.messaging.outcomes import Done, Outcome, Reject, Retry, Skip
 from shared.messaging.record import Record
-from shared.messaging.topics import ALARMS, BULK
+from shared.messaging.topics import BULK
 from shared.persistence.mongo import Mongo
 from shared.telemetry.logs import JsonFormatter
 from tests.integration.messaging.world import Effects, effects, emit_one, inquiry, records_of
@@ -180,10 +180,11 @@ async def publish(stack: Stack, topic: str, partition: int, record: Record | Non
 
 async def test_the_partition_goes_on_after_poison(mongo: Mongo, stack: Stack, stop: asyncio.Event) -> None:
     good = (await some_records(mongo, "good"))[0]
-    await publish(stack, ALARMS.name, 0, None)
-    await publish(stack, ALARMS.name, 0, good)
+    topic = await new_topic(stack, 1)
+    await publish(stack, topic, 0, None)
+    await publish(stack, topic, 0, good)
     pipeline = Effects().pipeline(mongo)
-    running = asyncio.create_task(consumer_of(stack, pipeline, ALARMS.name, fuse=False).run(stop))
+    running = asyncio.create_task(consumer_of(stack, pipeline, topic, fuse=False).run(stop))
 
     async def handled() -> bool:
         return await effects(mongo) == ["good"] and await mongo.plumbing("dead_letters").count({}) >= 1
@@ -246,16 +247,17 @@ async def test_a_store_that_is_away_is_waited_for_without_end(mongo: Mongo) -> N
 async def test_a_partition_in_trouble_waits_alone(mongo: Mongo, stack: Stack, stop: asyncio.Event) -> None:
     stuck, free = await some_records(mongo, "stuck", "free")
     handler = Effects({"stuck": Retry("provider_away")})
-    await publish(stack, ALARMS.name, 1, stuck)
+    topic = await new_topic(stack, 2)
+    await publish(stack, topic, 0, stuck)
     pipeline = handler.pipeline(mongo)
-    consumer = consumer_of(stack, pipeline, ALARMS.name, fuse=False)
+    consumer = consumer_of(stack, pipeline, topic, fuse=False)
     running = asyncio.create_task(consumer.run(stop))
 
     async def tried() -> bool:
         return consumer.waiting_seconds() > 0
 
     await eventually(tried, 20)
-    await publish(stack, ALARMS.name, 2, free)
+    await publish(stack, topic, 1, free)
 
     async def passed() -> bool:
         return "free" in await effects(mongo)

@@ -2,13 +2,23 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
+from deploy.local.stack import Stack
+from shared.clock import ManualClock
+from shared.messaging.outbox import emit
 from shared.messaging.trouble import TroubleWatch
+from shared.persistence.audit import audit
 from shared.persistence.mongo import Mongo, UnitOfWork
 from shared.persistence.timers import FAILING_ATTEMPTS, TimerContext, TimerRunner, cancel_timer, set_timer
-from tests.integration.messaging.world import SCOPE
+from shared.telemetry.metrics import TIMERS_FIRED
+from tests.integration.messaging.world import AT, SCOPE, Effects, inquiry, records_of
+from tests.support.clocks import apart
+from tests.support.databases import empty_database
 from tests.support.eventually import eventually
 
 AGO, AHEAD = timedelta(hours=-1), timedelta(hours=9)
@@ -19,14 +29,12 @@ class Fired:
 
     def __init__(self) -> None:
         self.names: list[str] = []
-        self.late: list[bool] = []
 
     async def __call__(self, context: TimerContext) -> None:
         if context.payload["name"] == "broken":
             raise KeyError
         await context.unit.collection("effects").insert({"_id": context.payload["name"]})
         self.names.append(context.payload["name"])
-        self.late.append(context.late)
 
     def runner(self, mongo: Mongo) -> TimerRunner:
         return TimerRunner(mongo, {"test": self}, None, "test")
@@ -130,12 +138,73 @@ async def test_a_timer_replaced_under_the_same_time_fires_with_its_new_payload(m
     assert fired.names == ["new"]
 
 
-async def test_what_is_too_late_is_skipped_or_fired_as_late(mongo: Mongo) -> None:
-    fired = Fired()
-    latest = mongo.clock.clinical_now() - timedelta(minutes=1)
+async def test_what_is_too_late_is_skipped_with_a_reason_and_counted(
+    mongo: Mongo, caplog: pytest.LogCaptureFixture
+) -> None:
+    fired, skipped = Fired(), TIMERS_FIRED.labels("test", "skipped")._value
+    latest, before = mongo.clock.clinical_now() - timedelta(minutes=1), skipped.get()
     await arm(mongo, "reminder", latest_at=latest)
-    await arm(mongo, "check", latest_at=latest, when_late="fire")
     await arm(mongo, "in time", latest_at=latest + timedelta(hours=1))
-    await fired.runner(mongo).fire_due()
-    assert dict(zip(fired.names, fired.late, strict=True)) == {"check": True, "in time": False}
+    await arm(mongo, "however late")
+    assert await fired.runner(mongo).fire_due() == 2
+    assert sorted(fired.names) == ["however late", "in time"]
     assert await mongo.plumbing("timers").count({}) == 0
+    (line,) = [row for row in caplog.records if row.message == "timer.skipped"]
+    assert (line.__dict__["kind"], line.__dict__["code"]) == ("test", "too_late")
+    assert skipped.get() - before == 1
+
+
+@pytest.fixture
+async def fast(stack: Stack) -> AsyncIterator[Mongo]:
+    """A minute of clinical time in a second."""
+    async with empty_database(stack.mongodb_uri, apart(AT, rate=60)) as made:
+        yield made
+
+
+def clock_of(mongo: Mongo) -> ManualClock:
+    assert isinstance(mongo.clock, ManualClock)
+    return mongo.clock
+
+
+async def test_a_timer_is_due_and_too_late_by_the_clock_that_it_names(fast: Mongo) -> None:
+    fired, clock = Fired(), clock_of(fast)
+
+    async def both(unit: UnitOfWork) -> None:
+        for name, now in (("clinical", clock.clinical_now()), ("system", clock.system_now())):
+            due = now + timedelta(seconds=2)
+            how: Any = {"clock": name, "latest_at": due + timedelta(seconds=30)}
+            await set_timer(unit, "test", name, due, {"name": name}, **how)
+
+    await fast.run(SCOPE, both)
+    seen = []
+    for seconds in (1, 1, 117, 1):
+        clock.advance(seconds)
+        await fired.runner(fast).fire_due()
+        seen.append(list(fired.names))
+    assert seen == [[], ["clinical"], ["clinical"], ["clinical", "system"]]
+
+
+async def test_a_timer_that_failed_is_tried_again_by_real_time(fast: Mongo) -> None:
+    fired = Fired()
+    await arm(fast, "broken")
+    tried = []
+    for real_seconds in (0, 0.9, 0.2):
+        clock_of(fast).advance(60 * real_seconds)
+        await fired.runner(fast).fire_due()
+        (row,) = await fast.plumbing("timers").find({})
+        tried.append(row["attempts"])
+    assert tried == [1, 1, 2]
+
+
+async def test_what_is_kept_for_a_time_is_stamped_with_real_time(fast: Mongo) -> None:
+    await fast.build_indexes({"effects": []})
+
+    async def acts(unit: UnitOfWork) -> None:
+        emit(unit, inquiry(), aggregate="inquiry/1", version=1)
+        audit(unit, "inquiry.read", "inquiry/1")
+
+    await fast.run(SCOPE, acts)
+    await Effects().pipeline(fast).handle((await records_of(fast))[0])
+    for collection, stamp in (("outbox", "created_at"), ("audit", "at"), ("inbox", "at")):
+        (row,) = await fast.plumbing(collection).find({})
+        assert row[stamp] == fast.clock.system_now(), collection

@@ -7,13 +7,13 @@ import pytest
 
 from deploy.local.stack import Stack
 from services.monitoring.store import INDEXES
-from shared.clock import ManualClock
 from tests.integration.monitoring.world import Chair
+from tests.support.clocks import apart
 from tests.support.databases import empty_database
 
 
 @pytest.fixture
 async def chair(stack: Stack) -> AsyncIterator[Chair]:
-    clock = ManualClock(datetime(2026, 1, 1, 12, tzinfo=UTC))
+    clock = apart(datetime(2026, 1, 1, 12, tzinfo=UTC))
     async with empty_database(stack.mongodb_uri, clock, INDEXES) as mongo:
         yield await Chair(mongo, clock).seat()

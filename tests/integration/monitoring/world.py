@@ -96,7 +96,7 @@ class Chair:
         handler = {**EVENT_HANDLERS, **ALARM_HANDLERS}[type(event)]
 
         async def work(unit: UnitOfWork) -> Outcome:
-            return await handler(EventContext(unit, envelope, self.deps, self.clock.system_now()), event)
+            return await handler(EventContext(unit, envelope, self.deps, self.clock.clinical_now()), event)
 
         outcome: Outcome = await self._run(work, scope)
         return outcome

@@ -8,8 +8,8 @@ import pytest
 
 from deploy.local import mongodb, processes
 from services.notifications.store import INDEXES
-from shared.clock import ManualClock
 from tests.integration.notifications.world import World
+from tests.support.clocks import apart
 from tests.support.databases import empty_database
 
 NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
@@ -26,6 +26,6 @@ def store_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 async def world(store_uri: str) -> AsyncIterator[World]:
-    clock = ManualClock(NOW)
+    clock = apart(NOW)
     async with empty_database(store_uri, clock, INDEXES) as mongo:
         yield World(mongo, clock)

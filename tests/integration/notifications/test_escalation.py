@@ -6,8 +6,10 @@ from datetime import timedelta
 
 import pytest
 
+from services.notifications.handlers import TIMER_HANDLERS
 from services.notifications.providers import Refused, Unreached
 from shared.events import monitoring, scheduling
+from shared.events.intake import InquiryReceived
 from shared.events.monitoring import AlarmAcknowledged, AlarmAttended, AlarmCleared, AlarmRenewed, EmergencyCalled
 from shared.events.notifications import (
     EscalationAcknowledged,
@@ -15,7 +17,9 @@ from shared.events.notifications import (
     EscalationStarted,
     EscalationStepTaken,
 )
+from shared.ids import new_id
 from shared.messaging.outcomes import Done, Skip
+from shared.persistence.timers import TimerContext, TimerHandler, TimerRunner
 from tests.integration.notifications.world import CLINIC, PATIENT, World
 
 ROTA = {"nurse": ["n1", "n2"], "prescriber": ["p1"], "medical_director": ["d1"]}
@@ -55,6 +59,26 @@ async def test_nobody_answers_all_steps_are_taken_and_it_begins_again(world: Wor
         assert sorted(world.pager.addressees) == sorted(expected)
     assert len(await world.emitted(EscalationStepTaken)) == 5
     assert len(await world.emitted(EscalationExhausted)) == 1
+
+
+async def test_after_an_outage_the_next_step_comes_before_a_message_that_waits_for_longer(world: World) -> None:
+    await world.staff(**ROTA)
+    await world.handle(InquiryReceived(inquiry_id=new_id(), channel="phone"))
+    world.clock.advance(3000)
+    await world.handle(world.alarm())
+    world.clock.advance(3000)
+    fired = []
+
+    def noted(kind: str, handler: TimerHandler) -> TimerHandler:
+        async def note(context: TimerContext) -> None:
+            fired.append(kind)
+            await handler(context)
+
+        return note
+
+    handlers = {kind: noted(kind, handler) for kind, handler in TIMER_HANDLERS.items()}
+    await TimerRunner(world.mongo, handlers, world.deps, "notifications").fire_due()
+    assert fired == ["escalate", "contact_deadline"]
 
 
 async def test_an_acknowledgement_stops_the_paging_and_an_attendance_ends_the_waiting(world: World) -> None:
@@ -334,8 +358,12 @@ async def test_an_expired_and_an_unknown_link_act_on_nothing(world: World) -> No
     await world.staff(**ROTA)
     await world.handle(world.alarm(priority="low"))
     link = await _link(world)
-    world.clock.advance(13 * 3600)
     async with world.client() as client:
+        world.clock.rate = 60
+        world.clock.advance(13 * 3600)
+        assert (await client.get(link)).status_code == 200, "a quarter of an hour of real time"
+        world.clock.rate = 1
+        world.clock.advance(13 * 3600)
         assert (await client.post(link)).status_code == 410
         assert (await client.get(link)).status_code == 410
         assert (await client.post(link + "x")).status_code == 404

@@ -89,6 +89,22 @@ async def test_a_contact_that_never_comes_becomes_work_and_still_completes_later
     assert len(world.mail.calls) == 1
 
 
+async def test_a_provider_that_was_not_reached_is_called_again_by_real_time(world: World) -> None:
+    world.clock.rate = 60
+    world.mail.faults = [Unreached("timeout")]
+    await world.handle(world.contact(PATIENT))
+    await world.handle(booked(world))
+    await world.send()
+    (row,) = await world.rows("messages")
+    pause = (row["next_at"] - world.clock.system_now()).total_seconds()
+    calls = []
+    for real_seconds in (0.9 * pause, 0.2 * pause):
+        world.clock.advance(60 * real_seconds)
+        await world.send()
+        calls.append(len(world.mail.calls))
+    assert calls == [1, 2]
+
+
 async def test_address_and_text_are_ciphertext_at_rest(world: World) -> None:
     await world.handle(world.contact(PATIENT))
     await world.handle(booked(world))

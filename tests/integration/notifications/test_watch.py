@@ -23,14 +23,17 @@ def watch(world: World) -> Watch:
     return Watch(world.mongo, world.deps, lambda: None)
 
 
-async def test_monitoring_that_falls_silent_is_paged_once_by_however_many_watchers(world: World) -> None:
+@pytest.mark.parametrize("rate", [1, 60])
+async def test_monitoring_that_falls_silent_is_paged_once_by_however_many_watchers(world: World, rate: float) -> None:
+    """In real time, however fast the clinical day goes."""
+    world.clock.rate = rate
     await world.staff(nurse=["n1"], prescriber=["p1"])
     await watch(world).take_beat(CLINIC, beat(world, "s1"))
-    world.clock.advance(14)
+    world.clock.advance(14 * rate)
     await watch(world).look_for_silence()
     await world.send()
     assert world.pager.calls == []
-    world.clock.advance(2)
+    world.clock.advance(2 * rate)
     for _ in range(2):
         await watch(world).look_for_silence()
     await world.send()

@@ -36,6 +36,7 @@ from shared.persistence.vault import KeyRing, TransportCipher, Vault
 from shared.protocols import load
 from shared.web.app import create_app
 from shared.web.auth import Principal, Role
+from shared.web.rates import Limiter
 from shared.web.runtime import Runtime
 
 CLINIC = "01920000-0000-7000-8000-0000000000c1"
@@ -207,6 +208,6 @@ class World:
 
     def client(self) -> httpx.AsyncClient:
         tokens: Any = _Tokens()
-        runtime = Runtime(self.mongo, self.clock, RING, tokens, b"s" * 32, self.deps)
+        runtime = Runtime(self.mongo, self.clock, RING, tokens, b"s" * 32, self.deps, Limiter(self.clock.monotonic))
         transport = httpx.ASGITransport(create_app("notifications", [router], runtime))
         return httpx.AsyncClient(transport=transport, base_url="http://notifications.test")

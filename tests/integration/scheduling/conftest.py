@@ -7,9 +7,9 @@ import pytest
 
 from deploy.local.stack import Stack
 from services.scheduling.store import INDEXES
-from shared.clock import ManualClock
 from tests.integration.scheduling.clinic import Clinic
 from tests.integration.scheduling.world import World
+from tests.support.clocks import apart
 from tests.support.databases import empty_database
 
 NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)  # a Monday, ten o'clock in New York
@@ -23,6 +23,6 @@ async def clinic(stack: Stack) -> AsyncIterator[Clinic]:
 
 @pytest.fixture
 async def world(stack: Stack) -> AsyncIterator[World]:
-    clock = ManualClock(NOW)
+    clock = apart(NOW)
     async with empty_database(stack.mongodb_uri, clock, INDEXES) as mongo:
         yield World(mongo, clock)

@@ -26,6 +26,7 @@ from shared.persistence.vault import KeyRing
 from shared.protocols import load
 from shared.web.app import create_app
 from shared.web.auth import Principal, Role
+from shared.web.rates import Limiter
 from shared.web.runtime import Runtime
 
 CLINIC = "01920000-0000-7000-8000-0000000000c2"
@@ -48,7 +49,7 @@ class World:
         self.mongo, self.clock = mongo, clock
         self.deps = Deps(protocol=load(PROTOCOLS / "visits.yaml", VisitProtocol))
         tokens: Any = _Tokens()
-        runtime = Runtime(mongo, clock, RING, tokens, b"s" * 32, self.deps)
+        runtime = Runtime(mongo, clock, RING, tokens, b"s" * 32, self.deps, Limiter(clock.monotonic))
         transport = httpx.ASGITransport(create_app("scheduling", [router], runtime))
         self._http = httpx.AsyncClient(transport=transport, base_url="http://scheduling.test")
         self._versions: dict[str, int] = {}

@@ -70,7 +70,7 @@ async def test_a_body_that_never_comes_takes_no_place_of_a_nurse(mongo: Mongo) -
 
 
 async def test_the_quota_is_per_subject_and_told_on_every_answer(mongo: Mongo) -> None:
-    world = World(mongo, mongo.clock, Limiter(per_minute=3))
+    world = World(mongo, mongo.clock, Limiter(mongo.clock.monotonic, per_minute=3))
     answers = [await world.http.get("/v1/things") for _ in range(4)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
     assert [answer.headers["ratelimit"].partition(";t=")[0] for answer in answers] == [
@@ -92,7 +92,7 @@ async def test_the_quota_is_per_subject_and_told_on_every_answer(mongo: Mongo) -
 
 
 async def test_a_nurse_is_never_counted(mongo: Mongo) -> None:
-    world = World(mongo, mongo.clock, Limiter(per_minute=1))
+    world = World(mongo, mongo.clock, Limiter(mongo.clock.monotonic, per_minute=1))
     assert (await world.http.get("/v1/things")).status_code == 200
     answers = await gathered(10, lambda _: world.make("/v1/things/stop"))
     assert {answer.status_code for answer in answers} == {201}
@@ -113,7 +113,7 @@ FORM = {"Origin": "https://clinic.example", "Publishable-Key": "pk"}
 
 
 async def test_the_form_counts_by_address_and_key(mongo: Mongo) -> None:
-    world = World(mongo, mongo.clock, Limiter(per_minute=1, form_per_minute=2))
+    world = World(mongo, mongo.clock, Limiter(mongo.clock.monotonic, per_minute=1, form_per_minute=2))
     statuses = [(await world.http.post("/v1/form", headers=FORM)).status_code for _ in range(3)]
     assert statuses == [204, 204, 429]
     assert (await world.http.post("/v1/form", headers=FORM | {"Publishable-Key": "pk2"})).status_code == 204

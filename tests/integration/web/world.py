@@ -139,7 +139,7 @@ class World:
             tokens,
             b"s" * 32,
             self.gate,
-            limiter or Limiter(),
+            limiter or Limiter(clock.monotonic),
             ("https://clinic.example",),
         )
         self.app = create_app("things", [router], runtime)

@@ -14,6 +14,7 @@ from services.monitoring.chart import HATCH, STYLES, render, thin
 from services.monitoring.chart_data import Alarm, Bound, Chart, Mark, Point, Series, chart_of
 from services.monitoring.charts import Charts
 from services.monitoring.vitals import BY_NAME
+from shared.clock import SystemClock
 from shared.errors import Unavailable
 from shared.persistence.mongo import Document
 
@@ -108,7 +109,7 @@ def test_minute_zero_is_the_first_dose() -> None:
 
 
 async def test_charts_are_drawn_by_a_process_of_their_own_one_after_the_other() -> None:
-    charts = Charts()
+    charts = Charts(SystemClock().monotonic)
     try:
         first, second = await asyncio.gather(charts.draw(CHART), charts.draw(CHART))
         assert first == second == render(CHART)
@@ -121,7 +122,7 @@ async def test_charts_are_drawn_by_a_process_of_their_own_one_after_the_other() 
 
 
 async def test_a_chart_that_cannot_be_drawn_is_said_so_and_harms_no_other() -> None:
-    charts = Charts()
+    charts = Charts(SystemClock().monotonic)
     try:
         with pytest.raises(Unavailable):
             await charts.draw(replace(CHART, series=[Series("unknown", "x", [])], now=float("nan")))
