@@ -7,11 +7,14 @@ for python in python3.11 python3.12 python3; do
   python=""
 done
 [ -n "$python" ] || { echo "Python 3.11 or later is missing. Install it (Debian: apt install python3.11 python3.11-venv)." >&2; exit 1; }
-free=$(df -Pk . | awk 'NR == 2 {print $4}')
-if [ ! -x .venv/bin/python ] && [ "$free" -lt $((3 * 1024 * 1024)) ]; then
-  echo "$((free / 1024)) MB are free in $PWD; packages, Kafka and data need 3 GB. Make room and try again." >&2
-  exit 1
+# Not by .venv/bin/python: without python3-venv Debian leaves that behind and no pip beside it.
+if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+  free=$(df -Pk . | awk 'NR == 2 {print $4}')
+  if [ "$free" -lt $((3 * 1024 * 1024)) ]; then
+    echo "$((free / 1024)) MB are free in $PWD; packages, Kafka and data need 3 GB. Make room and try again." >&2
+    exit 1
+  fi
+  "$python" -m venv .venv || { echo "python3-venv is missing (Debian: apt install python3-venv)." >&2; exit 1; }
 fi
-[ -x .venv/bin/python ] || "$python" -m venv .venv || { echo "python3-venv is missing (Debian: apt install python3-venv)." >&2; exit 1; }
-echo "  installing the pinned packages into .venv"
-.venv/bin/python -m pip install --quiet --require-hashes --no-deps -r requirements-dev.txt
+echo "  installing the pinned packages into .venv; the first time this takes minutes"
+.venv/bin/python -m pip install --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.txt

@@ -111,15 +111,21 @@ def test_stores_that_the_environment_names_are_used_as_they_are(
 
 @pytest.mark.parametrize("fault", ["settings", "port", "interrupt"])
 def test_up_that_fails_leaves_nothing_running(bare: Stack, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = bare.ports["intake"]
+    said = {
+        "settings": "A migration failed; its reason stands above",
+        "port": rf"Port {port} \(intake\) is taken\. Stop what listens there \(`ss -ltnp 'sport = :{port}'`\)",
+        "interrupt": "",
+    }
     with socket.socket() as taken:
         if fault == "settings":
             bare.overrides["SCHEDULING_SIGNING_KEY"] = ""
         elif fault == "port":
-            taken.bind(("127.0.0.1", bare.ports["intake"]))
+            taken.bind(("127.0.0.1", port))
             taken.listen()
         else:
             monkeypatch.setattr(Stack, "start_part", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises((StackError, KeyboardInterrupt)):
+        with pytest.raises(KeyboardInterrupt if fault == "interrupt" else StackError, match=said[fault]):
             bare.up()
     assert processes.names(bare.home) == []
     assert not (bare.home / "stack.json").exists()

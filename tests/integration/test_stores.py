@@ -1,12 +1,15 @@
 """The permissions, concerns and locks that the promises rest on."""
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import TopicAuthorizationFailedError
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
@@ -14,8 +17,8 @@ from deploy.local.stack import Stack
 from shared.clock import SystemClock
 from shared.errors import NotFound, VersionConflict
 from shared.messaging.kafka import KafkaAddress, new_producer
-from shared.messaging.topics import ALARMS
-from shared.persistence.indexes import PLUMBING_INDEXES
+from shared.messaging.topics import SERVICES, TOPICS
+from shared.persistence.indexes import INSERT_ONLY, PLUMBING_INDEXES
 from shared.persistence.mongo import Mongo, UnitOfWork
 from shared.persistence.scope import system_scope
 from shared.persistence.vault import Erased, KeyRing, Vault
@@ -89,25 +92,71 @@ async def test_erasure_makes_what_was_encrypted_unreadable(mongo: Mongo) -> None
         await vault.decrypt(mongo.reader(ONE), "patient-1", token)
 
 
-def test_a_service_user_opens_no_other_database_and_cannot_change_its_audit(stack: Stack) -> None:
-    uri = stack.environment("intake")["INTAKE_MONGODB_URI"]
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_user_opens_no_other_database_and_cannot_change_its_audit(stack: Stack, service: str) -> None:
+    uri = stack.environment(service)[f"{service.upper()}_MONGODB_URI"]
     with MongoClient[Any](uri) as client:
-        client.intake.audit.find_one()
-        for forbidden in (
-            client.monitoring.sessions.find_one,
-            lambda: client.intake.audit.update_one({}, {"$set": {"role": "x"}}),
-            lambda: client.intake.audit.delete_one({}),
-            client.intake.audit.drop,
-        ):
+        forbidden: list[Callable[[], Any]] = []
+        for other in set(SERVICES) - {service}:
+            forbidden += [client[other].outbox.find_one, partial(client[other].outbox.insert_one, {"_id": "x"})]
+        for name in INSERT_ONLY:
+            own = client[service][name]
+            own.find_one()
+            change = {"$set": {"role": "x"}}
+            forbidden += [partial(own.update_one, {}, change), partial(own.delete_one, {}), own.drop]
+        for refused in forbidden:
             with pytest.raises(OperationFailure, match="not authorized"):
-                forbidden()
+                refused()
 
 
-async def test_a_service_may_not_write_a_topic_of_another(stack: Stack) -> None:
-    env = stack.environment("intake")
-    address = KafkaAddress(env["INTAKE_KAFKA_BOOTSTRAP_SERVERS"], "intake", env["INTAKE_KAFKA_PASSWORD"])
+def kafka_of(stack: Stack, service: str) -> KafkaAddress:
+    env, prefix = stack.environment(service), service.upper()
+    return KafkaAddress(env[f"{prefix}_KAFKA_BOOTSTRAP_SERVERS"], service, env[f"{prefix}_KAFKA_PASSWORD"])
+
+
+async def writes(producer: AIOKafkaProducer, topic: str) -> bool:
+    try:
+        await asyncio.wait_for(producer.send_and_wait(topic, b"{}"), 10)
+    except TopicAuthorizationFailedError:
+        return False
+    return True
+
+
+async def reads(address: KafkaAddress, topic: str) -> bool:
+    """Who may not even describe it may not read it."""
+    async with AIOKafkaConsumer(auto_offset_reset="earliest", **address.options()) as consumer:
+        if topic not in await consumer.topics():
+            return False
+        consumer.assign([TopicPartition(topic, 0)])
+        try:
+            await asyncio.wait_for(consumer.getone(), 10)
+        except TopicAuthorizationFailedError:
+            return False
+        return True
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_service_writes_and_reads_no_topic_that_is_not_its_own(stack: Stack, service: str) -> None:
+    address = kafka_of(stack, service)
+    foreign = [topic.name for topic in TOPICS if topic.producer != service]
+    unread = [topic.name for topic in TOPICS if service not in topic.readers]
     producer: AIOKafkaProducer = new_producer(address, "test")
     await producer.start()
-    with pytest.raises(KafkaError, match="Authorization"):
-        await asyncio.wait_for(producer.send_and_wait(ALARMS.name, b"{}"), 10)
-    await producer.stop()
+    try:
+        assert [name for name in foreign if await writes(producer, name)] == []
+    finally:
+        await producer.stop()
+    assert [name for name in unread if await reads(address, name)] == []
+
+
+def test_a_webhook_is_kept_by_its_sink(stack: Stack) -> None:
+    key = uuid4().hex
+    sent: dict[str, Any] = {
+        "url": f"{stack.issuer}/sink/webhook",
+        "json": {"event": "x"},
+        "headers": {"Idempotency-Key": key},
+    }
+    assert httpx.post(**sent).json() == {"status": "accepted"}
+    rows = httpx.get(f"{stack.issuer}/messages", params={"kind": "webhook"}).json()
+    assert [row["body"] for row in rows if row["idempotency_key"] == key] == [{"event": "x"}]
+    assert httpx.post(f"{stack.issuer}/sink/unknown", json={}).status_code == 404

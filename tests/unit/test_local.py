@@ -1,5 +1,6 @@
 """The embedded stack looks before it starts anything, and says what to do."""
 
+import importlib.util
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from deploy.local import kafka_broker, processes
+from deploy.local import kafka_broker, mongodb, processes
 from deploy.local.processes import StackError
 from deploy.local.stack import Stack
 
@@ -36,6 +37,53 @@ def test_a_java_that_is_too_old_is_refused_with_what_to_do(java: Callable[[str],
 def test_java_17_and_later_will_do(java: Callable[[str], None], said: str) -> None:
     java(said)
     kafka_broker.need_java()
+
+
+@pytest.fixture
+def bin_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A PATH with what the test puts there and nothing else."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    for name in ("KAFKA_HOME", "MONGODB_URI", "KAFKA_BOOTSTRAP_SERVERS"):
+        monkeypatch.delenv(name, raising=False)
+    return folder
+
+
+@pytest.mark.usefixtures("bin_only")
+def test_without_java_nothing_starts_and_the_text_says_what_to_install(tmp_path: Path) -> None:
+    stack = Stack(tmp_path / "home", random_ports=True)
+    with pytest.raises(
+        StackError, match=r"^java is missing\. Install it \(Debian: apt install openjdk-17-jre-headless\)"
+    ):
+        stack.up()
+    assert processes.names(stack.home) == []
+
+
+@pytest.mark.usefixtures("bin_only")
+def test_without_maven_the_text_says_what_to_install(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match=r"^mvn is missing\. Install it \(Debian: apt install maven\) and try again\."):
+        kafka_broker.jars(tmp_path)
+
+
+def test_a_maven_that_cannot_fetch_says_what_to_look_at_and_is_asked_again(bin_only: Path, tmp_path: Path) -> None:
+    maven = bin_only / "mvn"
+    maven.write_text("#!/bin/sh\nexit 1\n")
+    maven.chmod(0o700)
+    for _ in range(2):
+        with pytest.raises(
+            StackError, match=r"could not fetch Apache Kafka\. Check its network settings, or set KAFKA_HOME"
+        ):
+            kafka_broker.jars(tmp_path)
+
+
+@pytest.mark.usefixtures("bin_only")
+def test_without_mongod_the_text_says_where_it_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(
+        StackError, match=r"^mongod was not found\. Run `make setup`, or put a mongod 6\.0 or later on the PATH"
+    ):
+        mongodb.binary()
 
 
 def test_a_full_disk_is_found_before_anything_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
