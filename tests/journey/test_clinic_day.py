@@ -1,8 +1,12 @@
 """The clinic day, on the running system, with what it must have caused."""
 
 import json
+import re
+import statistics
+import time
 from datetime import datetime, timedelta
 from io import StringIO
+from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
 
@@ -12,9 +16,10 @@ from bson import encode
 from pymongo import MongoClient
 from rich.console import Console
 
+from deploy.local import clinic_day
 from deploy.local.clinic_day import Day
 from deploy.local.day.chair import Chair
-from deploy.local.day.clinic import FAST, DayError
+from deploy.local.day.clinic import FAST, SLOW, DayError
 from deploy.local.day.esketamine import EsketamineChair
 from deploy.local.day.iv import NOTE, PHONE, IvChair
 from deploy.local.day.lozenge import LozengeChair
@@ -23,6 +28,7 @@ from shared.clock import read_steps
 from shared.events.intake import InquiryReceived
 from shared.messaging.topics import SERVICES
 
+DAY_SECONDS = 240.0
 SIGNALS = ("spans", "logs", "metrics")
 CHAIRS: tuple[type[Chair], ...] = (IvChair, EsketamineChair, LozengeChair)
 LABELS = [chair.label for chair in CHAIRS]
@@ -39,7 +45,7 @@ EDGES = [
 
 @pytest.fixture(scope="module")
 def day(stack: Stack) -> Day:
-    played = Day(stack, Console(file=StringIO()))
+    played = Day(stack, Console(file=StringIO(), width=300, highlight=False))
     heard = played.iv.facts["headers_and_errors"] = bytearray()
 
     def hear(answer: httpx.Response) -> None:
@@ -48,13 +54,72 @@ def day(stack: Stack) -> Day:
             heard.extend(answer.read())
 
     played.client.event_hooks["response"].append(hear)
+    began = time.monotonic(), played.clock.clinical_now()
     played.play()
+    played.iv.facts |= {"took_s": time.monotonic() - began[0], "took": played.clock.clinical_now() - began[1]}
     return played
 
 
 @pytest.fixture(scope="module")
 def spans(day: Day) -> list[dict[str, Any]]:
     return day.trace()[1]
+
+
+TOLD = (
+    ("IV", "a person", "sends the web form, twice by mistake: one inquiry", "InquiryReceived"),
+    ("IV", "prescriber", "activates the plan: IV ketamine 0.5 mg/kg, 6 sessions", "TreatmentPlanActivated"),
+    ("IV", "monitoring", "refuses 90 mg: above_ceiling, above_plan", None),
+    ("IV", "nurse", "gives 35 mg (0.5 mg/kg)", "SessionStarted, DoseAdministered"),
+    ("IV", "notifications", "no answer: pages the prescriber", "EscalationStepTaken"),
+    ("IV", "monitor", "values fall to 132; the alarms clear", "AlarmCleared"),
+    ("IV", "nurse", "discharges the patient with the escort", "PatientDischarged"),
+)
+
+
+@pytest.mark.parametrize(("chair", "who", "what", "events"), TOLD)
+def test_a_line_says_when_who_what_and_which_event_carried_it(
+    day: Day, chair: str, who: str, what: str, events: str | None
+) -> None:
+    assert isinstance(day.console.file, StringIO)
+    lines = [line.rstrip() for line in day.console.file.getvalue().splitlines()]
+    assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in lines)
+    carried = f"  {events}" if events else ""
+    assert f"{chair:<10} {who:<13} {what}{carried}" in [line[9:] for line in lines]
+
+
+def test_two_clinical_hours_take_little_more_than_two_minutes(day: Day) -> None:
+    assert day.iv.facts["took"] >= timedelta(hours=2)
+    assert day.iv.facts["took_s"] < DAY_SECONDS
+
+
+def test_around_the_spike_the_monitor_is_heard_once_a_second_of_real_time(day: Day, stack: Stack) -> None:
+    rows = [row for row in whole(day, f"{day.iv.path}/vitals?limit=200") if row["sign"] == "8480-6"]
+    high = sorted(datetime.fromisoformat(row["received_at"]) for row in rows if row["value"] > 190)
+    steps = read_steps(stack.home / CLOCK_FILE)
+    assert {[step for step in steps if step.clinical_at <= at][-1].rate for at in high} == {SLOW}
+    gaps = [(later - at).total_seconds() for at, later in pairwise(high)]
+    assert len(gaps) > 30, "the first page, the second step and the third"
+    assert statistics.median(gaps) == pytest.approx(1, abs=0.1)
+    assert max(gaps) < 5
+
+
+def test_the_day_ends_with_its_addresses_and_the_trace_as_a_tree(
+    day: Day, stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr(clinic_day, "Stack", lambda _: stack)
+    monkeypatch.setattr(clinic_day, "Day", lambda *_: day)
+    monkeypatch.setattr(day, "play", lambda: None)
+    clinic_day.main()
+    said = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    for service in SERVICES:
+        assert f"{service} {stack.url(service)}/docs" in said
+    assert {f"sinks {stack.issuer}/messages", "a token make token ROLE=nurse", "the end make down"} <= set(said)
+    begin = next(number for number, line in enumerate(said) if line.startswith("trace "))
+    tree = said[begin:]
+    deeper = [next(n for n, line in enumerate(tree) if f" {service} {name} " in line) for service, name, *_ in EDGES]
+    assert deeper == sorted(deeper), "each below what caused it"
 
 
 def test_each_effect_happened_once(day: Day, stack: Stack) -> None:
