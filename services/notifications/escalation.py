@@ -103,8 +103,21 @@ def due_of_step(ladder: Ladder, base: datetime, number: int) -> datetime | None:
     lap, place = divmod(number, len(ladder.steps))
     if lap and ladder.repeat_after_s is None:
         return None
-    lap_s = ladder.steps[-1].after_s + (ladder.repeat_after_s or 0)
-    return base + timedelta(seconds=lap * lap_s + ladder.steps[place].after_s)
+    return base + timedelta(seconds=lap * _lap_s(ladder) + ladder.steps[place].after_s)
+
+
+def _lap_s(ladder: Ladder) -> float:
+    return ladder.steps[-1].after_s + (ladder.repeat_after_s or 0)
+
+
+def without_missed_laps(policy: EscalationPolicy, state: State, now: datetime) -> State:
+    """Of the laps that passed in an outage the last one is made up for: nobody is paged once for each of them."""
+    ladder = policy.ladder(state.priority)
+    due = due_of_step(ladder, state.base, state.step + 1)
+    if due is None or ladder.repeat_after_s is None:
+        return state
+    missed = max(0, int((now - due).total_seconds() // _lap_s(ladder)))
+    return replace(state, step=state.step + missed * len(ladder.steps))
 
 
 def timer(policy: EscalationPolicy, state: State) -> Due | None:

@@ -57,8 +57,8 @@ def test_hazards_are_numbered_and_rated() -> None:
             "tests/unit/test_rules.py::test_gone",
         ),
         ("Control: c\nShown by:\n- by eye\n\nRemains: r", "- by eye"),
-        ("Shown by:\n- `tests/unit/test_rules.py::test_a_manual_clock_stands_still`\n\nRemains: r", "Control: "),
-        ("Control: c\nShown by:\n- `tests/unit/test_rules.py::test_a_manual_clock_stands_still`\n", "Remains: "),
+        ("Shown by:\n- `tests/unit/test_clock.py::test_a_rate_of_sixty_will_do`\n\nRemains: r", "Control: "),
+        ("Control: c\nShown by:\n- `tests/unit/test_clock.py::test_a_rate_of_sixty_will_do`\n", "Remains: "),
     ],
 )
 def test_what_is_looked_for(text: str, fault: str) -> None:

@@ -115,7 +115,7 @@ def test_up_that_fails_leaves_nothing_running(bare: Stack, fault: str, monkeypat
     said = {
         "settings": "A migration failed; its reason stands above",
         "port": rf"Port {port} \(intake\) is taken\. Stop what listens there \(`ss -ltnp 'sport = :{port}'`\)",
-        "interrupt": "",
+        "interrupt": None,
     }
     with socket.socket() as taken:
         if fault == "settings":

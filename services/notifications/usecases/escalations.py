@@ -124,7 +124,8 @@ async def step_due(unit: UnitOfWork, deps: Deps, payload: Document) -> None:
     """The timer of the next step; one of an earlier run or step is moot."""
     row = await unit.collection(ESCALATIONS).find_one({"_id": payload["escalation_id"]})
     if row and row["phase"] == "paging" and (row["run"], row["step"]) == (payload["run"], payload["step"]):
-        await take_step(unit, deps, row)
+        state = rules.without_missed_laps(deps.policy, _state(row), unit.clock.clinical_now())
+        await take_step(unit, deps, row | _fields(state))
 
 
 async def not_attended(unit: UnitOfWork, deps: Deps, payload: Document) -> None:

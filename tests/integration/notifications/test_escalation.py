@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -64,9 +65,9 @@ async def test_nobody_answers_all_steps_are_taken_and_it_begins_again(world: Wor
 async def test_after_an_outage_the_next_step_comes_before_a_message_that_waits_for_longer(world: World) -> None:
     await world.staff(**ROTA)
     await world.handle(InquiryReceived(inquiry_id=new_id(), channel="phone"))
-    world.clock.advance(3000)
+    world.clock.advance(3590)
     await world.handle(world.alarm())
-    world.clock.advance(3000)
+    world.clock.advance(40)
     fired = []
 
     def noted(kind: str, handler: TimerHandler) -> TimerHandler:
@@ -79,6 +80,19 @@ async def test_after_an_outage_the_next_step_comes_before_a_message_that_waits_f
     handlers = {kind: noted(kind, handler) for kind, handler in TIMER_HANDLERS.items()}
     await TimerRunner(world.mongo, handlers, world.deps, "notifications").fire_due()
     assert fired == ["escalate", "contact_deadline"]
+
+
+async def test_after_an_hour_of_outage_nobody_is_paged_for_more_than_one_lap_of_the_ladder(world: World) -> None:
+    await world.staff(**ROTA)
+    await world.handle(world.alarm())
+    await world.send()
+    world.pager.calls.clear()
+    world.clock.advance(3600)
+    await world.pass_time(1)
+    assert {"pager-n1", "pager-n2", "pager-p1", "pager-d1"} <= set(world.pager.addressees)
+    assert max(Counter(world.pager.addressees).values()) <= 2
+    await world.pass_time(150)
+    assert "pager-d1" in world.pager.addressees[-8:], "and it goes on"
 
 
 async def test_an_acknowledgement_stops_the_paging_and_an_attendance_ends_the_waiting(world: World) -> None:

@@ -124,3 +124,17 @@ def test_an_unknown_priority_is_high() -> None:
 def test_a_ladder_that_does_not_ascend_from_zero_is_refused(times: list[int]) -> None:
     with pytest.raises(ValueError, match="steps"):
         Ladder.model_validate({"steps": [{"role": "nurse", "after_s": time} for time in times]})
+
+
+@given(priorities, st.integers(-1, 12), st.integers(0, 100_000))
+def test_of_the_laps_that_an_outage_swallowed_one_is_made_up_for(priority: str, step: int, seconds: int) -> None:
+    state, now = replace(rules.begin(priority, NOW), step=step), NOW + timedelta(seconds=seconds)
+    ladder, after = POLICY.ladder(priority), rules.without_missed_laps(POLICY, state, now)
+    before, due = rules.timer(POLICY, state), rules.timer(POLICY, after)
+    if before is None or due is None or ladder.repeat_after_s is None:
+        assert after == state
+        return
+    lap = timedelta(seconds=ladder.steps[-1].after_s + ladder.repeat_after_s)
+    assert (after.step - state.step) % len(ladder.steps) == 0, "the same place in the ladder"
+    assert now - due.at < lap
+    assert due.at == before.at or due.at <= now
