@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +18,6 @@ from shared.messaging.handling import BATCH_RECORDS
 from shared.messaging.outcomes import Done, Outcome, Reject, Retry
 from shared.messaging.record import Record
 from tests.support.eventually import eventually
-from tests.unit.test_rules import NOW
 
 PLACE = TopicPartition("topic", 0)
 
@@ -63,7 +63,7 @@ class Answers:
     group = "group"
 
     def __init__(self, answer: Callable[[int], Outcome]) -> None:
-        self.mongo = SimpleNamespace(clock=ManualClock(NOW))
+        self.mongo = SimpleNamespace(clock=ManualClock(datetime(2026, 1, 1, 12, tzinfo=UTC)))
         self.batches: list[int] = []
         self._answer = answer
 
