@@ -25,9 +25,10 @@ run: up ## the stack, then a clinic day through the public APIs
 	@$(PY) -m deploy.local.clinic_day
 token: $(SETUP) ## a bearer token: ROLE=nurse CLINIC=... [PATIENT=...]
 	@$(PY) -m deploy.local token --role $(ROLE) $(if $(CLINIC),--clinic $(CLINIC)) $(if $(PATIENT),--patient $(PATIENT))
-lint: $(SETUP) ## ruff with its format, mypy --strict, import-linter, the compose file and the Dockerfile
+lint: $(SETUP) ## ruff check, ruff format, mypy --strict, import-linter, compose-lint, hadolint
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
-	@told=$$(.venv/bin/compose-lint docker-compose.yml 2>&1) || { echo "$$told"; exit 1; }; .venv/bin/hadolint Dockerfile
+	@said=$$(.venv/bin/compose-lint docker-compose.yml 2>&1) || { echo "$$said"; exit 1; }
+	@.venv/bin/hadolint Dockerfile
 test-unit: $(SETUP) ## seconds; no store, no broker
 	@$(PY) -m pytest tests/unit tests/contract
 test: lint ## every tier, on real MongoDB and Kafka: two files at a time, each half with a stack of its own; the faults alone
