@@ -1,15 +1,22 @@
-"""Which traces are kept, and what a span says of an error."""
+"""Which traces are kept, what a span says of an error, and which rows of a backlog have one (ADR 8)."""
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from shared.clock import ManualClock
+from shared.messaging.relay import Relay
 from shared.telemetry import tracing
 from shared.telemetry.tracing import (
+    Header,
     Share,
     alarm_span,
     call_span,
@@ -94,3 +101,48 @@ def test_of_an_error_a_span_tells_the_class_and_never_the_text(
     assert (span.attributes or {})["error.type"] == "ValueError"
     assert NAME not in span.to_json()
     assert span.events == ()
+
+
+class Broker:
+    """Takes everything at once."""
+
+    def __init__(self) -> None:
+        self.taken = list[list[Header]]()
+
+    async def send(self, _topic: str, _value: bytes, _key: bytes, headers: list[Header]) -> asyncio.Future[None]:
+        self.taken.append(headers)
+        acknowledged: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        acknowledged.set_result(None)
+        return acknowledged
+
+
+async def relayed(rows: int) -> list[Header]:
+    """The headers of the first of so many rows that leave in one batch."""
+    mongo = SimpleNamespace(clock=ManualClock(datetime(2026, 11, 20, tzinfo=UTC)), wakers=[])
+    lease, broker = SimpleNamespace(held=lambda: True, left=lambda: 1.0), Broker()
+    relay = Relay(cast("Any", mongo), "bulk", cast("Any", lease), lambda: broker)
+    relay._producer = broker
+    headers = [("traceparent", KEPT.encode())]
+    batch = [
+        {"_id": str(number), "topic": "t", "value": b"", "key": b"k", "headers": headers} for number in range(rows)
+    ]
+    assert await relay._produce(batch) == {}
+    assert len(broker.taken) == rows
+    return broker.taken[0]
+
+
+@pytest.mark.parametrize("kept", [1.0], indirect=True)
+@pytest.mark.parametrize(("rows", "hops"), [(64, 64), (65, 0)])
+async def test_in_a_backlog_rows_have_no_span_of_their_own_and_the_reader_continues_the_requests_trace(
+    kept: InMemorySpanExporter, rows: int, hops: int
+) -> None:
+    headers = await relayed(rows)
+    with process_span("t", "g", headers):
+        pass
+    *sends, process = kept.get_finished_spans()
+    assert [span.name for span in sends] == ["send t"] * hops
+    assert process.context is not None
+    assert process.parent is not None
+    assert f"{process.context.trace_id:032x}" == KEPT.split("-")[1]
+    origin = process.parent.span_id == int(KEPT.split("-")[2], 16)
+    assert origin is (hops == 0), "of the row's own span, or of the request's"

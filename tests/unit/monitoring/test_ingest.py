@@ -1,0 +1,86 @@
+"""Micro-batches without a timer (ADR 7), with a store that commits when the test says so."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, cast
+
+from services.monitoring.ingest import Ingest
+from services.monitoring.recent import Recent
+from services.monitoring.schemas import Reading
+from services.monitoring.usecases.readings import Answers, Delivery
+from services.monitoring.vitals import Outcome
+from shared.clock import ManualClock
+from shared.persistence.scope import Actor, Scope
+
+NOW = datetime(2026, 11, 20, 9, tzinfo=UTC)
+STORED = Outcome(id="-", result="stored")
+
+
+class Held(Ingest):
+    """`begun`: how many readings each batch had, in the order in which they were begun."""
+
+    def __init__(self) -> None:
+        mongo, memory = SimpleNamespace(clock=ManualClock(NOW)), SimpleNamespace(evaluated=lambda _: None)
+        super().__init__(cast("Any", mongo), cast("Any", None), cast("Any", memory))
+        self.begun = list[int]()
+        self.commits = asyncio.Event()
+        self._sent = list[asyncio.Task[Any]]()
+
+    async def _run(self, deliveries: Sequence[Delivery]) -> tuple[Answers, Recent]:
+        self.begun.append(sum(len(delivery.readings) for delivery in deliveries))
+        await self.commits.wait()
+        return [[STORED for _ in delivery.readings] for delivery in deliveries], Recent()
+
+    async def arrive(self, requests: int, readings: int = 1) -> None:
+        """Each from a device of its own; returns when whatever does not wait for a timer has begun."""
+        for _ in range(requests):
+            self._sent.append(asyncio.create_task(self.deliver(delivery(f"m{len(self._sent)}", readings))))
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    async def ends(self) -> int:
+        """How many readings were answered."""
+        self.commits.set()
+        return sum(len(results) for results in await asyncio.wait_for(asyncio.gather(*self._sent), 5))
+
+
+def delivery(device: str, readings: int) -> Delivery:
+    one = Reading(sign="59408-5", value=97, unit="%", taken_at=NOW, device=device)
+    return Delivery(Scope("clinic-1", Actor("gateway", "device")), None, [one] * readings)
+
+
+async def test_a_lone_reading_does_not_wait_for_company() -> None:
+    ingest = Held()
+    await ingest.arrive(1)
+    assert ingest.begun == [1]
+    assert await ingest.ends() == 1
+
+
+async def test_what_arrives_while_two_batches_are_committed_is_the_next_one() -> None:
+    ingest = Held()
+    await ingest.arrive(1)
+    await ingest.arrive(1)
+    await ingest.arrive(199)
+    assert ingest.begun == [1, 1], "a third would only be smaller"
+    assert await ingest.ends() == 201
+    assert ingest.begun == [1, 1, 199]
+
+
+async def test_where_a_full_batch_waits_four_are_committed_at_a_time() -> None:
+    ingest = Held()
+    await ingest.arrive(1)
+    await ingest.arrive(1)
+    await ingest.arrive(650)
+    assert ingest.begun == [1, 1, 200, 200]
+    assert await ingest.ends() == 652
+    assert ingest.begun == [1, 1, 200, 200, 200, 50]
+
+
+async def test_a_long_request_is_committed_in_parts_of_200_one_after_the_other() -> None:
+    ingest = Held()
+    await ingest.arrive(1, readings=450)
+    assert ingest.begun == [200]
+    assert await ingest.ends() == 450
+    assert ingest.begun == [200, 200, 50]
