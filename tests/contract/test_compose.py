@@ -178,25 +178,3 @@ def test_the_jobs_are_told_all_that_they_need(secrets: dict[str, str]) -> None:
     assert {name for name in environment("kafka-users", secrets) if name.endswith("_PASSWORD")} == {
         f"{service.upper()}_KAFKA_PASSWORD" for service in SERVICES
     }
-
-
-def test_the_collector_knows_the_exporters_that_it_is_told() -> None:
-    """`otlp_http` has this name since 0.144.0 (opentelemetry-collector 14396); before it was `otlphttp`."""
-    config = yaml.safe_load((ROOT / "deploy" / "compose" / "otel" / "config.yaml").read_text())
-    version = CONTAINERS["otel-collector"]["image"].partition(":")[2]
-    assert tuple(map(int, version.split("."))) >= (0, 144, 0)
-    assert {name.partition("/")[0] for name in config["exporters"]} == {"otlp_http", "debug"}
-
-
-def test_no_secret_is_copied_into_an_image() -> None:
-    ignored = (ROOT / ".dockerignore").read_text().splitlines()
-    assert {".env", "**/keyfile"} <= set(ignored)
-
-
-def test_the_image_of_a_service_holds_no_sibling() -> None:
-    target = (ROOT / "Dockerfile").read_text().partition(" AS service\n")[2]
-    assert re.findall(r"^COPY (?!--from)(\S+)", target, re.MULTILINE) == [
-        "shared",
-        "services/__init__.py",
-        "services/${SERVICE}",
-    ]
