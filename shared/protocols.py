@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -61,8 +62,14 @@ class ProtocolError(Exception):
 
 
 def load(path: Path, model: type[M]) -> M:
-    """Raises ProtocolError with every fault."""
-    return parse(path.read_text(), path.name, model)
+    """Raises ProtocolError with every fault. What a process ships is read once, for YAML is slow."""
+    shipped: M = _shipped(path.read_text(), path.name, model)
+    return shipped
+
+
+@lru_cache
+def _shipped(text: str, name: str, model: type[M]) -> M:
+    return parse(text, name, model)
 
 
 def parse(text: str, name: str, model: type[M]) -> M:
@@ -83,7 +90,7 @@ def read(text: str, name: str) -> tuple[Any, yaml.Node | None]:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         faults = [] if root is None else list(_twisted(root, (), set()))
-        content = None if faults else yaml.safe_load(text)
+        content = None if faults or root is None else yaml.SafeLoader("").construct_document(root)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1

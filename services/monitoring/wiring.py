@@ -2,7 +2,8 @@
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer
@@ -36,7 +37,8 @@ from shared.service import Service, Wiring
 PROTOCOLS = Path(__file__).parent / "protocols"
 
 
-def protocols() -> dict[str, SessionProtocol]:
+@cache
+def protocols() -> Mapping[str, SessionProtocol]:
     """Every route's protocol by version. Raises ProtocolError for content that is not valid."""
     paths = sorted(PROTOCOLS.glob("*.yaml"))
     found = [load(path, model_of(read(path.read_text(), path.name)[0])) for path in paths]
