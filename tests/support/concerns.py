@@ -11,6 +11,7 @@ from pymongo import monitoring
 from pymongo.monitoring import CommandListener
 
 from deploy.local.stack import ROOT
+from tests.support.witness import watch
 
 DURABLE = {"w": "majority", "j": True}
 WRITES = frozenset({"insert", "update", "delete", "findAndModify"})
@@ -60,9 +61,10 @@ def inside(folder: Path) -> Mapping[str, str]:
 
 
 def listen() -> None:
-    """In a process of a service, before it has a client: one file per process, written when it ends."""
+    """In a process of a service, before it has a client, to it and to its units; one file per process, written when it ends."""
     concerns, folder = Concerns(), Path(os.environ[FOLDER])
     monitoring.register(concerns)
+    watch(concerns.bad)
 
     def write_down() -> None:
         name = f"{'-'.join(sys.orig_argv[2:4])}-{os.getpid()}".replace("/", "_")
@@ -72,6 +74,6 @@ def listen() -> None:
 
 
 def found_in(folder: Path) -> tuple[int, list[str]]:
-    """How many commands of the services' processes were looked at, and those that stated too little."""
+    """How many commands of the services' processes were looked at, those that stated too little and what was not audited."""
     files = [path.read_text().splitlines() for path in sorted(folder.iterdir())]
     return sum(int(lines[0]) for lines in files), sorted({line for lines in files for line in lines[1:]})

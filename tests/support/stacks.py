@@ -15,7 +15,7 @@ S = TypeVar("S", bound=Stack)
 
 @contextmanager
 def fresh_stack(replicas: int = 0) -> Iterator[Stack]:
-    """Whatever its services write states its concern; looked at when they have ended."""
+    """Whatever its services write states its concern, and is audited where a person did it; looked at when they have ended."""
     with tempfile.TemporaryDirectory(prefix="stillwater-concerns-") as folder:
         heard = Path(folder)
 
@@ -27,7 +27,7 @@ def fresh_stack(replicas: int = 0) -> Iterator[Stack]:
         with temporary(make, replicas) as stack:
             yield stack
         seen, bad = found_in(heard)
-        assert not bad, f"of the services, writes that may be lost and reads that may be undone: {bad}"
+        assert not bad, f"of the services, writes that may be lost or are not audited, reads that may be undone: {bad}"
         assert seen > 0, "nothing was heard of the services: this proves nothing"
 
 

@@ -18,6 +18,7 @@ from shared.events.monitoring import (
     SessionStarted,
 )
 from shared.messaging.outbox import emit
+from shared.persistence.audit import audit
 from shared.persistence.mongo import Document, UnitOfWork
 
 Verb = Literal["pause", "resume", "stop", "rate"]
@@ -77,6 +78,7 @@ async def note_refusal(unit: UnitOfWork, session_id: str, codes: list[str]) -> N
         patient_id=session["patient_id"], session_id=session_id, reasons=codes, at=entry["recorded_at"]
     )
     emit(unit, event, aggregate=f"entry/{entry['_id']}", version=1)
+    audit(unit, "session.gate_refused", f"session/{session_id}", patient_id=session["patient_id"])
 
 
 def _tell(unit: UnitOfWork, deps: Deps, after: Document, *, first: bool) -> None:

@@ -103,6 +103,7 @@ async def things(call: Nurse) -> Response:
 async def claim(slot: str, call: Nurse) -> Response:
     async def work(unit: UnitOfWork) -> Reply:
         await unit.collection("claims").insert({"_id": new_id(), "slot": slot})
+        audit(unit, "thing.claim", "claim")
         return Reply(status=204)
 
     return await call.write(work)
