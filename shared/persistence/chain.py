@@ -33,8 +33,8 @@ def row_digest(row: Document) -> str:
 
 
 def block_hash(key: bytes, block: Document) -> str:
-    """HMAC-SHA256 over the block's number, time, predecessor and rows; `_id` (the number again) and `hash` are left out."""
-    content = {name: block.get(name) for name in ("number", "at", "previous", "rows")}
+    """HMAC-SHA256 over every field of the block; `_id` (the number again) and `hash` are left out."""
+    content = {name: item for name, item in block.items() if name not in ("_id", "hash")}
     return hmac.new(key, _canonical(content), hashlib.sha256).hexdigest()
 
 

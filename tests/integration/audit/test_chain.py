@@ -1,5 +1,10 @@
 """The audit is tampered with in each way, with an administrator's rights, and each is found out."""
 
+import asyncio
+import os
+import subprocess
+import sys
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +17,7 @@ from shared.clock import ManualClock
 from shared.ids import new_id
 from shared.operate.verify_audit import verify
 from shared.persistence.audit import audit
-from shared.persistence.chain import new_block, row_digest
+from shared.persistence.chain import new_block, read_anchors, row_digest
 from shared.persistence.lease import Lease
 from shared.persistence.mongo import Mongo, UnitOfWork
 from shared.persistence.scope import Actor, Scope
@@ -78,6 +83,13 @@ async def _remove_row(archive: Archive) -> None:
     await archive.db.audit.delete_one({})
 
 
+async def _swap_rows(archive: Archive) -> None:
+    """Each under the id of the other: the same rows, in another order."""
+    first, second = await archive.db.audit.find({}).sort("_id", 1).limit(2).to_list(None)
+    await archive.db.audit.replace_one({"_id": first["_id"]}, {**second, "_id": first["_id"]})
+    await archive.db.audit.replace_one({"_id": second["_id"]}, {**first, "_id": second["_id"]})
+
+
 async def _insert_row(archive: Archive) -> None:
     row = await archive.db.audit.find_one({})
     await archive.db.audit.insert_one({**row, "_id": new_id(), "action": "patient.never_happened"})
@@ -107,8 +119,23 @@ async def _change_block(archive: Archive) -> None:
     await archive.db.audit_blocks.update_one({"_id": 4}, {"$pop": {"rows": 1}})
 
 
+async def _reorder_rows_of_block(archive: Archive) -> None:
+    block = await archive.db.audit_blocks.find_one({"_id": 4})
+    await archive.db.audit_blocks.update_one({"_id": 4}, {"$set": {"rows": block["rows"][::-1]}})
+
+
 async def _remove_block(archive: Archive) -> None:
     await archive.db.audit_blocks.delete_one({"_id": 4})
+
+
+async def _remove_block_with_its_rows(archive: Archive) -> None:
+    block = await archive.db.audit_blocks.find_one_and_delete({"_id": 4})
+    await archive.db.audit.delete_many({"_id": {"$in": [row["id"] for row in block["rows"]]}})
+
+
+async def _remove_last_blocks(archive: Archive) -> None:
+    """Their rows stay, too young to be missed yet."""
+    await archive.db.audit_blocks.delete_many({"_id": {"$gt": 8}})
 
 
 async def _swap_blocks(archive: Archive) -> None:
@@ -125,6 +152,24 @@ async def _forge_block(archive: Archive) -> None:
         forged = new_block(b"b" * 32, block["_id"], previous, block["at"], rows)
         previous = forged["hash"]
         await archive.db.audit_blocks.replace_one({"_id": block["_id"]}, forged)
+
+
+async def _add_forged_block(archive: Archive) -> None:
+    """It goes on where the chain ends, by somebody who lacks the key."""
+    last = await archive.db.audit_blocks.find_one({}, sort=[("_id", -1)])
+    forged = new_block(b"b" * 32, last["_id"] + 1, last["hash"], archive.clock.system_now(), [])
+    await archive.db.audit_blocks.insert_one(forged)
+
+
+async def _restore_old_copy(archive: Archive) -> None:
+    """The whole database as it was some minutes ago, sound in itself."""
+    names = ("audit", "audit_blocks")
+    copies = {name: await archive.db[name].find({}).to_list(None) for name in names}
+    await archive.passes(6)
+    await archive.sealer.close()
+    for name in names:
+        await archive.db[name].delete_many({})
+        await archive.db[name].insert_many(copies[name])
 
 
 async def _cut_tail(archive: Archive) -> None:
@@ -169,6 +214,20 @@ async def _remove_anchors(archive: Archive) -> None:
     archive.anchors.unlink()
 
 
+async def _remove_last_anchor(archive: Archive) -> None:
+    """That of a stop: what is silent since then has no excuse."""
+    await archive.sealer.close()
+    archive.clock.advance(600)
+    archive.anchors.write_text("".join(archive.anchors.read_text().splitlines(keepends=True)[:-1]))
+
+
+async def _renumber_anchor(archive: Archive) -> None:
+    await archive.sealer.close()
+    last = (await archive.db.audit_blocks.find_one({}, sort=[("_id", -1)]))["_id"]
+    text = archive.anchors.read_text().replace(f'"number": {last}', f'"number": {last - 1}')
+    archive.anchors.write_text(text)
+
+
 async def _switch_off(archive: Archive) -> None:
     """Nobody seals any more, and nobody said so."""
     archive.clock.advance(600)
@@ -185,20 +244,28 @@ async def _loosen_anchor(archive: Archive) -> None:
     [
         (_change_row, "row_changed"),
         (_remove_row, "row_removed"),
+        (_swap_rows, "row_changed"),
         (_insert_row, "row_without_block"),
         (_insert_row_of_no_time, "row_without_block"),
         (_insert_row_of_the_future, "row_without_block"),
         (_insert_row_of_another_kind, "row_without_block"),
         (_insert_block, "block_changed"),
         (_change_block, "block_changed"),
+        (_reorder_rows_of_block, "block_changed"),
         (_remove_block, "block_removed"),
+        (_remove_block_with_its_rows, "block_removed"),
+        (_remove_last_blocks, "no_block_lately"),
         (_swap_blocks, "block_reordered"),
         (_forge_block, "block_changed"),
+        (_add_forged_block, "block_changed"),
         (_cut_tail, "tail_cut"),
+        (_restore_old_copy, "tail_cut"),
         (_cut_tail_and_go_on, "no_block_between"),
         (_cut_everything, "no_block_lately"),
         (_switch_off, "no_block_lately"),
         (_loosen_anchor, "anchor_differs"),
+        (_renumber_anchor, "anchor_differs"),
+        (_remove_last_anchor, "no_block_lately"),
         (_lose_anchors, "anchor_missing"),
         (_lose_late_anchors, "anchor_missing"),
         (_spoil_anchors, "anchor_unreadable"),
@@ -218,6 +285,52 @@ async def test_every_field_of_a_row_counts(archive: Archive) -> None:
     others = [{**row, name: "another"} for name in row] + [{**row, "more": None}]
     others += [{kept: item for kept, item in row.items() if kept != name} for name in row]
     assert len({row_digest(other) for other in others} | {row_digest(row)}) == len(others) + 1
+
+
+@pytest.mark.parametrize(("collection", "fault"), [("audit", "row_changed"), ("audit_blocks", "block_changed")])
+async def test_a_change_of_any_field_is_found_out_where_it_lies(archive: Archive, collection: str, fault: str) -> None:
+    """The oldest; each field with another value, each missing, and one that was never there."""
+    kept = archive.db[collection]
+    sound = await kept.find_one({}, sort=[("_id", 1)])
+    names, unseen = sound.keys() - {"_id"}, []
+    changes = [{"$set": {name: "another"}} for name in (*names, "more")] + [{"$unset": {name: ""}} for name in names]
+    for change in changes:
+        await kept.update_one({"_id": sound["_id"]}, change)
+        if fault not in await archive.found():
+            unseen.append(change)
+        await kept.replace_one({"_id": sound["_id"]}, sound)
+    assert unseen == []
+    assert await archive.found() == set()
+
+
+async def test_the_command_prints_what_it_found_and_ends_with_one(archive: Archive, stack: Stack) -> None:
+    await archive.sealer.close()
+    row = await archive.db.audit.find_one({}, sort=[("_id", 1)])
+    await archive.db.audit.update_one({"_id": row["_id"]}, {"$set": {"actor": "somebody-else"}})
+    own = {"MONGODB_URI": stack.mongodb_uri, "MONGODB_DATABASE": archive.db.name}
+    own |= {"AUDIT_KEY": b64encode(KEY).decode(), "AUDIT_ANCHOR_PATH": str(archive.anchors)}
+    environment = os.environ | stack.environment("intake") | {f"INTAKE_{name}": text for name, text in own.items()}
+    command = [sys.executable, "-m", "services.intake", "verify-audit"]
+    run = await asyncio.to_thread(
+        subprocess.run, command, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert run.returncode == 1, run.stdout + run.stderr
+    finding, total = run.stdout.splitlines()[-2:]
+    assert (finding, total) == (f"row_changed\t{row['_id']}", "13 blocks, 36 rows, 1 findings")
+
+
+async def test_the_head_is_anchored_at_the_start_each_hour_and_at_the_stop(archive: Archive) -> None:
+    began = archive.clock.system_now() - timedelta(minutes=12)
+    for seconds in (48 * 60 - 1, 1, 3599, 1):
+        archive.clock.advance(seconds)
+        await archive.sealer.seal()
+    await archive.sealer.close()
+    anchors = [anchor for anchor in read_anchors(archive.anchors) if anchor]
+    told = [(anchor.reason, (anchor.at - began) // timedelta(minutes=1)) for anchor in anchors]
+    assert told == [("start", 0), ("hour", 60), ("hour", 120), ("stop", 120)]
+    heads = {block["_id"]: block["hash"] async for block in archive.db.audit_blocks.find({})}
+    assert [anchor.hash for anchor in anchors[1:]] == [heads[anchor.number] for anchor in anchors[1:]]
+    assert anchors[1].number < anchors[2].number
 
 
 async def test_a_stop_that_was_said_is_no_silence(archive: Archive) -> None:

@@ -112,3 +112,16 @@ async def test_every_read_of_patient_data_leaves_a_row(desk: Desk, stack: Stack)
                 silent.append((service, path, rows))
     assert silent == []
     assert len(READS) >= 25
+
+
+def test_a_row_has_the_purpose_and_the_trace_of_its_request(desk: Desk, stack: Stack) -> None:
+    actor, traces = f"actor-{uuid4().hex}", [uuid4().hex for _ in range(2)]
+    inquiry = {"contact": {"name": "Grace", "email": "grace@example.org"}}
+    asked = zip(traces, (("GET", "/v1/patients", None), ("POST", "/v1/inquiries", inquiry)), strict=True)
+    for trace, (method, path, body) in asked:
+        header = {"traceparent": f"00-{trace}-{'b' * 16}-01"}
+        desk.ask("front_desk", method, "intake", path, body, subject=actor, **header)
+    with MongoClient[Any](stack.mongodb_uri) as client:
+        rows = list(client.intake.audit.find({"actor": actor}).sort("_id"))
+    told = [(row["action"], row["purpose"], row["trace"].split("-")[1]) for row in rows]
+    assert told == [("patients.list", "treatment", traces[0]), ("inquiry.receive", "treatment", traces[1])]
