@@ -20,7 +20,8 @@ def command(service: Service) -> click.Command:
         Order: give every process the ring with the new key at the end; then with the new key first; then run this;
         then take the old key out of the ring. The transport key is rotated in the same way by its producer, intake: the
         live records of the restricted topic are published again. Its old key goes when the topic has been compacted,
-        six hours later, and nothing of the old key waits in the outbox or among the reader's dead letters.
+        six hours later, and nothing of the old key waits in the outbox (the report of another run
+        tells it) or among the reader's dead letters.
         """
 
         async def work(process: Process) -> int:
@@ -41,6 +42,9 @@ async def rekey(mongo: Mongo, kinds: Mapping[str, Rekeyed]) -> None:
                 after, done = ids[-1], done + len(ids)
                 bar.update(len(ids))
         click.echo(f"{label}: {done} published again under {kind.kid}")
+    if kinds:
+        unsent = {"subject_id": {"$exists": True}, "state": {"$in": ["pending", "dead"]}}
+        click.echo(f"outbox: {await mongo.plumbing('outbox').count(unsent)} restricted records wait to be sent")
 
 
 async def rotate(mongo: Mongo, ring: KeyRing) -> int:

@@ -92,6 +92,19 @@ async def test_after_the_rotation_a_reader_with_the_new_key_alone_knows_everybod
     assert len(await contact_events(mongo)) == len(before) + len(after)
 
 
+async def test_the_operator_is_told_how_many_records_wait_to_be_sent(
+    mongo: Mongo, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Some may be under the old key: it goes when there are none."""
+    await known(mongo)
+    kinds = rekeying.kinds(intake(f"{NEW},{OLD}"))
+    for state, waiting in (("dead", 4), ("sent", 0)):
+        await rekey(mongo, kinds)
+        await mongo.database.outbox.update_many({}, {"$set": {"state": state}})
+        await rekey(mongo, kinds)
+        assert capsys.readouterr().out.splitlines()[-1] == f"outbox: {waiting} restricted records wait to be sent"
+
+
 class Held:
     """Waits, after the document was read, until the test lets it go on; the first time only."""
 
