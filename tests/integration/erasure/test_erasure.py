@@ -1,9 +1,12 @@
 """A person asks to be forgotten: with the times shortened, nothing of them is left in a store, a topic or a log."""
 
+import csv
+import io
 import re
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,7 +20,12 @@ from bson import encode
 from pymongo import MongoClient
 
 from deploy.local.stack import Stack
+from services.intake.usecases import erasing
 from shared.messaging.topics import CONTACTS, SERVICES
+from shared.persistence.mongo import Mongo
+from tests.integration.intake.test_rekeying import OLD, SCOPE, contact_events, intake, known
+from tests.integration.monitoring.test_doses import WASTE
+from tests.integration.monitoring.test_nurse import ARRIVAL, BASE, DOSE
 from tests.support.eventually import eventually
 
 SHORT = {
@@ -123,6 +131,18 @@ async def test_an_inquirer_is_forgotten_by_every_store_topic_and_log(clinic: Cli
         assert clinic.client[service].data_keys.find_one({"_id": {"$regex": inquiry_id}}) is None
 
 
+async def test_the_tombstone_is_said_again_each_hour_for_a_day(mongo: Mongo) -> None:
+    inquiry_id, _ = await known(mongo)
+    await mongo.run(SCOPE, lambda unit: erasing.erase_inquiry(unit, intake(OLD), inquiry_id, "duplicate"))
+    apart = []
+    while timers := await mongo.plumbing("timers").find({"key": f"roll:{inquiry_id}"}):
+        apart.append(round((timers[0]["due_at"] - mongo.clock.system_now()).total_seconds() / 60))
+        await mongo.plumbing("timers").delete({"_id": timers[0]["_id"]})
+        await mongo.run(SCOPE, partial(erasing.roll, payload=timers[0]["payload"]))
+    assert apart == [60] * 24
+    assert await contact_events(mongo, subject_id=inquiry_id) == [None] * (1 + 24)
+
+
 def answers(clinic: Clinic, *ids: str) -> int:
     """Stored answers of Idempotency-Keys about them, in all services."""
     about = {"about": {"$regex": "|".join(ids)}}
@@ -134,6 +154,28 @@ async def test_the_stored_answer_to_an_inquirer_is_erased_with_him(clinic: Clini
     assert answers(clinic, inquiry_id) == 1
     assert clinic.post(f"/v1/inquiries/{inquiry_id}/erase", {"reason_code": "duplicate"}).status_code == 200
     assert answers(clinic, inquiry_id) == 0
+
+
+@pytest.mark.parametrize("kind", ["inquiry", "patient"])
+def test_only_the_medical_director_erases_and_says_why(clinic: Clinic, kind: str) -> None:
+    identifier, path = clinic.inquiry(f"Ted{uuid4().hex}"), "/v1/inquiries"
+    if kind == "patient":
+        converted = clinic.post(f"{path}/{identifier}/convert", {"birth_year": 1980}, "front_desk")
+        identifier, path = converted.json()["id"], "/v1/patients"
+    asked = {"reason_code": "asked_by_the_person"}
+    for role in ("front_desk", "nurse", "clinician", "prescriber", "operator"):
+        assert clinic.post(f"{path}/{identifier}/erase", asked, role).status_code == 403, role
+    for body in (None, {}, {"reason_code": ""}, {"reason_code": "no reason of ours"}):
+        assert clinic.post(f"{path}/{identifier}/erase", body).status_code == 422, body
+    shown = clinic.intake.get(f"{path}/{identifier}", headers=clinic.bearer("front_desk"))
+    assert shown.json()["version"] == 1
+
+
+def test_who_has_become_a_patient_is_erased_as_a_patient(clinic: Clinic) -> None:
+    inquiry_id = clinic.inquiry(f"Sid{uuid4().hex}")
+    clinic.post(f"/v1/inquiries/{inquiry_id}/convert", {"birth_year": 1980}, "front_desk").raise_for_status()
+    refused = clinic.post(f"/v1/inquiries/{inquiry_id}/erase", {"reason_code": "asked_by_the_person"})
+    assert (refused.status_code, refused.json()["reasons"][0]["code"]) == (409, "inquiry_converted")
 
 
 async def test_what_could_not_be_read_of_a_restricted_topic_is_erased_too(clinic: Clinic) -> None:
@@ -180,6 +222,40 @@ async def test_an_erased_patient_leaves_no_answer_and_no_note_in_any_service(cli
     assert (shown.status_code, "note" in shown.json()["items"][0]) == (200, False)
     rolls = clinic.client.intake.timers.find({"kind": "roll_partition"})
     assert {f"roll:{inquiry_id}", f"roll:{patient_id}"} <= {row["key"] for row in rolls}
+
+
+async def test_doses_waste_the_rems_enrolment_and_the_audit_of_an_erased_patient_stay_without_a_name(
+    clinic: Clinic,
+) -> None:
+    marker = f"Roy{uuid4().hex}"
+    inquiry_id = clinic.inquiry(marker)
+    patient_id = clinic.post(f"/v1/inquiries/{inquiry_id}/convert", {"birth_year": 1980}, "front_desk").json()["id"]
+    enrolled = clinic.intake.put(
+        f"/v1/patients/{patient_id}/rems-enrolment",
+        json={"status": "enrolled"},
+        headers=clinic.bearer("nurse") | {"If-Match": '"v0"'},
+    )
+    enrolled.raise_for_status()
+    session_id = clinic.at_bedside("POST", "/v1/sessions", {"patient_id": patient_id}).json()["id"]
+    path = f"/v1/sessions/{session_id}"
+    for verb, body in (("check-in", ARRIVAL), ("baseline", BASE)):
+        clinic.at_bedside("POST", f"{path}/{verb}", body).raise_for_status()
+    alone = DOSE | {"override_reason": "alone"}
+    clinic.at_bedside("POST", f"{path}/dose", alone, **clinic.bearer("prescriber")).raise_for_status()
+    clinic.at_bedside("POST", f"{path}/waste", WASTE).raise_for_status()
+    clinic.post(f"/v1/patients/{patient_id}/erase", {"reason_code": "test_data", "scope": "all"}).raise_for_status()
+
+    async def erased() -> bool:
+        return clinic.client.monitoring.erased.find_one({"_id": {"$regex": patient_id}}) is not None
+
+    await eventually(erased, 20)
+    (enrolment,) = clinic.client.intake.rems_enrolments.find({"_id": patient_id})
+    assert enrolment["status"] == "enrolled"
+    log = csv.DictReader(io.StringIO(clinic.at_bedside("GET", "/v1/controlled-substances.csv").text))
+    assert [row["kind"] for row in log if row["patient_id"] == patient_id] == ["dose", "waste"]
+    rows = clinic.client.monitoring.audit.find({"patient_id": patient_id})
+    assert {"session.dose", "session.waste"} <= {row["action"] for row in rows}
+    assert clinic.stored(marker.encode()) == []
 
 
 def test_clinical_records_are_kept_while_their_retention_runs_and_contact_data_can_go(clinic: Clinic) -> None:
