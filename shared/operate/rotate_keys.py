@@ -20,8 +20,8 @@ def command(service: Service) -> click.Command:
         Order: give every process the ring with the new key at the end; then with the new key first; then run this;
         then take the old key out of the ring. The transport key is rotated in the same way by its producer, intake: the
         live records of the restricted topic are published again. Its old key goes when the topic has been compacted,
-        six hours later, and nothing of the old key waits in the outbox (the report of another run
-        tells it) or among the reader's dead letters.
+        six hours later, and nothing of the old key waits in the outbox (the report of another run tells it) or among
+        the reader's dead letters.
         """
 
         async def work(process: Process) -> int:
