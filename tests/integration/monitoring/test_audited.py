@@ -7,7 +7,7 @@ from services.monitoring.usecases.readings import Delivery
 from shared.persistence.scope import Actor, Scope
 from tests.integration.monitoring.world import CLINIC, Chair
 
-GATEWAYS = [Scope(CLINIC, Actor(f"gateway-{number}", "device")) for number in range(3)]
+GATEWAYS = [Scope(CLINIC, Actor(f"gateway-{number}", "device")) for number in range(8)]
 
 
 async def taken(chair: Chair) -> list[str]:
@@ -37,6 +37,7 @@ async def test_readings_by_hand_are_audited_each_time(chair: Chair) -> None:
 
 
 async def test_of_readings_in_one_transaction_each_is_by_its_own_caller(chair: Chair) -> None:
+    """While the first two are committed the others wait together."""
     before, at = await taken(chair), chair.clock.clinical_now() - timedelta(seconds=1)
     deliveries = [
         Delivery(scope, chair.session_id, [chair.reading(120, at=at, device=scope.actor.id)]) for scope in GATEWAYS
