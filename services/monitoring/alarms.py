@@ -14,7 +14,7 @@ from typing import Any, Literal
 from services.monitoring.episodes import SPAN, Course, Episode, Point, Track, advance, begin
 from services.monitoring.limits import Limit, of_sign
 
-RENEW_AFTER = timedelta(seconds=180)
+RENEW_AFTER = timedelta(seconds=180)  # CFG: accepted and still true it is told again (pitfalls.md 2.4)
 QUIET = timedelta(seconds=2)
 Told = tuple[datetime, datetime]
 

@@ -17,7 +17,7 @@ from shared.messaging.outbox import emit
 from shared.persistence.audit import audit
 from shared.persistence.mongo import Document, UnitOfWork
 
-SILENCE = timedelta(minutes=2)
+SILENCE = timedelta(minutes=2)  # CFG
 SUPPRESSED_AT_MOST = {  # CFG; of high priority no longer than until it would be renewed (pitfalls.md 2.4)
     "high": timedelta(minutes=3),
     "medium": timedelta(minutes=15),
