@@ -48,6 +48,7 @@ BAD = {
     "AUDIT_KEY": b64encode(b"topsecret").decode(),
     "OTLP_ENDPOINT": "collector:4318",
     "DRAIN_SECONDS": "0",
+    "FORM_ORIGINS": "https://clinic.example.org,https://*.example.org",
     "SMTP_PORT": "0",
     "SMS_URL": "https://sms.example.org,",
     "FALLBACK_PAGER": " ",

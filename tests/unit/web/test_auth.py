@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from shared.clock import SystemClock
-from shared.errors import Unauthorized, Unavailable
+from shared.errors import BadRequest, NotFound, Unauthorized, Unavailable
 from shared.web.auth import Principal, Role, Tokens
 from tests.support.eventually import eventually
 
@@ -40,8 +40,17 @@ def token(kid: str = "k1", key: Any = KEY, algorithm: str = "RS256", **changed: 
     return "Bearer " + jwt.encode(claims | changed, key, algorithm=algorithm, headers={"kid": kid})
 
 
+class Wound(SystemClock):
+    """A clock that a test puts forward."""
+
+    ahead = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
+
+
 @asynccontextmanager
-async def provider(answer: Callable[[], Awaitable[bytes]]) -> AsyncIterator[Tokens]:
+async def provider(answer: Callable[[], Awaitable[bytes]], clock: SystemClock | None = None) -> AsyncIterator[Tokens]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         body = await answer()
@@ -51,7 +60,7 @@ async def provider(answer: Callable[[], Awaitable[bytes]]) -> AsyncIterator[Toke
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        yield Tokens("i", "a", f"http://127.0.0.1:{port}/jwks", SystemClock())
+        yield Tokens("i", "a", f"http://127.0.0.1:{port}/jwks", clock or SystemClock())
 
 
 async def test_a_provider_may_publish_keys_that_sign_no_token_of_ours() -> None:
@@ -85,6 +94,56 @@ async def test_a_flood_of_unknown_keys_asks_the_provider_once() -> None:
         assert {type(error) for error in refused} == {Unauthorized}
         assert (await tokens.principal(token())).subject == "s"
     assert asked == 1
+
+
+async def test_a_key_that_is_new_at_the_provider_is_fetched() -> None:
+    keys, clock = [published("k1")], Wound()
+
+    async def answer() -> bytes:
+        return json.dumps({"keys": keys}).encode()
+
+    async with provider(answer, clock) as tokens:
+        await tokens.principal(token())
+        keys.append(published("k2", OTHER))
+        clock.ahead = 6
+        assert (await tokens.principal(token("k2", OTHER, "ES256"))).subject == "s"
+
+
+@pytest.mark.parametrize("broken", [b"not now", b'{"keys": []}', b"{}"])
+async def test_the_last_good_keys_are_kept_while_the_provider_has_none(broken: bytes) -> None:
+    bodies, clock = [json.dumps({"keys": [published("k1")]}).encode(), broken], Wound()
+
+    async def answer() -> bytes:
+        return bodies.pop(0)
+
+    async with provider(answer, clock) as tokens:
+        await tokens.principal(token())
+        clock.ahead = 6
+        with pytest.raises(Unauthorized):
+            await tokens.principal(token("unknown"))
+        assert not bodies
+        assert (await tokens.principal(token(sub="another"))).subject == "another"
+
+
+async def test_a_patients_token_that_names_no_patient_is_refused() -> None:
+    async def answer() -> bytes:
+        return json.dumps({"keys": [published("k1")]}).encode()
+
+    async with provider(answer) as tokens:
+        assert (await tokens.principal(token(roles=["patient"], patient_id="p"))).patient_id == "p"
+        for nobody in ({}, {"patient_id": ""}, {"patient_id": None}):
+            with pytest.raises(Unauthorized):
+                await tokens.principal(token(roles=["patient"], **nobody))
+
+
+def test_the_clinic_is_chosen_where_a_token_has_several() -> None:
+    two = Principal("s", frozenset({Role.NURSE}), frozenset({"east", "west"}))
+    assert two.clinic("west") == "west"
+    with pytest.raises(BadRequest):
+        two.clinic(None)
+    with pytest.raises(NotFound):
+        two.clinic("north")
+    assert Principal("s", frozenset({Role.NURSE}), frozenset({"east"})).clinic(None) == "east"
 
 
 async def test_who_waits_for_keys_that_cannot_be_had_waits_once() -> None:
