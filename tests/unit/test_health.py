@@ -134,6 +134,11 @@ async def test_only_what_is_required_makes_a_process_unready(
     assert (answer.status_code, answer.json()) == (code, {"status": status, "checks": checks})
 
 
+async def test_a_process_that_answers_has_started_though_it_is_not_ready(world: World) -> None:
+    world.ready = Readiness({"mongodb": False})
+    assert (await world.get("/startupz")).status_code == 200
+
+
 @pytest.fixture
 def process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> "Processes":
     return Processes(monkeypatch, tmp_path)
