@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, iter_route_contexts
 
+from shared.web.bodies import LINES
 from shared.web.call import ADMITTED
 from shared.web.examples import example
 from shared.web.form import is_public_form
@@ -107,12 +108,17 @@ def _guard(operation: Object, route: APIRoute, method: str) -> None:
     operation["responses"].setdefault("404", problems(404)[404])  # the clinic asked for is not one of the token's
     if method == "POST" and not is_nurse_route(route.endpoint):
         operation["responses"].setdefault("409", problems(409)[409])  # a twin under the same key is still at it
-    wanted = ["ClinicId"] + (["IdempotencyKey"] if method == "POST" else [])
+    wanted = ["ClinicId"] + (["IdempotencyKey"] if method == "POST" and not _is_of_readings(operation) else [])
     if "412" in operation["responses"]:
         wanted.append("IfMatchNeeded" if "428" in operation["responses"] else "IfMatch")
     if "Listing" in str(operation["responses"].get("200")):
         wanted += ["Limit", "Cursor", "Sort", "UpdatedSince"]
     operation.setdefault("parameters", []).extend({"$ref": f"#/components/parameters/{key}"} for key in wanted)
+
+
+def _is_of_readings(operation: Object) -> bool:
+    """Each reading has a key of its own (ADR 11): said again it is a duplicate, under whatever header."""
+    return LINES.decode() in operation.get("requestBody", {}).get("content", {})
 
 
 def _limit(operation: Object, route: APIRoute) -> None:

@@ -8,12 +8,15 @@ from typing import Any
 
 import jsonschema
 import pytest
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, iter_route_contexts
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from starlette.middleware.base import BaseHTTPMiddleware
 
 from docs.generate import DOCS
 from shared.messaging.topics import SERVICES
 from shared.web.app import create_app
+from shared.web.call import ADMITTED
 
 DOCUMENTS: dict[str, Any] = {name: json.loads((DOCS / "openapi" / f"{name}.json").read_text()) for name in SERVICES}
 OPERATIONS = [
@@ -25,6 +28,12 @@ OPERATIONS = [
 NAMES = [operation["operationId"] for *_, operation in OPERATIONS]
 BY_LINK = {"show_link", "use_link"}
 WITHOUT_TOKEN = {"receive_inquiry", *BY_LINK}
+CHANGING = {"put", "patch", "delete"}
+PUBLIC = {
+    "intake": {"/v1/inquiries"},
+    "monitoring": {"/board", "/board/login.json", "/board/{name}"},
+    "notifications": {"/v1/links/{token}"},
+}
 KNOWN_BEFORE_ITS_EVENT = {"get_course", "book_whole_course"}
 
 
@@ -61,7 +70,8 @@ def test_an_operation_says_what_an_integrator_needs(method: str, path: str, oper
             assert schema == {"$ref": "#/components/schemas/Problem"}, status
             assert set(answer["content"]) == {"application/problem+json"}
     keyed = {"$ref": "#/components/parameters/IdempotencyKey"} in operation.get("parameters", [])
-    assert keyed == (method == "post" and operation["operationId"] not in BY_LINK)
+    readings = "application/x-ndjson" in operation.get("requestBody", {}).get("content", {})
+    assert keyed == (method == "post" and operation["operationId"] not in BY_LINK and not readings)
     if keyed and "x-nurse-route" not in operation:
         assert {"404", "409"} <= set(answers)
     token = operation["operationId"] not in WITHOUT_TOKEN
@@ -108,6 +118,49 @@ def test_the_example_of_a_problem_is_a_problem(service: str) -> None:
     schema = components["schemas"]["Problem"]
     for shown in schema["examples"]:
         jsonschema.Draft202012Validator({**schema, "components": components}).validate(shown)
+
+
+def test_what_replaces_or_removes_demands_if_match_but_for_what_adr_17_names() -> None:
+    changing = [(service, path, operation) for service, method, path, operation in OPERATIONS if method in CHANGING]
+    free = {f"{service}{path}" for service, path, operation in changing if "428" not in operation["responses"]}
+    assert free == {
+        "scheduling/v1/holds/{hold_id}",
+        "notifications/v1/on-call",
+        "notifications/v1/staff-contacts/{staff_id}",
+    }
+    assert len(changing) > len(free) + 5
+
+
+def test_an_operator_may_call_what_the_clinics_profile_needs_and_nothing_of_a_patient() -> None:
+    allowed = {
+        f"{service}{path}" for service, _, path, operation in OPERATIONS if "operator" in operation.get("x-roles", ())
+    }
+    assert allowed == {f"intake/v1/clinic{part}" for part in ("", "/locations", "/services")}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_no_middleware_stands_between_a_request_and_its_own_task(service: str) -> None:
+    """`BaseHTTPMiddleware` runs the endpoint in a task of its own: context and cancellation are lost (pitfalls 2.3, 21)."""
+    app = create_app(service, [importlib.import_module(f"services.{service}.routes").router], None)
+    kinds = [item.cls for item in app.user_middleware]
+    assert kinds
+    assert not [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseHTTPMiddleware)]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_what_needs_no_token_is_named_hidden_or_not(service: str) -> None:
+    app = create_app(service, [importlib.import_module(f"services.{service}.routes").router], None)
+    free = {
+        context.path_format
+        for context in iter_route_contexts(app.routes)
+        if isinstance(context.original_route, APIRoute) and not _admits(context.original_route.dependant)
+    }
+    assert free == PUBLIC.get(service, set())
+
+
+def _admits(dependant: Dependant) -> bool:
+    """Whether somewhere below a role is asked for."""
+    return hasattr(dependant.call, ADMITTED) or any(_admits(below) for below in dependant.dependencies)
 
 
 @pytest.mark.parametrize("service", SERVICES)
