@@ -11,8 +11,10 @@ import pytest
 from deploy.local.stack import Stack
 from shared.events.envelope import rfc3339
 
+TAKEN = "2026-01-01T10:00:00Z"
 AE = {"event_code": "nausea", "severity": "mild", "serious": False}
 ACTS: dict[str, dict[str, Any]] = {
+    "vitals": {"readings": [{"sign": "8867-4", "value": 71, "unit": "/min", "taken_at": TAKEN, "device": "m1"}]},
     "dose/pause": {},
     "dose/stop": {},
     "observations": {"observation_code": "moaas", "score": 4, "note": "says she feels well"},

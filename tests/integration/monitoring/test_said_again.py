@@ -6,9 +6,11 @@ from functools import partial
 import pytest
 
 from services.monitoring import schemas
-from services.monitoring.usecases import answering, dosing, ending
+from services.monitoring import schemas_entries as bodies
+from services.monitoring.usecases import answering, dosing, ending, entries, sessions
 from shared.persistence.mongo import Document, UnitOfWork
-from tests.integration.monitoring.world import NURSE, Chair
+from shared.persistence.scope import Actor, Scope
+from tests.integration.monitoring.world import CLINIC, NURSE, Chair
 
 Act = Callable[[UnitOfWork, str], Awaitable[Document]]
 ABORT = schemas.Abort(reason_code="unwell")
@@ -64,3 +66,53 @@ async def test_silence_tells_nobody_and_lasts_from_when_it_was_said_last(chair: 
     (after,) = await chair.alarms(rule="sbp_collapse")
     assert (await chair.told(), after["open"], after.get("acknowledged_at")) == (told, True, None)
     assert (after["silenced_until"] - chair.clock.clinical_now()).total_seconds() == 60
+
+
+WRITTEN: dict[str, bodies.Entry] = {
+    "observation": bodies.Observation(observation_code="pain", score=2),
+    "intervention": bodies.Intervention(intervention_code="oxygen"),
+    "adverse_event": bodies.AdverseEvent(event_code="nausea", severity="mild", serious=False),
+}
+
+
+async def write(chair: Chair, kind: str, *, scope: Scope = NURSE, session_id: str | None = None) -> Document:
+    """What is kept of it beside what was said."""
+
+    async def work(unit: UnitOfWork) -> Document:
+        return await entries.add(unit, chair.deps, session_id or chair.session_id, kind, WRITTEN[kind])
+
+    facts: Document = (await chair.mongo.run(scope, work))["facts"]
+    return {name: facts[name] for name in entries.MARKS if name in facts}
+
+
+@pytest.mark.parametrize("kind", WRITTEN)
+async def test_an_equal_entry_of_the_same_author_within_a_minute_is_marked(chair: Chair, kind: str) -> None:
+    assert await write(chair, kind) == {}
+    chair.clock.advance(10)
+    assert await write(chair, kind, scope=Scope(CLINIC, Actor("nurse-2", "nurse"))) == {}
+    assert await write(chair, kind) == {"possible_repeat": True}
+    chair.clock.advance(61)
+    assert await write(chair, kind) == {}
+
+
+@pytest.mark.parametrize("kind", WRITTEN)
+async def test_what_is_written_down_before_check_in_is_noted_as_out_of_order(chair: Chair, kind: str) -> None:
+    opened = schemas.NewSession(patient_id=chair.patient_id)
+
+    async def work(unit: UnitOfWork) -> str:
+        return str((await sessions.open_unscheduled(unit, chair.deps, opened))["_id"])
+
+    session_id = await chair.mongo.run(NURSE, work)
+    assert await write(chair, kind, session_id=session_id) == {"out_of_order": True}
+
+
+@pytest.mark.parametrize("verb", ["pause", "stop"])
+async def test_what_is_said_of_a_dose_that_runs_no_more_is_noted_as_out_of_order(
+    chair: Chair, verb: dosing.Verb
+) -> None:
+    for name in ("stop", verb):
+        await chair.mongo.run(NURSE, lambda unit, name=name: infusion(name)(unit, chair.session_id))  # type: ignore[misc]
+        chair.clock.advance(1)
+    rows = await chair.mongo.plumbing("entries").find({"kind": {"$in": ["dose_paused", "dose_stopped"]}})
+    marked = [row["facts"].get("out_of_order", False) for row in sorted(rows, key=lambda row: row["recorded_at"])]
+    assert marked == [False, True]
