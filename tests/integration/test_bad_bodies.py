@@ -88,12 +88,13 @@ BYTES: dict[str, Bent] = {
     "long text": lambda body, text: body.replace(text, text + b"x" * 40_000),
 }
 SHAPES: dict[str, Bent] = {
-    "empty": lambda *_: b"",
     "null": lambda *_: b"null",
     "a list": lambda *_: b"[]",
     "a text": lambda *_: b'"' + MARKER.encode() + b'"',
     "an unknown field": lambda body, _: body[:-1] + b',"' + MARKER.encode() + b'":1}',
-    "a wrong type": lambda body, text: body.replace(text.partition(b":")[2], b'["' + MARKER.encode() + b'"],"y":"'),
+    "a wrong type": lambda body, text: body.replace(
+        text, text.partition(b":")[0] + b':["' + MARKER.encode() + b'"],"y":"'
+    ),
 }
 
 
