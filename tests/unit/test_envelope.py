@@ -29,11 +29,22 @@ def test_content_type_decides_the_mode_even_beside_ce_headers() -> None:
     assert json.loads(data or b"") == {"a": 1}
 
 
-@pytest.mark.parametrize("name", ["ce_id", "ce_source", "ce_type", "ce_specversion", "ce_clinicid"])
+@pytest.mark.parametrize(
+    "name", ["ce_id", "ce_source", "ce_type", "ce_specversion", "ce_clinicid", "ce_time", "ce_partitionkey"]
+)
 def test_a_missing_attribute_is_a_bad_record(name: str) -> None:
     headers = [(header, value) for header, value in ENVELOPE.headers() if header != name]
     with pytest.raises(BadRecord, match="attribute_missing"):
         read_record(headers, b"{}")
+
+
+def test_another_version_of_the_envelope_is_a_bad_record_in_either_mode() -> None:
+    later = [(name, b"2.0" if name == "ce_specversion" else value) for name, value in ENVELOPE.headers()]
+    whole = {name.removeprefix("ce_"): value.decode() for name, value in later} | {"data": {}}
+    structured = [("content-type", b"application/cloudevents+json")]
+    for headers, value in ((later, b"{}"), (structured, json.dumps(whole).encode())):
+        with pytest.raises(BadRecord, match="specversion_unknown"):
+            read_record(headers, value)
 
 
 def test_no_data_is_a_tombstone() -> None:

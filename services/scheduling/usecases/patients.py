@@ -28,9 +28,13 @@ async def save(unit: UnitOfWork, patient: Document, **fields: object) -> Documen
 
 
 def holds(patient: Document, documents: set[str]) -> set[str]:
-    """What holds dosing that rests on these documents; a revoked consent counts until the same document is signed again."""
-    by_state: dict[str, set[str]] = {"signed": set(), "revoked": set(), "expired": set()}
-    for consent in patient["consents"].values():
-        by_state[consent["state"]].add(consent["document"])
-    revoked = (by_state["revoked"] - by_state["signed"]) & documents
+    """What holds dosing that rests on these documents; a revoked consent counts until the same document is signed again.
+
+    A state that only later code knows neither holds nor cancels: the dose gate opens for a signed consent alone.
+    """
+    revoked = (_consented(patient, "revoked") - _consented(patient, "signed")) & documents
     return ({"risk"} if patient["risk"]["held"] else set()) | ({"consent_revoked"} if revoked else set())
+
+
+def _consented(patient: Document, state: str) -> set[str]:
+    return {consent["document"] for consent in patient["consents"].values() if consent["state"] == state}

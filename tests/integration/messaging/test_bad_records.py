@@ -25,10 +25,15 @@ def without(record: Record, name: str) -> Record:
     return changed(record, headers=[(header, item) for header, item in record.headers if header != name])
 
 
+def with_header(record: Record, name: str, item: bytes) -> Record:
+    return changed(record, headers=[*without(record, name).headers, (name, item)])
+
+
 SPOILED: list[tuple[str, Callable[[Record], Record], str]] = [
     ("bytes that are no JSON", lambda good: changed(good, value=b"\x00\xff"), "payload_invalid"),
     ("an unknown type", lambda good: changed(good, headers=of_the_future(good)), "type_unknown"),
     ("no clinic", lambda good: without(good, "ce_clinicid"), "attribute_missing"),
+    ("an envelope of the future", lambda good: with_header(good, "ce_specversion", b"2.0"), "specversion_unknown"),
     ("no headers at all", lambda good: changed(good, headers=[]), "attribute_missing"),
     ("another schema", lambda good: changed(good, value=b'{"inquiry": {"id": 1}}'), "payload_invalid"),
     ("an oversize record", lambda good: changed(good, value=b"x" * LARGEST), "payload_invalid"),

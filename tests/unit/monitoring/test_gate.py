@@ -15,6 +15,7 @@ from services.monitoring.gate_found import Found, Given, Known, Proposed, Reason
 from services.monitoring.protocol import DosingProtocol
 from services.monitoring.readiness import NOT_READY
 from services.monitoring.wiring import make_deps, medicines
+from shared.events.envelope import UNKNOWN
 from shared.persistence.vault import KeyRing
 
 NOW = datetime(2026, 1, 10, 12, tzinfo=UTC)
@@ -122,6 +123,13 @@ AGAIN = [*REVOKED, CONSENT | {"document": "ketamine_treatment", "signed_at": NOW
         ({"as_of": {"intake": NOW - timedelta(seconds=61)}}, "behind_intake", "overridable"),
         ({"as_of": {"scheduling": None}}, "behind_scheduling", "overridable"),
         ({"last_dose_at": NOW - timedelta(hours=47)}, "minimum_gap", "overridable"),
+        ({"plan": {"dose_mg_per_kg": 0.5, "state": UNKNOWN}}, "plan_not_active", "absolute"),
+        ({"eligibility": ELIGIBLE | {"decision": UNKNOWN}}, "not_eligible", "absolute"),
+        (
+            {"consents": [CONSENT | {"document": "ketamine_treatment", "state": UNKNOWN}]},
+            "consent_expired",
+            "overridable",
+        ),
     ],
 )
 def test_each_reason_of_any_route_comes_by_itself(changed: dict[str, Any], code: str, kind: str) -> None:
