@@ -1,5 +1,6 @@
 """A page of rows that are not all in one collection."""
 
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from pydantic import BaseModel
 from starlette.datastructures import URL, QueryParams
 
+from shared.errors import BadRequest
 from shared.web.paging import Page, asked
 from shared.web.reply import Listing
 
@@ -58,3 +60,15 @@ def walk(query: str) -> list[list[str]]:
 )
 def test_every_row_is_on_one_page_in_order(query: str, expected: list[list[str]]) -> None:
     assert walk(query) == expected
+
+
+def test_its_cursor_is_good_for_the_same_rows_alone_and_a_forged_one_for_none() -> None:
+    body = page("limit=4").over(rows(), show, ("taken_at", "received_at")).body
+    assert isinstance(body, Listing)
+    cursor = body.next_cursor or ""
+    payload, _, mac = urlsafe_b64decode(cursor).decode().rpartition("|")
+    forged = (f"{payload.replace('2026', '2027')}|{mac}", f"{payload}|", payload, "")
+    bad = [f"cursor={urlsafe_b64encode(text.encode()).decode()}" for text in forged]
+    for query in (*bad, f"sign=a&cursor={cursor}", f"sort=created_at&cursor={cursor}", "cursor=AAAA", "cursor=\x00"):
+        with pytest.raises(BadRequest):
+            page(query)
