@@ -5,6 +5,7 @@ from datetime import datetime
 
 from cryptography.exceptions import InvalidTag
 
+from services.notifications.messages import alarm_kind
 from services.notifications.usecases import contacts, directory, escalations, messaging, paging, tasks, watching
 from services.notifications.usecases.escalations import Alarm
 from shared.events import common, intake, monitoring, notifications, scheduling
@@ -168,7 +169,7 @@ async def on_alarm(context: EventContext, event: monitoring.VitalsAbnormal) -> O
         event.patient_id,
         event.priority,
         event.raised_at,
-        kind="alarm" if event.category == "physiological" else "technical alarm",
+        kind=alarm_kind(event.category),
         what=event.rule,
         room=event.room,
         chair=event.chair,

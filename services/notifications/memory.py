@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from pymongo.errors import PyMongoError
 
 from services.notifications import escalation as rules
-from services.notifications.messages import page_text
+from services.notifications.messages import alarm_kind, page_text
 from services.notifications.providers import Provider, Refused, Unreached
 from services.notifications.store import clinics_with_staff
 from services.notifications.usecases import directory
@@ -128,7 +128,10 @@ def _said(event: VitalsAbnormal | SignalLost, since: datetime) -> tuple[Sequence
     about: Document = {"alarm_id": event.alarm_id, "priority": event.priority}
     if isinstance(event, SignalLost):
         return (), {**about, "kind": "signal lost", "what": event.source}, since
-    kind = "alarm" if event.category == "physiological" else "technical alarm"
     place = {"room": event.room, "chair": event.chair, "what": event.rule}
     signs = [sign.model_dump() for sign in event.signs]
-    return event.responsible_staff, {**about, **place, "kind": kind, "signs": signs}, event.raised_at
+    return (
+        event.responsible_staff,
+        {**about, **place, "kind": alarm_kind(event.category), "signs": signs},
+        event.raised_at,
+    )

@@ -112,6 +112,11 @@ def quiet_until(texts: MessageTexts, now: datetime, time_zone: str | None) -> da
     return datetime.combine(day, texts.quiet_until, zone).astimezone(now.tzinfo)
 
 
+def alarm_kind(category: str) -> str:
+    """What is not known to be about the measuring is about the patient."""
+    return "technical alarm" if category == "technical" else "alarm"
+
+
 def page_text(alarm: Mapping[str, Any], raised_at: datetime, now: datetime, old_s: float) -> str:
     """Room, chair, sign and value; never a name or a label. A page older than the policy's bound says so."""
     age = (now - raised_at).total_seconds()

@@ -14,6 +14,7 @@ from services.notifications.calendar_file import calendar_file
 from services.notifications.messages import (
     MessageTexts,
     Text,
+    alarm_kind,
     compose,
     next_attempt,
     page_text,
@@ -21,6 +22,7 @@ from services.notifications.messages import (
     quiet_until,
 )
 from services.notifications.watch import SILENCE, observe, silent
+from shared.events.envelope import UNKNOWN
 from shared.protocols import load
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -34,6 +36,13 @@ def test_every_text_renders_with_the_facts_that_its_channel_may_hold() -> None:
         assert "{" not in TEXTS.render(name, "email", "en", {"name": "Ada", "start": "Monday"}).text
         start = "Wednesday, 30 September 2026 at 12:00 (EDT)"
         assert len(TEXTS.render(name, "sms", "xx", {"start": start}).text) <= 160
+
+
+@pytest.mark.parametrize(
+    ("category", "kind"), [("physiological", "alarm"), ("technical", "technical alarm"), (UNKNOWN, "alarm")]
+)
+def test_an_alarm_of_a_category_that_only_later_code_knows_is_about_the_patient(category: str, kind: str) -> None:
+    assert alarm_kind(category) == kind
 
 
 def test_the_aftercare_says_not_to_drive() -> None:
