@@ -2,11 +2,14 @@
 
 import json
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from docs.consumers import consumptions
 from docs.generate import DOCS, broken, documents, main, reasons, write
+from shared.events import intake, monitoring, notifications, scheduling
+from shared.events.envelope import Event
 from shared.events.registry import EVENTS, REGISTRY
 from shared.messaging.topics import topic_for
 
@@ -23,6 +26,17 @@ def test_the_committed_document_is_current(name: str) -> None:
     path = DOCS / name
     assert path.exists(), "new: run `make docs`"
     assert path.read_text() == MADE[name], "run `make docs` and read the difference"
+
+
+@pytest.mark.parametrize("producer", [intake, scheduling, monitoring, notifications], ids=lambda made: made.__name__)
+def test_whatever_a_producer_declares_is_registered(producer: ModuleType) -> None:
+    """A class without its row would be sent, and be of an unknown type to all who read it."""
+    declared = {
+        made
+        for name, made in vars(producer).items()
+        if isinstance(made, type) and issubclass(made, Event) and made is not Event and not name.startswith("_")
+    }
+    assert declared == {event for event in EVENTS if event.__module__ == producer.__name__}
 
 
 def test_events_carry_no_free_text_fields() -> None:
