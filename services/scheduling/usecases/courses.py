@@ -9,13 +9,14 @@ from services.scheduling.store import APPOINTMENTS, COURSES
 from services.scheduling.usecases import patients
 from services.scheduling.usecases.deps import Deps
 from shared.errors import Conflict, FieldError, Invalid, VersionConflict
+from shared.events.envelope import UNKNOWN
 from shared.events.scheduling import CourseHeld, CourseReleased
 from shared.messaging.outbox import emit
 from shared.persistence.audit import audit
 from shared.persistence.mongo import Document, UnitOfWork, as_document
 
 FINAL = ("completed", "discontinued")
-_CLOSED = ("draft", *FINAL)
+_CLOSED = ("draft", UNKNOWN, *FINAL)  # of a state that only later code knows nothing is booked
 
 
 async def find(unit: UnitOfWork, plan_id: str | None) -> Document | None:

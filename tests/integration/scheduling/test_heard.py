@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from shared.events import intake, scheduling
+from shared.events.envelope import UNKNOWN
 from shared.ids import new_id
 from shared.messaging.outcomes import Done, Skip
 from tests.integration.scheduling.clinic import plan, reasons
@@ -107,6 +108,17 @@ async def test_a_finished_plan_takes_no_more_sessions(world: World) -> None:
     await world.handle(finished, f"plan/{plan_id}", 9)
     refused = await world.ask("POST", "/v1/appointments", dosing(world, chair, plan_id=plan_id))
     assert reasons(refused) == ["plan_completed"]
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer")
+async def test_a_plan_in_a_state_that_only_later_code_knows_takes_none_until_it_is_in_a_known_one(world: World) -> None:
+    chair, plan_id = await world.resource("chair"), await known(world)
+    wanted = dosing(world, chair, plan_id=plan_id)
+    told = of(intake.PlanState, plan(PATIENT, plan_id=plan_id))
+    assert await world.handle(told.model_copy(update={"state": UNKNOWN}), f"plan/{plan_id}", 3) == Done()
+    assert reasons(await world.ask("POST", "/v1/appointments", wanted)) == ["plan_unknown"]
+    await world.handle(told, f"plan/{plan_id}", 4)
+    await world.made("/v1/appointments", wanted)
 
 
 async def test_an_erased_patient_has_nothing_ahead_and_is_not_known_again(world: World) -> None:
