@@ -40,7 +40,7 @@ def test_a_missing_attribute_is_a_bad_record(name: str) -> None:
 
 def test_another_version_of_the_envelope_is_a_bad_record_in_either_mode() -> None:
     later = [(name, b"2.0" if name == "ce_specversion" else value) for name, value in ENVELOPE.headers()]
-    whole = {name.removeprefix("ce_"): value.decode() for name, value in later} | {"data": {}}
+    whole: dict[str, object] = {name.removeprefix("ce_"): value.decode() for name, value in later} | {"data": {}}
     structured = [("content-type", b"application/cloudevents+json")]
     for headers, value in ((later, b"{}"), (structured, json.dumps(whole).encode())):
         with pytest.raises(BadRecord, match="specversion_unknown"):
