@@ -17,4 +17,14 @@ if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
   "$python" -m venv .venv || { echo "python3-venv is missing (Debian: apt install python3-venv)." >&2; exit 1; }
 fi
 echo "  installing the pinned packages into .venv; the first time this takes minutes"
-.venv/bin/python -m pip install --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.txt
+# One line that grows on a terminal, one for each 25 packages elsewhere; whatever else pip says at the end is its word of an error.
+[ -t 1 ] && on_terminal=1 || on_terminal=0
+.venv/bin/python -m pip install --disable-pip-version-check --require-hashes --no-deps --progress-bar off -r requirements-dev.txt |
+  awk -v of="$(grep -c '==' requirements-dev.txt)" -v terminal="$on_terminal" '
+    /^(Collecting|Requirement already satisfied)/ {
+      n++
+      if (terminal) printf "\r  %d of %d packages", n, of
+      else if (n % 25 == 0 || n == of) printf "  %d of %d packages\n", n, of
+      fflush()
+    }
+    /^Installing/ { printf "%s  unpacking them\n", terminal ? "\n" : ""; fflush() }'

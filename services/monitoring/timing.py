@@ -50,10 +50,8 @@ def _since(before: Timing, given: Timing, trusted: timedelta, slack: timedelta) 
     fell, passed = before.offset - given.offset, given.at - before.at
     if fell > slack:
         return replace(given, tells="late")
-    if passed < slack:
-        return (
-            before  # Too soon to tell: the signs of one moment come one by one. This stays the point to compare with.
-        )
+    if passed < slack:  # Too soon to tell: the signs of one moment come one by one. `before` stays what is compared.
+        return before
     if fell < -slack:
         return given
     if before.tells == "clock" or passed >= trusted:
