@@ -1,6 +1,7 @@
-"""One real stack per run, started when the first test asks for it."""
+"""One real stack per run: each part is started when the first test asks for it."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,19 +11,48 @@ from shared.clock import Clock, SystemClock
 from shared.persistence.mongo import Mongo
 from tests.support.concerns import Concerns
 from tests.support.databases import empty_database
-from tests.support.stacks import fresh_stack
+from tests.support.stacks import Shared
 from tests.support.witness import watch
+
+NEEDY = pytest.StashKey[set[Path]]()
+"""The files with tests that ask for the running services."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What asks for the services comes first, so that they end early and start once."""
+    config.stash[NEEDY] = {item.path for item in items if {"stack", "stores"} <= set(getattr(item, "fixturenames", ()))}
+    items.sort(key=lambda item: item.path not in config.stash[NEEDY])
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
-    with fresh_stack() as running:
-        yield running
+def shared() -> Iterator[Shared]:
+    with Shared() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def stores(shared: Shared) -> Stack:
+    """MongoDB and Kafka, with their users and topics."""
+    return shared.stores()
+
+
+@pytest.fixture(scope="module")
+def stack(stores: Stack, shared: Shared) -> Stack:
+    """The same, with the services running."""
+    assert shared.whole() is stores
+    return stores
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_service_runs_for_nobody(shared: Shared, request: pytest.FixtureRequest) -> None:
+    if request.path not in request.config.stash[NEEDY]:
+        shared.rest()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _every_command_states_its_concern_and_every_request_is_audited() -> Iterator[None]:
-    """Of the services' own code, in this process and (see `fresh_stack`) in those of the stack; the tests' clients may differ."""
+    """Of the services' own code, here and (see `tests.support.stacks`) in the stack's processes; the tests' clients may differ."""
     concerns, silent, made = Concerns(), list[str](), Mongo.__init__
 
     def listened(self: Mongo, uri: str, database: str, clock: Clock, *, listeners: Sequence[Any] = ()) -> None:
@@ -37,7 +67,7 @@ def _every_command_states_its_concern_and_every_request_is_audited() -> Iterator
 
 
 @pytest.fixture
-async def mongo(stack: Stack) -> AsyncIterator[Mongo]:
+async def mongo(stores: Stack) -> AsyncIterator[Mongo]:
     """A database of its own with the plumbing's collections, by the administrator."""
-    async with empty_database(stack.mongodb_uri, SystemClock()) as made:
+    async with empty_database(stores.mongodb_uri, SystemClock()) as made:
         yield made

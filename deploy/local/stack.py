@@ -142,7 +142,7 @@ class Stack:
             raise
 
     def _start(self, report: Report) -> None:
-        self._stop_services()
+        self.stop_services()
         with report("checking the ports"):
             self._need_ports()
         self.start_stores(report)
@@ -195,10 +195,11 @@ class Stack:
 
     def down(self) -> None:
         """Services first, so that they can drain; then the rest, then the stores."""
-        self._stop_services()
+        self.stop_services()
         processes.stop(self.home, STORES)
 
-    def _stop_services(self) -> None:
+    def stop_services(self) -> None:
+        """And the companions; the stores go on."""
         (self.home / "stack.json").unlink(missing_ok=True)
         others = [name for name in processes.names(self.home) if name not in STORES]
         processes.stop(self.home, [name for name in others if name != "companions"])

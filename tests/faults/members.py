@@ -88,5 +88,8 @@ class ProxiedStack(Stack):
 @contextlib.contextmanager
 def proxied_stack() -> Iterator[ProxiedStack]:
     """Api and worker apart, one of each."""
-    with Proxy() as proxy, temporary(lambda home: ProxiedStack(home, proxy), 1) as stack:
+    with (
+        Proxy() as proxy,
+        temporary(lambda home: ProxiedStack(home, proxy), lambda stack: stack.up(replicas=1)) as stack,
+    ):
         yield stack

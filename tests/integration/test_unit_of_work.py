@@ -51,8 +51,8 @@ def commits() -> Commits:
 
 
 @pytest.fixture
-async def mongo(stack: Stack, commits: Commits) -> AsyncIterator[Mongo]:
-    async with empty_database(stack.mongodb_uri, SystemClock(), listeners=[commits]) as made:
+async def mongo(stores: Stack, commits: Commits) -> AsyncIterator[Mongo]:
+    async with empty_database(stores.mongodb_uri, SystemClock(), listeners=[commits]) as made:
         yield made
 
 
@@ -169,10 +169,10 @@ async def test_a_key_that_is_taken_undoes_all_of_the_unit(mongo: Mongo) -> None:
 
 
 async def test_what_a_process_had_begun_to_write_when_it_was_killed_is_free_again_soon(
-    mongo: Mongo, stack: Stack
+    mongo: Mongo, stores: Stack
 ) -> None:
     await mongo.plumbing("things").insert({"_id": "chair", "version": 1})
-    with MongoClient[Any](stack.mongodb_uri) as killed, killed.start_session() as session:
+    with MongoClient[Any](stores.mongodb_uri) as killed, killed.start_session() as session:
         session.start_transaction()
         killed[mongo.database.name]["things"].update_one({"_id": "chair"}, {"$set": {"n": 1}}, session=session)
 

@@ -60,9 +60,9 @@ class Archive:
 
 
 @pytest.fixture
-async def archive(stack: Stack, tmp_path: Path) -> AsyncIterator[Archive]:
+async def archive(stores: Stack, tmp_path: Path) -> AsyncIterator[Archive]:
     clock = apart(datetime(2026, 1, 1, 12, tzinfo=UTC))
-    async with empty_database(stack.mongodb_uri, clock) as mongo:
+    async with empty_database(stores.mongodb_uri, clock) as mongo:
         made = Archive(mongo, clock, tmp_path / "anchors.jsonl")
         await made.passes(12)
         await made.sealer.seal()
@@ -303,13 +303,13 @@ async def test_a_change_of_any_field_is_found_out_where_it_lies(archive: Archive
     assert await archive.found() == set()
 
 
-async def test_the_command_prints_what_it_found_and_ends_with_one(archive: Archive, stack: Stack) -> None:
+async def test_the_command_prints_what_it_found_and_ends_with_one(archive: Archive, stores: Stack) -> None:
     await archive.sealer.close()
     row = await archive.db.audit.find_one({}, sort=[("_id", 1)])
     await archive.db.audit.update_one({"_id": row["_id"]}, {"$set": {"actor": "somebody-else"}})
-    own = {"MONGODB_URI": stack.mongodb_uri, "MONGODB_DATABASE": archive.db.name}
+    own = {"MONGODB_URI": stores.mongodb_uri, "MONGODB_DATABASE": archive.db.name}
     own |= {"AUDIT_KEY": b64encode(KEY).decode(), "AUDIT_ANCHOR_PATH": str(archive.anchors)}
-    environment = os.environ | stack.environment("intake") | {f"INTAKE_{name}": text for name, text in own.items()}
+    environment = os.environ | stores.environment("intake") | {f"INTAKE_{name}": text for name, text in own.items()}
     command = [sys.executable, "-m", "services.intake", "verify-audit"]
     run = await asyncio.to_thread(
         subprocess.run, command, env=environment, capture_output=True, text=True, timeout=60, check=False

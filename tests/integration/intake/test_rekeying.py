@@ -45,9 +45,9 @@ def intake(transport: str) -> Deps:
 
 
 @pytest.fixture
-async def reader(stack: Stack, mongo: Mongo) -> AsyncIterator[World]:
+async def reader(stores: Stack, mongo: Mongo) -> AsyncIterator[World]:
     """Notifications, with the new transport key alone."""
-    async with empty_database(stack.mongodb_uri, mongo.clock, INDEXES) as store:
+    async with empty_database(stores.mongodb_uri, mongo.clock, INDEXES) as store:
         world = World(store, ManualClock(mongo.clock.system_now()))
         world.deps = replace(world.deps, transport=TransportCipher(KeyRing(NEW)))
         yield world

@@ -71,12 +71,12 @@ class Listener:
 
 
 @asynccontextmanager
-async def listening(stack: Stack, service: str) -> AsyncIterator[Listener]:
+async def listening(stores: Stack, service: str) -> AsyncIterator[Listener]:
     made = import_module(f"services.{service}.wiring").SERVICE
     indexes = import_module(f"services.{service}.store").INDEXES
     with pytest.MonkeyPatch.context() as patch:
-        for name, text in stack.environment(service).items():
+        for name, text in stores.environment(service).items():
             patch.setenv(name, text)
         settings = made.settings()
-    async with empty_database(stack.mongodb_uri, ManualClock(NOW), indexes) as mongo:
+    async with empty_database(stores.mongodb_uri, ManualClock(NOW), indexes) as mongo:
         yield Listener(service, mongo, made.wire(settings, mongo, KeyRing(settings.key_ring.get_secret_value())))

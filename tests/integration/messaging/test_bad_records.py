@@ -44,13 +44,13 @@ SPOILED: list[tuple[str, Callable[[Record], Record], str]] = [
 @pytest.mark.parametrize(("spoil", "code"), [row[1:] for row in SPOILED], ids=[row[0] for row in SPOILED])
 @pytest.mark.parametrize("lane", ["bulk", "alarm"])
 async def test_a_bad_record_is_kept_and_the_one_behind_it_is_handled(
-    mongo: Mongo, stack: Stack, stop: asyncio.Event, spoil: Callable[[Record], Record], code: str, lane: str
+    mongo: Mongo, stores: Stack, stop: asyncio.Event, spoil: Callable[[Record], Record], code: str, lane: str
 ) -> None:
     good = (await some_records(mongo, "good"))[0]
-    bad, topic = spoil(good), await new_topic(stack, 1)
+    bad, topic = spoil(good), await new_topic(stores, 1)
     for record in (bad, good):
-        await publish(stack, topic, 0, record)
-    consumer = consumer_of(stack, Effects().pipeline(mongo), topic, fuse=lane == "bulk")
+        await publish(stores, topic, 0, record)
+    consumer = consumer_of(stores, Effects().pipeline(mongo), topic, fuse=lane == "bulk")
     running = asyncio.create_task(consumer.run(stop))
 
     async def handled() -> bool:

@@ -28,10 +28,10 @@ INTAKE_GROUP = "stillwater.intake"
 
 
 @pytest.fixture
-def environment(stack: Stack, mongo: Mongo) -> dict[str, str]:
+def environment(stores: Stack, mongo: Mongo) -> dict[str, str]:
     """Of intake, with a database of its own."""
-    store = {"INTAKE_MONGODB_URI": stack.mongodb_uri, "INTAKE_MONGODB_DATABASE": mongo.database.name}
-    return {**os.environ, **stack.environment("intake"), **store}
+    store = {"INTAKE_MONGODB_URI": stores.mongodb_uri, "INTAKE_MONGODB_DATABASE": mongo.database.name}
+    return {**os.environ, **stores.environment("intake"), **store}
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ async def test_at_a_terminal_it_shows_how_far_it_is(mongo: Mongo, environment: d
 
 
 async def test_a_row_that_the_broker_refused_is_listed_and_sent_again(
-    mongo: Mongo, stack: Stack, stop: asyncio.Event, run: Run
+    mongo: Mongo, stores: Stack, stop: asyncio.Event, run: Run
 ) -> None:
     event_id = await emit_one(mongo, inquiry(), f"inquiry/{new_id()}")
 
@@ -173,7 +173,7 @@ async def test_a_row_that_the_broker_refused_is_listed_and_sent_again(
         await unit.plumbing("outbox").update({"_id": event_id}, {"$set": {"state": "dead"}})
 
     await mongo.run(SCOPE, refused)
-    running = asyncio.create_task(relay(mongo, stack).run(stop))
+    running = asyncio.create_task(relay(mongo, stores).run(stop))
     listed = await asyncio.to_thread(run, "redrive", "--outbox", "--list")
     assert (listed.stdout.split()[0], listed.stdout.split()[-3]) == (event_id, "dead")
     assert await mongo.plumbing("outbox").count({"state": "dead"}) == 1

@@ -81,9 +81,9 @@ class Commits(CommandListener):
     def failed(self, event: CommandFailedEvent) -> None: ...
 
 
-async def test_records_that_wait_together_share_one_transaction(stack: Stack, mongo: Mongo) -> None:
+async def test_records_that_wait_together_share_one_transaction(stores: Stack, mongo: Mongo) -> None:
     records, commits = await some_records(mongo, "a", "b", "c"), Commits()
-    mongo = Mongo(stack.mongodb_uri, mongo.database.name, mongo.clock, listeners=[commits])
+    mongo = Mongo(stores.mongodb_uri, mongo.database.name, mongo.clock, listeners=[commits])
     pipeline = Effects().pipeline(mongo)
     assert await pipeline.handle(records[1]) == Done()
     assert await pipeline.handle_batch(records) == [Done(), Skip("duplicate"), Done()]
@@ -148,8 +148,10 @@ async def test_a_record_without_a_clinic_or_of_another_schema_is_kept(mongo: Mon
     assert [bytes(row["value"]) for row in kept] == [good.value, good.value, b"[1]"]
 
 
-def consumer_of(stack: Stack, pipeline: Pipeline, topic: str, *, fuse: bool = True, session_ms: int = 6000) -> Consumer:
-    address = KafkaAddress(stack.kafka)
+def consumer_of(
+    stores: Stack, pipeline: Pipeline, topic: str, *, fuse: bool = True, session_ms: int = 6000
+) -> Consumer:
+    address = KafkaAddress(stores.kafka)
     return Consumer(
         pipeline,
         [topic],
@@ -158,9 +160,9 @@ def consumer_of(stack: Stack, pipeline: Pipeline, topic: str, *, fuse: bool = Tr
     )
 
 
-async def committed(stack: Stack, pipeline: Pipeline, topic: str) -> int | None:
+async def committed(stores: Stack, pipeline: Pipeline, topic: str) -> int | None:
     """What its group has committed of partition 0."""
-    reader = new_consumer(KafkaAddress(stack.kafka), pipeline.group, "look", session_timeout_ms=6000)
+    reader = new_consumer(KafkaAddress(stores.kafka), pipeline.group, "look", session_timeout_ms=6000)
     await reader.start()
     try:
         offset: int | None = await reader.committed(TopicPartition(topic, 0))
@@ -169,8 +171,8 @@ async def committed(stack: Stack, pipeline: Pipeline, topic: str) -> int | None:
         await reader.stop()
 
 
-async def publish(stack: Stack, topic: str, partition: int, record: Record | None) -> None:
-    async with AIOKafkaProducer(bootstrap_servers=stack.kafka) as producer:
+async def publish(stores: Stack, topic: str, partition: int, record: Record | None) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=stores.kafka) as producer:
         if record is None:
             await producer.send_and_wait(topic, b"\x00poison", partition=partition)
         else:
@@ -178,13 +180,13 @@ async def publish(stack: Stack, topic: str, partition: int, record: Record | Non
             await producer.send_and_wait(topic, record.value, **sent)
 
 
-async def test_the_partition_goes_on_after_poison(mongo: Mongo, stack: Stack, stop: asyncio.Event) -> None:
+async def test_the_partition_goes_on_after_poison(mongo: Mongo, stores: Stack, stop: asyncio.Event) -> None:
     good = (await some_records(mongo, "good"))[0]
-    topic = await new_topic(stack, 1)
-    await publish(stack, topic, 0, None)
-    await publish(stack, topic, 0, good)
+    topic = await new_topic(stores, 1)
+    await publish(stores, topic, 0, None)
+    await publish(stores, topic, 0, good)
     pipeline = Effects().pipeline(mongo)
-    running = asyncio.create_task(consumer_of(stack, pipeline, topic, fuse=False).run(stop))
+    running = asyncio.create_task(consumer_of(stores, pipeline, topic, fuse=False).run(stop))
 
     async def handled() -> bool:
         return await effects(mongo) == ["good"] and await mongo.plumbing("dead_letters").count({}) >= 1
@@ -197,7 +199,7 @@ async def test_the_partition_goes_on_after_poison(mongo: Mongo, stack: Stack, st
 @pytest.mark.parametrize("fuse", [False, True], ids=["alarm", "bulk"])
 async def test_what_breaks_the_handler_again_and_again_is_kept_and_the_next_is_handled(
     mongo: Mongo,
-    stack: Stack,
+    stores: Stack,
     stop: asyncio.Event,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -207,9 +209,9 @@ async def test_what_breaks_the_handler_again_and_again_is_kept_and_the_next_is_h
     """What the error says, which may be of a patient, stands in no letter and in no line."""
     caplog.set_level(logging.DEBUG, "shared")
     monkeypatch.setattr(consumers, "BACKOFF_MAX_SECONDS", 0.1)
-    topic = await new_topic(stack, 1)
+    topic = await new_topic(stores, 1)
     for record in await some_records(mongo, "broken", "next"):
-        await publish(stack, topic, 0, record)
+        await publish(stores, topic, 0, record)
     handler = Effects()
 
     async def breaks(context: EventContext, event: InquiryReceived) -> Outcome:
@@ -218,7 +220,7 @@ async def test_what_breaks_the_handler_again_and_again_is_kept_and_the_next_is_h
         return await handler(context, event)
 
     pipeline = Pipeline(mongo, "test", f"group-{uuid4().hex}", {InquiryReceived: breaks}, None)
-    running = asyncio.create_task(consumer_of(stack, pipeline, topic, fuse=fuse).run(stop))
+    running = asyncio.create_task(consumer_of(stores, pipeline, topic, fuse=fuse).run(stop))
 
     async def handled() -> bool:
         return await effects(mongo) == ["next"]
@@ -244,20 +246,20 @@ async def test_a_store_that_is_away_is_waited_for_without_end(mongo: Mongo) -> N
     assert not outcome.fault
 
 
-async def test_a_partition_in_trouble_waits_alone(mongo: Mongo, stack: Stack, stop: asyncio.Event) -> None:
+async def test_a_partition_in_trouble_waits_alone(mongo: Mongo, stores: Stack, stop: asyncio.Event) -> None:
     stuck, free = await some_records(mongo, "stuck", "free")
     handler = Effects({"stuck": Retry("provider_away")})
-    topic = await new_topic(stack, 2)
-    await publish(stack, topic, 0, stuck)
+    topic = await new_topic(stores, 2)
+    await publish(stores, topic, 0, stuck)
     pipeline = handler.pipeline(mongo)
-    consumer = consumer_of(stack, pipeline, topic, fuse=False)
+    consumer = consumer_of(stores, pipeline, topic, fuse=False)
     running = asyncio.create_task(consumer.run(stop))
 
     async def tried() -> bool:
         return consumer.waiting_seconds() > 0
 
     await eventually(tried, 20)
-    await publish(stack, topic, 1, free)
+    await publish(stores, topic, 1, free)
 
     async def passed() -> bool:
         return "free" in await effects(mongo)
@@ -286,12 +288,12 @@ class NeverDone(set[int]):
 
 
 async def test_a_connection_that_has_lost_its_fetches_without_a_word_is_replaced(
-    mongo: Mongo, stack: Stack, stop: asyncio.Event
+    mongo: Mongo, stores: Stack, stop: asyncio.Event
 ) -> None:
-    topic = await new_topic(stack, 1)
+    topic = await new_topic(stores, 1)
     first, second = await some_records(mongo, "first", "second")
-    await publish(stack, topic, 0, first)
-    consumer = consumer_of(stack, Effects().pipeline(mongo), topic)
+    await publish(stores, topic, 0, first)
+    consumer = consumer_of(stores, Effects().pipeline(mongo), topic)
     running = asyncio.create_task(consumer.run(stop))
 
     async def seen(*names: str) -> bool:
@@ -306,23 +308,23 @@ async def test_a_connection_that_has_lost_its_fetches_without_a_word_is_replaced
         return not fetcher._pending_tasks
 
     await eventually(silent, 20)
-    await publish(stack, topic, 0, second)
+    await publish(stores, topic, 0, second)
     await eventually(lambda: seen("first", "second"), 30)
     stop.set()
     await running
 
 
-async def test_a_run_of_rejects_blows_the_fuse(mongo: Mongo, stack: Stack, stop: asyncio.Event) -> None:
+async def test_a_run_of_rejects_blows_the_fuse(mongo: Mongo, stores: Stack, stop: asyncio.Event) -> None:
     """In one partition, while another of the same consumer is well and unknown types come in between."""
-    topic = await new_topic(stack, 2)
+    topic = await new_topic(stores, 2)
     good = await one_record(mongo)
     unknown = of_the_future(good)
-    async with AIOKafkaProducer(bootstrap_servers=stack.kafka) as producer:
+    async with AIOKafkaProducer(bootstrap_servers=stores.kafka) as producer:
         for _ in range(FUSE_REJECTS + 30):
             await producer.send(topic, b"\x00poison", partition=0)
             await producer.send(topic, good.value, partition=0, headers=unknown)
             await producer.send(topic, good.value, partition=1, headers=list(good.headers))
-    consumer = consumer_of(stack, Effects().pipeline(mongo), topic)
+    consumer = consumer_of(stores, Effects().pipeline(mongo), topic)
     running = asyncio.create_task(consumer.run(stop))
 
     async def blown() -> bool:
@@ -335,10 +337,10 @@ async def test_a_run_of_rejects_blows_the_fuse(mongo: Mongo, stack: Stack, stop:
     assert FUSE_REJECTS <= rejects < FUSE_REJECTS + 30
 
 
-async def new_topic(stack: Stack, partitions: int) -> str:
+async def new_topic(stores: Stack, partitions: int) -> str:
     from aiokafka.admin import AIOKafkaAdminClient, NewTopic  # noqa: PLC0415 - for this one test
 
-    admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka)
+    admin = AIOKafkaAdminClient(bootstrap_servers=stores.kafka)
     await admin.start()
     name = f"test-{uuid4().hex}"
     await admin.create_topics([NewTopic(name, partitions, 1)])
@@ -346,12 +348,12 @@ async def new_topic(stack: Stack, partitions: int) -> str:
     return name
 
 
-async def test_offsets_are_committed_behind_the_transaction(mongo: Mongo, stack: Stack, stop: asyncio.Event) -> None:
-    topic = await new_topic(stack, 1)
+async def test_offsets_are_committed_behind_the_transaction(mongo: Mongo, stores: Stack, stop: asyncio.Event) -> None:
+    topic = await new_topic(stores, 1)
     for record in await some_records(mongo, "a", "b", "c"):
-        await publish(stack, topic, 0, record)
+        await publish(stores, topic, 0, record)
     pipeline = Effects().pipeline(mongo)
-    running = asyncio.create_task(consumer_of(stack, pipeline, topic).run(stop))
+    running = asyncio.create_task(consumer_of(stores, pipeline, topic).run(stop))
 
     async def all_there() -> bool:
         return await effects(mongo) == ["a", "b", "c"]
@@ -359,4 +361,4 @@ async def test_offsets_are_committed_behind_the_transaction(mongo: Mongo, stack:
     await eventually(all_there, 20)
     stop.set()
     await running
-    assert await committed(stack, pipeline, topic) == 3
+    assert await committed(stores, pipeline, topic) == 3

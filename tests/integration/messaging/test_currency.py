@@ -30,11 +30,11 @@ async def test_a_source_is_as_old_as_its_oldest_partition_and_unknown_until_each
 
 
 async def test_a_partition_that_waits_stands_still_while_the_others_go_on(
-    mongo: Mongo, stack: Stack, stop: asyncio.Event
+    mongo: Mongo, stores: Stack, stop: asyncio.Event
 ) -> None:
-    name = await new_topic(stack, 2)
-    await publish(stack, name, 1, (await some_records(mongo, "stuck"))[0])
-    consumer = consumer_of(stack, Effects({"stuck": Retry("store_slow")}).pipeline(mongo), name)
+    name = await new_topic(stores, 2)
+    await publish(stores, name, 1, (await some_records(mongo, "stuck"))[0])
+    consumer = consumer_of(stores, Effects({"stuck": Retry("store_slow")}).pipeline(mongo), name)
     tasks = [asyncio.create_task(work.run(stop)) for work in (consumer, Currency(mongo, [consumer]))]
 
     async def partitions() -> set[str]:
@@ -48,10 +48,10 @@ async def test_a_partition_that_waits_stands_still_while_the_others_go_on(
     await asyncio.gather(*tasks)
 
 
-async def test_who_has_handled_everything_says_so(mongo: Mongo, stack: Stack, stop: asyncio.Event) -> None:
-    name = await new_topic(stack, 1)
-    await publish(stack, name, 0, (await some_records(mongo, "good"))[0])
-    consumer = consumer_of(stack, Effects().pipeline(mongo), name)
+async def test_who_has_handled_everything_says_so(mongo: Mongo, stores: Stack, stop: asyncio.Event) -> None:
+    name = await new_topic(stores, 1)
+    await publish(stores, name, 0, (await some_records(mongo, "good"))[0])
+    consumer = consumer_of(stores, Effects().pipeline(mongo), name)
     assert await consumer.read_to_the_end() == []
     running = asyncio.create_task(consumer.run(stop))
     await eventually(consumer.read_to_the_end, 20)

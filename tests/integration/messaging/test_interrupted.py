@@ -39,11 +39,11 @@ class Forgetful(Relay):
         await super()._mark(identifiers, state)
 
 
-async def records_about(stack: Stack, inquiry_id: str, number: int) -> list[Record]:
+async def records_about(stores: Stack, inquiry_id: str, number: int) -> list[Record]:
     """So many records of the topic with this key, as they lie there."""
     found: list[Record] = []
     topic = BULK["intake"].name
-    async with AIOKafkaConsumer(topic, bootstrap_servers=stack.kafka, auto_offset_reset="earliest") as reader:
+    async with AIOKafkaConsumer(topic, bootstrap_servers=stores.kafka, auto_offset_reset="earliest") as reader:
         while len(found) < number:
             row = await asyncio.wait_for(reader.getone(), 15)
             if row.key == inquiry_id.encode():
@@ -52,12 +52,12 @@ async def records_about(stack: Stack, inquiry_id: str, number: int) -> list[Reco
 
 
 async def test_a_row_whose_mark_failed_leaves_again_with_its_id_and_takes_effect_once(
-    mongo: Mongo, stack: Stack, stop: asyncio.Event
+    mongo: Mongo, stores: Stack, stop: asyncio.Event
 ) -> None:
     inquiry_id = uuid4().hex
     event_id = await emit_one(mongo, inquiry(inquiry_id), f"inquiry/{inquiry_id}")
     lease = Lease(mongo, "relay.bulk", "one")
-    forgetful = Forgetful(mongo, "bulk", lease, lambda: new_producer(KafkaAddress(stack.kafka), "forgetful"))
+    forgetful = Forgetful(mongo, "bulk", lease, lambda: new_producer(KafkaAddress(stores.kafka), "forgetful"))
     running = asyncio.create_task(forgetful.run(stop))
 
     async def marked() -> bool:
@@ -66,16 +66,16 @@ async def test_a_row_whose_mark_failed_leaves_again_with_its_id_and_takes_effect
     await eventually(marked, 20)
     stop.set()
     await running
-    twice = await records_about(stack, inquiry_id, 2)
+    twice = await records_about(stores, inquiry_id, 2)
     assert [dict(record.headers)["ce_id"] for record in twice] == [event_id.encode()] * 2
     pipeline = Effects().pipeline(mongo)
     assert [await pipeline.handle(record) for record in twice] == [Done(), Skip("duplicate")]
     assert await effects(mongo) == [inquiry_id]
 
 
-def kill_streams(stack: Stack, database: str) -> int:
+def kill_streams(stores: Stack, database: str) -> int:
     """The store forgets every change stream on this outbox; how many there were."""
-    with MongoClient[Any](stack.mongodb_uri) as admin:
+    with MongoClient[Any](stores.mongodb_uri) as admin:
         stages: list[dict[str, Any]] = [
             {"$currentOp": {"allUsers": True, "idleCursors": True}},
             {"$match": {"ns": f"{database}.outbox"}},
@@ -86,7 +86,7 @@ def kill_streams(stack: Stack, database: str) -> int:
         return len(cursors)
 
 
-async def test_a_change_stream_that_is_lost_is_opened_again(mongo: Mongo, stack: Stack, stop: asyncio.Event) -> None:
+async def test_a_change_stream_that_is_lost_is_opened_again(mongo: Mongo, stores: Stack, stop: asyncio.Event) -> None:
     woken: list[str] = []
     watching = asyncio.create_task(OutboxWatch(mongo, [woken.append]).run(stop))
 
@@ -97,7 +97,7 @@ async def test_a_change_stream_that_is_lost_is_opened_again(mongo: Mongo, stack:
     await eventually(heard)
 
     async def killed() -> bool:
-        return kill_streams(stack, mongo.database.name) > 0
+        return kill_streams(stores, mongo.database.name) > 0
 
     await eventually(killed)
     woken.clear()
@@ -107,10 +107,10 @@ async def test_a_change_stream_that_is_lost_is_opened_again(mongo: Mongo, stack:
 
 
 async def test_without_any_change_stream_the_sweep_finds_what_others_committed(
-    mongo: Mongo, stack: Stack, stop: asyncio.Event
+    mongo: Mongo, stores: Stack, stop: asyncio.Event
 ) -> None:
-    running = asyncio.create_task(relay(mongo, stack).run(stop))
-    other = Mongo(stack.mongodb_uri, mongo.database.name, mongo.clock)
+    running = asyncio.create_task(relay(mongo, stores).run(stop))
+    other = Mongo(stores.mongodb_uri, mongo.database.name, mongo.clock)
     event_id = await emit_one(other, inquiry(), f"inquiry/{uuid4().hex}")
     other.close()
 
@@ -138,18 +138,18 @@ class Slow(Effects):
 
 
 async def test_a_rebalance_in_the_middle_of_a_handler_leaves_one_effect(
-    mongo: Mongo, stack: Stack, stop: asyncio.Event
+    mongo: Mongo, stores: Stack, stop: asyncio.Event
 ) -> None:
     """The new owner handles the record while the old one, which was not waited for any longer, still has it in hand."""
-    topic = await new_topic(stack, 1)
-    await publish(stack, topic, 0, (await some_records(mongo, "moved"))[0])
+    topic = await new_topic(stores, 1)
+    await publish(stores, topic, 0, (await some_records(mongo, "moved"))[0])
     slow, group = Slow(), f"group-{uuid4().hex}"
-    old = consumer_of(stack, Pipeline(mongo, "test", group, {InquiryReceived: slow}, None), topic)
+    old = consumer_of(stores, Pipeline(mongo, "test", group, {InquiryReceived: slow}, None), topic)
     first_stop = asyncio.Event()
     running = [asyncio.create_task(old.run(first_stop))]
     await asyncio.wait_for(slow.entered.wait(), 20)
     fast = Effects()
-    new = consumer_of(stack, Pipeline(mongo, "test", group, {InquiryReceived: fast}, None), topic)
+    new = consumer_of(stores, Pipeline(mongo, "test", group, {InquiryReceived: fast}, None), topic)
     running.append(asyncio.create_task(new.run(stop)))
     first_stop.set()
 
@@ -165,15 +165,15 @@ async def test_a_rebalance_in_the_middle_of_a_handler_leaves_one_effect(
 
 
 async def test_a_partition_that_waits_too_long_is_told_to_the_operators(
-    mongo: Mongo, stack: Stack, stop: asyncio.Event, monkeypatch: pytest.MonkeyPatch
+    mongo: Mongo, stores: Stack, stop: asyncio.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`tests/integration/notifications` shows that this event pages them."""
     assert trouble.OLD_SECONDS == 60
     monkeypatch.setattr(trouble, "OLD_SECONDS", 0.5)
-    topic = await new_topic(stack, 1)
-    await publish(stack, topic, 0, (await some_records(mongo, "stuck"))[0])
+    topic = await new_topic(stores, 1)
+    await publish(stores, topic, 0, (await some_records(mongo, "stuck"))[0])
     await mongo.plumbing("outbox").delete({})
-    consumer = consumer_of(stack, Effects({"stuck": Retry("provider_away")}).pipeline(mongo), topic)
+    consumer = consumer_of(stores, Effects({"stuck": Retry("provider_away")}).pipeline(mongo), topic)
     watch = TroubleWatch(mongo, "intake", [consumer])
     running = asyncio.create_task(consumer.run(stop))
 

@@ -46,10 +46,10 @@ class Questions(CommandListener):
     def failed(self, event: CommandFailedEvent) -> None: ...
 
 
-async def test_marks_are_read_all_at_once_after_a_start_and_while_repetitions_come(stack: Stack, mongo: Mongo) -> None:
+async def test_marks_are_read_all_at_once_after_a_start_and_while_repetitions_come(stores: Stack, mongo: Mongo) -> None:
     a, b, c, d, e, f, g, h = await some_records(mongo, *"abcdefgh")
     questions = Questions()
-    mongo = Mongo(stack.mongodb_uri, mongo.database.name, mongo.clock, listeners=[questions])
+    mongo = Mongo(stores.mongodb_uri, mongo.database.name, mongo.clock, listeners=[questions])
     pipeline = Effects().pipeline(mongo)
     asked: list[list[int]] = []
     for batch in ([a, b], [c, d], [d, e], [f, g], [h]):

@@ -27,9 +27,9 @@ class Narrow(Topic):
         return super().config(min_insync_replicas) | {"max.message.bytes": str(MAX_BATCH_BYTES)}
 
 
-def own(stack: Stack, service: str) -> KafkaAddress:
-    env = stack.environment(service)
-    return KafkaAddress(env[f"{service.upper()}_KAFKA_BOOTSTRAP_SERVERS"], service, stack.secrets[service])
+def own(stores: Stack, service: str) -> KafkaAddress:
+    env = stores.environment(service)
+    return KafkaAddress(env[f"{service.upper()}_KAFKA_BOOTSTRAP_SERVERS"], service, stores.secrets[service])
 
 
 def topic(name: str | None = None, partitions: int = 2) -> Topic:
@@ -37,12 +37,12 @@ def topic(name: str | None = None, partitions: int = 2) -> Topic:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_a_service_may_ask_for_all_that_it_uses_and_finds_it_sound(stack: Stack, service: str) -> None:
-    assert await topic_faults(own(stack, service), COPIES, topics_in_use(service)) == []
+async def test_a_service_may_ask_for_all_that_it_uses_and_finds_it_sound(stores: Stack, service: str) -> None:
+    assert await topic_faults(own(stores, service), COPIES, topics_in_use(service)) == []
 
 
-async def test_each_property_that_falls_short_is_named(stack: Stack) -> None:
-    address, absent = KafkaAddress(stack.kafka), topic()
+async def test_each_property_that_falls_short_is_named(stores: Stack) -> None:
+    address, absent = KafkaAddress(stores.kafka), topic()
     small = Narrow(topic().name, "intake", (), 2, DAY_MS)
     assert await ensure_topics(address, COPIES, [small]) == [small.name]
     assert await ensure_topics(address, COPIES, [small]) == []
@@ -56,8 +56,8 @@ async def test_each_property_that_falls_short_is_named(stack: Stack) -> None:
     ]
 
 
-async def test_topics_are_made_with_the_copies_of_the_settings(stack: Stack) -> None:
-    address, new = KafkaAddress(stack.kafka), topic()
+async def test_topics_are_made_with_the_copies_of_the_settings(stores: Stack) -> None:
+    address, new = KafkaAddress(stores.kafka), topic()
     await ensure_topics(address, Copies(1, 2), [new])
     assert await topic_faults(address, Copies(1, 2), [new]) == []
     with pytest.raises(KafkaError, match="eplication factor"):
@@ -65,9 +65,9 @@ async def test_topics_are_made_with_the_copies_of_the_settings(stack: Stack) -> 
 
 
 async def test_the_watch_counts_what_falls_short_and_knows_when_the_broker_is_away(
-    stack: Stack, stop: asyncio.Event
+    stores: Stack, stop: asyncio.Event
 ) -> None:
-    watch = TopicWatch(SystemClock(), "intake", own(stack, "intake"), Copies(1, 2))
+    watch = TopicWatch(SystemClock(), "intake", own(stores, "intake"), Copies(1, 2))
     running = asyncio.create_task(watch.run(stop))
 
     async def heard() -> bool:
@@ -84,20 +84,20 @@ async def test_the_watch_counts_what_falls_short_and_knows_when_the_broker_is_aw
     assert not away.answers
 
 
-async def test_a_topic_whose_settings_may_not_be_read_is_named(stack: Stack) -> None:
+async def test_a_topic_whose_settings_may_not_be_read_is_named(stores: Stack) -> None:
     """As with permissions of an earlier version: intake may write and describe its own copy, and no more."""
     new = topic()
-    await ensure_topics(KafkaAddress(stack.kafka), COPIES, [new])
-    admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka)
+    await ensure_topics(KafkaAddress(stores.kafka), COPIES, [new])
+    admin = AIOKafkaAdminClient(bootstrap_servers=stores.kafka)
     await admin.start()
     try:
         await rights._allow(admin, rights._TOPIC, new.name, "intake", rights._WRITE)
     finally:
         await admin.close()
-    assert await topic_faults(own(stack, "intake"), COPIES, [new]) == [TopicFault(new.name, "unreadable", 1, 0)]
+    assert await topic_faults(own(stores, "intake"), COPIES, [new]) == [TopicFault(new.name, "unreadable", 1, 0)]
 
 
-async def test_a_restricted_topic_is_not_even_described_to_others(stack: Stack) -> None:
-    assert await topic_faults(own(stack, "scheduling"), COPIES, [CONTACTS]) == [
+async def test_a_restricted_topic_is_not_even_described_to_others(stores: Stack) -> None:
+    assert await topic_faults(own(stores, "scheduling"), COPIES, [CONTACTS]) == [
         TopicFault(CONTACTS.name, "missing", 1, 0)
     ]

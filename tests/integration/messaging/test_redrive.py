@@ -73,7 +73,7 @@ async def test_a_type_that_was_unknown_is_redriven_by_code_that_knows_it(mongo: 
 
 
 async def test_a_dead_row_is_sent_again_or_dropped_and_frees_its_aggregate(
-    mongo: Mongo, stack: Stack, stop: asyncio.Event
+    mongo: Mongo, stores: Stack, stop: asyncio.Event
 ) -> None:
     for version in (1, 2):
         await emit_one(mongo, inquiry("held"), "inquiry/held", version=version)
@@ -83,7 +83,7 @@ async def test_a_dead_row_is_sent_again_or_dropped_and_frees_its_aggregate(
         await unit.plumbing("outbox").update({"_id": rows[0]["_id"]}, {"$set": {"value": b"x" * 950_000}})
 
     await mongo.run(SCOPE, spoil)
-    running = asyncio.create_task(relay(mongo, stack).run(stop))
+    running = asyncio.create_task(relay(mongo, stores).run(stop))
 
     async def states() -> list[str]:
         return [row["state"] for row in await mongo.plumbing("outbox").find({})]

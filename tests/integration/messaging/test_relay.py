@@ -32,14 +32,16 @@ async def all_sent(mongo: Mongo) -> bool:
     return set(await states(mongo)) == {"sent"}
 
 
-async def test_the_relay_sends_what_was_committed_and_marks_it(mongo: Mongo, stack: Stack, stop: asyncio.Event) -> None:
+async def test_the_relay_sends_what_was_committed_and_marks_it(
+    mongo: Mongo, stores: Stack, stop: asyncio.Event
+) -> None:
     event_id = await emit_one(mongo, inquiry(), "inquiry/1")
-    running = asyncio.create_task(relay(mongo, stack).run(stop))
+    running = asyncio.create_task(relay(mongo, stores).run(stop))
     await eventually(lambda: all_sent(mongo))
     stop.set()
     await running
     async with AIOKafkaConsumer(
-        BULK["intake"].name, bootstrap_servers=stack.kafka, auto_offset_reset="earliest"
+        BULK["intake"].name, bootstrap_servers=stores.kafka, auto_offset_reset="earliest"
     ) as reader:
         ids = set()
         while event_id not in ids:
@@ -47,7 +49,7 @@ async def test_the_relay_sends_what_was_committed_and_marks_it(mongo: Mongo, sta
             ids.add(dict(record.headers)["ce_id"].decode())
 
 
-async def test_a_refused_row_is_dead_and_its_neighbours_leave(mongo: Mongo, stack: Stack, stop: asyncio.Event) -> None:
+async def test_a_refused_row_is_dead_and_its_neighbours_leave(mongo: Mongo, stores: Stack, stop: asyncio.Event) -> None:
     for name in ("a", "bad", "c"):
         await emit_one(mongo, inquiry(), f"inquiry/{name}")
 
@@ -56,7 +58,7 @@ async def test_a_refused_row_is_dead_and_its_neighbours_leave(mongo: Mongo, stac
         await unit.plumbing("outbox").update({"aggregate": "inquiry/bad"}, too_large)
 
     await mongo.run(SCOPE, spoil)
-    running = asyncio.create_task(relay(mongo, stack).run(stop))
+    running = asyncio.create_task(relay(mongo, stores).run(stop))
 
     async def settled() -> bool:
         return sorted(await states(mongo)) == ["dead", "sent", "sent"]
@@ -90,7 +92,7 @@ async def test_only_one_of_two_relays_leads(mongo: Mongo) -> None:
 
 
 async def test_a_topic_that_is_missing_holds_up_only_its_own_rows(
-    mongo: Mongo, stack: Stack, stop: asyncio.Event
+    mongo: Mongo, stores: Stack, stop: asyncio.Event
 ) -> None:
     for name in ("a", "homeless", "c"):
         await emit_one(mongo, inquiry(), f"inquiry/{name}")
@@ -99,7 +101,7 @@ async def test_a_topic_that_is_missing_holds_up_only_its_own_rows(
         await unit.plumbing("outbox").update({"aggregate": "inquiry/homeless"}, {"$set": {"topic": "no-such-topic"}})
 
     await mongo.run(SCOPE, misplace)
-    running = asyncio.create_task(relay(mongo, stack).run(stop))
+    running = asyncio.create_task(relay(mongo, stores).run(stop))
 
     async def neighbours_left() -> bool:
         return sorted(await states(mongo)) == ["pending", "sent", "sent"]
@@ -116,10 +118,10 @@ async def test_a_topic_that_is_missing_holds_up_only_its_own_rows(
 
 
 async def test_what_the_broker_has_not_acknowledged_is_not_marked_and_leaves_later(
-    mongo: Mongo, stack: Stack, monkeypatch: pytest.MonkeyPatch
+    mongo: Mongo, stores: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relays, "REST_SECONDS", 0.0)
-    waiting, broker = relay(mongo, stack), processes.running(stack.home, "kafka")
+    waiting, broker = relay(mongo, stores), processes.running(stores.home, "kafka")
     assert broker is not None
     await emit_one(mongo, inquiry(), "inquiry/before")
     assert await waiting.send_pending() == 1
@@ -159,10 +161,10 @@ class Interrupted(Relay):
         return rows
 
 
-async def test_a_relay_that_lost_its_lease_between_read_and_send_sends_nothing(mongo: Mongo, stack: Stack) -> None:
+async def test_a_relay_that_lost_its_lease_between_read_and_send_sends_nothing(mongo: Mongo, stores: Stack) -> None:
     await emit_one(mongo, inquiry(), "inquiry/1")
     mine, other = (Lease(mongo, "relay.bulk", name, term_s=0.6) for name in ("one", "two"))
-    stale = Interrupted(mongo, "bulk", mine, lambda: NeverSends(bootstrap_servers=stack.kafka))
+    stale = Interrupted(mongo, "bulk", mine, lambda: NeverSends(bootstrap_servers=stores.kafka))
 
     async def taken_over() -> None:
         await eventually(other.acquire, 5)
@@ -200,9 +202,9 @@ async def test_a_lease_is_kept_while_its_holder_works(mongo: Mongo, stop: asynci
 
 
 async def test_rows_move_again_within_three_seconds_of_the_death_of_their_relay(
-    mongo: Mongo, stack: Stack, stop: asyncio.Event
+    mongo: Mongo, stores: Stack, stop: asyncio.Event
 ) -> None:
-    address = KafkaAddress(stack.kafka)
+    address = KafkaAddress(stores.kafka)
     dead, heir = (
         Relay(mongo, "bulk", Lease(mongo, "relay.bulk", name, LEASE_SECONDS), lambda: new_producer(address, "test"))
         for name in ("dead", "heir")
@@ -215,12 +217,12 @@ async def test_rows_move_again_within_three_seconds_of_the_death_of_their_relay(
     await running
 
 
-async def test_a_killed_producer_delivers_nothing_when_the_broker_is_back(stack: Stack) -> None:
-    producer = new_producer(KafkaAddress(stack.kafka), "killed")
+async def test_a_killed_producer_delivers_nothing_when_the_broker_is_back(stores: Stack) -> None:
+    producer = new_producer(KafkaAddress(stores.kafka), "killed")
     await producer.start()
     await producer.partitions_for(BULK["intake"].name)
     before, name = senders(), uuid4().hex
-    broker = processes.running(stack.home, "kafka")
+    broker = processes.running(stores.home, "kafka")
     assert broker is not None
     broker.suspend()
     try:
@@ -231,19 +233,21 @@ async def test_a_killed_producer_delivers_nothing_when_the_broker_is_back(stack:
     finally:
         broker.resume()
     async with AIOKafkaConsumer(
-        BULK["intake"].name, bootstrap_servers=stack.kafka, auto_offset_reset="earliest"
+        BULK["intake"].name, bootstrap_servers=stores.kafka, auto_offset_reset="earliest"
     ) as reader:
         keys = {row.key for rows in (await reader.getmany(timeout_ms=3000)).values() for row in rows}
     assert name.encode() not in keys
 
 
-async def test_an_alarm_leaves_at_once_while_100_000_rows_wait(mongo: Mongo, stack: Stack, stop: asyncio.Event) -> None:
+async def test_an_alarm_leaves_at_once_while_100_000_rows_wait(
+    mongo: Mongo, stores: Stack, stop: asyncio.Event
+) -> None:
     await emit_one(mongo, inquiry(), "inquiry/1")
     template = (await mongo.plumbing("outbox").find({}))[0]
     for start in range(0, 100_000, 10_000):
         rows = [{**template, "_id": f"{start + number:06d}"} for number in range(10_000)]
         await mongo.plumbing("outbox").insert_many(rows)
-    tasks = [asyncio.create_task(relay(mongo, stack, lane).run(stop)) for lane in ("bulk", "alarm")]
+    tasks = [asyncio.create_task(relay(mongo, stores, lane).run(stop)) for lane in ("bulk", "alarm")]
     await eventually(lambda: _some_sent(mongo), 20)
     cleared = AlarmCleared(patient_id="p", alarm_id=uuid4().hex, at=AT, value=1)
     event_id = await emit_one(mongo, cleared, "alarm/1")
@@ -263,7 +267,7 @@ async def _some_sent(mongo: Mongo) -> bool:
 
 
 async def test_a_refused_alarm_is_replaced_by_a_page_that_names_it(
-    mongo: Mongo, stack: Stack, stop: asyncio.Event
+    mongo: Mongo, stores: Stack, stop: asyncio.Event
 ) -> None:
     alarm = f"alarm/{uuid4().hex}"
     await emit_one(mongo, AlarmCleared(patient_id="p", alarm_id=alarm[6:], at=AT, value=1), alarm)
@@ -272,7 +276,7 @@ async def test_a_refused_alarm_is_replaced_by_a_page_that_names_it(
         await unit.plumbing("outbox").update({"aggregate": alarm}, {"$set": {"value": b"x" * 950_000}})
 
     await mongo.run(SCOPE, spoil)
-    running = asyncio.create_task(relay(mongo, stack, "alarm").run(stop))
+    running = asyncio.create_task(relay(mongo, stores, "alarm").run(stop))
 
     async def settled() -> bool:
         return sorted(await states(mongo)) == ["dead", "sent"]
@@ -288,23 +292,23 @@ async def test_a_refused_alarm_is_replaced_by_a_page_that_names_it(
 
 
 async def test_rows_of_one_aggregate_leave_in_the_order_of_their_versions(
-    mongo: Mongo, stack: Stack, stop: asyncio.Event
+    mongo: Mongo, stores: Stack, stop: asyncio.Event
 ) -> None:
     """Even where the clocks of two hosts gave the later version the smaller id."""
     await emit_one(mongo, inquiry("x"), "inquiry/x", version=2)
     await emit_one(mongo, inquiry("x"), "inquiry/x", version=1)
-    running = asyncio.create_task(relay(mongo, stack).run(stop))
+    running = asyncio.create_task(relay(mongo, stores).run(stop))
     await eventually(lambda: all_sent(mongo))
     stop.set()
     await running
-    assert await sequences(stack, "x", 2) == ["0000000001.0001", "0000000002.0001"]
+    assert await sequences(stores, "x", 2) == ["0000000001.0001", "0000000002.0001"]
 
 
-async def sequences(stack: Stack, inquiry_id: str, number: int) -> list[str]:
+async def sequences(stores: Stack, inquiry_id: str, number: int) -> list[str]:
     """The sequences of this inquiry's records in the order of the topic."""
     found: list[str] = []
     async with AIOKafkaConsumer(
-        BULK["intake"].name, bootstrap_servers=stack.kafka, auto_offset_reset="earliest"
+        BULK["intake"].name, bootstrap_servers=stores.kafka, auto_offset_reset="earliest"
     ) as reader:
         while len(found) < number:
             record = await asyncio.wait_for(reader.getone(), 10)

@@ -18,9 +18,9 @@ async def by_aggregate(mongo: Mongo) -> dict[str, str]:
     return {row["aggregate"]: row["state"] for row in await mongo.plumbing("outbox").find({})}
 
 
-async def test_a_row_that_commits_late_leaves_though_later_ones_have_left(mongo: Mongo, stack: Stack) -> None:
+async def test_a_row_that_commits_late_leaves_though_later_ones_have_left(mongo: Mongo, stores: Stack) -> None:
     """Rows are selected by state: one whose id is smaller than what was sent before is not passed over."""
-    sending = relay(mongo, stack)
+    sending = relay(mongo, stores)
     early = await emit_one(mongo, inquiry(), "inquiry/early")
     (held,) = await mongo.plumbing("outbox").find({"_id": early})
     await mongo.plumbing("outbox").delete({"_id": early})
@@ -33,10 +33,10 @@ async def test_a_row_that_commits_late_leaves_though_later_ones_have_left(mongo:
 
 
 async def test_a_row_wakes_the_relay_of_its_own_process(
-    mongo: Mongo, stack: Stack, stop: asyncio.Event, monkeypatch: pytest.MonkeyPatch
+    mongo: Mongo, stores: Stack, stop: asyncio.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relays, "SWEEP_SECONDS", 60)
-    running = asyncio.create_task(relay(mongo, stack).run(stop))
+    running = asyncio.create_task(relay(mongo, stores).run(stop))
 
     async def leads() -> bool:
         return await mongo.plumbing("leases").find_one({"_id": "relay.bulk"}) is not None
@@ -55,12 +55,12 @@ async def test_a_row_wakes_the_relay_of_its_own_process(
 
 
 async def test_one_mark_per_batch_is_made_while_the_next_is_on_its_way(
-    mongo: Mongo, stack: Stack, monkeypatch: pytest.MonkeyPatch
+    mongo: Mongo, stores: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relays, "BATCH_ROWS", 10)
     for number in range(20):
         await emit_one(mongo, inquiry(), f"inquiry/{number}")
-    sending, may_mark = relay(mongo, stack), asyncio.Event()
+    sending, may_mark = relay(mongo, stores), asyncio.Event()
     marked, produced = list[int](), list[int]()
     mark, produce = Relay._mark, Relay._produce
 
@@ -83,10 +83,10 @@ async def test_one_mark_per_batch_is_made_while_the_next_is_on_its_way(
     await sending._discard_producer()
 
 
-async def test_what_the_broker_itself_refuses_is_dead_alone(mongo: Mongo, stack: Stack) -> None:
+async def test_what_the_broker_itself_refuses_is_dead_alone(mongo: Mongo, stores: Stack) -> None:
     """Small enough for the client, too large for this topic: its neighbours of the same partition leave."""
     topic = f"small-{uuid4().hex}"
-    admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka)
+    admin = AIOKafkaAdminClient(bootstrap_servers=stores.kafka)
     await admin.start()
     await admin.create_topics([NewTopic(topic, 1, 1, topic_configs={"max.message.bytes": "10000"})])
     await admin.close()
@@ -99,7 +99,7 @@ async def test_what_the_broker_itself_refuses_is_dead_alone(mongo: Mongo, stack:
             await unit.plumbing("outbox").update({"aggregate": f"inquiry/{name}"}, {"$set": change})
 
     await mongo.run(SCOPE, move)
-    sending = relay(mongo, stack)
+    sending = relay(mongo, stores)
     assert await sending.send_pending() == 2
     assert await by_aggregate(mongo) == {"inquiry/a": "sent", "inquiry/bad": "dead", "inquiry/c": "sent"}
     await sending._discard_producer()

@@ -99,9 +99,9 @@ def of_the_future(kind: type[Event], payload: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_no_handler_stumbles_over_what_later_code_tells(stack: Stack, service: str) -> None:
+async def test_no_handler_stumbles_over_what_later_code_tells(stores: Stack, service: str) -> None:
     stumbled = {}
-    async with listening(stack, service) as listener:
+    async with listening(stores, service) as listener:
         for number, (kind, payload) in enumerate((await examples(listener, service)).items(), 1):
             for version, told in ((2 * number, payload), (2 * number + 1, of_the_future(kind, payload))):
                 whole = told | ({"version": version} if isinstance(told.get("version"), int) else {})
@@ -113,10 +113,10 @@ async def test_no_handler_stumbles_over_what_later_code_tells(stack: Stack, serv
 
 @pytest.mark.parametrize("service", SERVICES)
 async def test_what_is_told_under_a_wrong_clinic_is_skipped_or_kept_as_a_dead_letter_and_changes_nothing_here(
-    stack: Stack, service: str
+    stores: Stack, service: str
 ) -> None:
     outcomes, left = defaultdict(list), {}
-    async with listening(stack, service) as listener:
+    async with listening(stores, service) as listener:
         told = await examples(listener, service)
         for kind, payload in told.items():
             if service != "intake" and kind.__name__ not in LAST:  # intake has its plan, which waits for these

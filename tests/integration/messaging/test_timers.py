@@ -155,9 +155,9 @@ async def test_what_is_too_late_is_skipped_with_a_reason_and_counted(
 
 
 @pytest.fixture
-async def fast(stack: Stack) -> AsyncIterator[Mongo]:
+async def fast(stores: Stack) -> AsyncIterator[Mongo]:
     """A minute of clinical time in a second."""
-    async with empty_database(stack.mongodb_uri, apart(AT, rate=60)) as made:
+    async with empty_database(stores.mongodb_uri, apart(AT, rate=60)) as made:
         yield made
 
 

@@ -40,17 +40,17 @@ async def held(consumer: Consumer, seconds: float = 0.0) -> None:
 
 
 async def test_what_waits_behind_a_record_takes_effect_after_it(
-    mongo: Mongo, stack: Stack, stop: asyncio.Event
+    mongo: Mongo, stores: Stack, stop: asyncio.Event
 ) -> None:
-    topic = await new_topic(stack, 1)
+    topic = await new_topic(stores, 1)
     z, y, x = await some_records(mongo, "z", "y", "x")
     handler = Effects({"z": AWAY})
-    await publish(stack, topic, 0, z)
-    await publish(stack, topic, 0, y)
-    consumer = consumer_of(stack, handler.pipeline(mongo), topic)
+    await publish(stores, topic, 0, z)
+    await publish(stores, topic, 0, y)
+    consumer = consumer_of(stores, handler.pipeline(mongo), topic)
     running = asyncio.create_task(consumer.run(stop))
     await held(consumer, 0.3)
-    await publish(stack, topic, 0, x)
+    await publish(stores, topic, 0, x)
     await held(consumer, 0.6)
     assert await effects(mongo) == []
     handler.answers.clear()
@@ -76,16 +76,16 @@ class Store(Mongo):
 
 
 async def test_an_offset_is_committed_only_when_the_dead_letter_is_kept(
-    mongo: Mongo, stack: Stack, stop: asyncio.Event
+    mongo: Mongo, stores: Stack, stop: asyncio.Event
 ) -> None:
-    topic = await new_topic(stack, 1)
-    await publish(stack, topic, 0, None)
-    store = Store(stack.mongodb_uri, mongo.database.name, SystemClock())
+    topic = await new_topic(stores, 1)
+    await publish(stores, topic, 0, None)
+    store = Store(stores.mongodb_uri, mongo.database.name, SystemClock())
     pipeline = Effects().pipeline(store)
-    consumer = consumer_of(stack, pipeline, topic)
+    consumer = consumer_of(stores, pipeline, topic)
     running = asyncio.create_task(consumer.run(stop))
     await held(consumer, 0.5)
-    assert await committed(stack, pipeline, topic) is None
+    assert await committed(stores, pipeline, topic) is None
     store.away = False
 
     async def kept() -> bool:
@@ -95,7 +95,7 @@ async def test_an_offset_is_committed_only_when_the_dead_letter_is_kept(
     stop.set()
     await running
     store.close()
-    assert await committed(stack, pipeline, topic) == 1
+    assert await committed(stores, pipeline, topic) == 1
 
 
 class Given(Consumer):
@@ -109,14 +109,14 @@ class Given(Consumer):
 
 
 async def test_a_member_that_waits_for_longer_than_its_session_keeps_its_place(
-    mongo: Mongo, stack: Stack, stop: asyncio.Event
+    mongo: Mongo, stores: Stack, stop: asyncio.Event
 ) -> None:
     """What it commits is taken from it, as from none but a member, and nobody gives it the partition anew."""
-    topic = await new_topic(stack, 1)
-    await publish(stack, topic, 0, (await some_records(mongo, "stuck"))[0])
+    topic = await new_topic(stores, 1)
+    await publish(stores, topic, 0, (await some_records(mongo, "stuck"))[0])
     handler = Effects({"stuck": AWAY})
     pipeline = handler.pipeline(mongo)
-    address = KafkaAddress(stack.kafka)
+    address = KafkaAddress(stores.kafka)
     member = Given(
         pipeline,
         [topic],
@@ -139,12 +139,12 @@ async def test_a_member_that_waits_for_longer_than_its_session_keeps_its_place(
 
 
 async def test_the_partition_of_a_member_that_left_is_free_at_once(
-    mongo: Mongo, stack: Stack, stop: asyncio.Event
+    mongo: Mongo, stores: Stack, stop: asyncio.Event
 ) -> None:
     """Without its goodbye the group would wait for it."""
-    topic, handler = await new_topic(stack, 1), Effects()
+    topic, handler = await new_topic(stores, 1), Effects()
     pipeline = handler.pipeline(mongo)
-    left, first_stop = consumer_of(stack, pipeline, topic, session_ms=30_000), asyncio.Event()
+    left, first_stop = consumer_of(stores, pipeline, topic, session_ms=30_000), asyncio.Event()
     running = asyncio.create_task(left.run(first_stop))
 
     async def joined() -> bool:
@@ -153,8 +153,8 @@ async def test_the_partition_of_a_member_that_left_is_free_at_once(
     await eventually(joined, 20)
     first_stop.set()
     await running
-    await publish(stack, topic, 0, (await some_records(mongo, "next"))[0])
-    running = asyncio.create_task(consumer_of(stack, pipeline, topic).run(stop))
+    await publish(stores, topic, 0, (await some_records(mongo, "next"))[0])
+    running = asyncio.create_task(consumer_of(stores, pipeline, topic).run(stop))
 
     async def handled() -> bool:
         return await effects(mongo) == ["next"]

@@ -32,8 +32,8 @@ async def emit_one(mongo: Mongo, event: Event, aggregate: str, version: int = 1)
     return await mongo.run(SCOPE, work)
 
 
-def relay(mongo: Mongo, stack: Stack, lane: Lane = "bulk", holder: str = "one") -> Relay:
-    address = KafkaAddress(stack.kafka)
+def relay(mongo: Mongo, stores: Stack, lane: Lane = "bulk", holder: str = "one") -> Relay:
+    address = KafkaAddress(stores.kafka)
     return Relay(mongo, lane, Lease(mongo, f"relay.{lane}", holder), lambda: new_producer(address, "test"))
 
 

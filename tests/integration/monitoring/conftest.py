@@ -13,7 +13,7 @@ from tests.support.databases import empty_database
 
 
 @pytest.fixture
-async def chair(stack: Stack) -> AsyncIterator[Chair]:
+async def chair(stores: Stack) -> AsyncIterator[Chair]:
     clock = apart(datetime(2026, 1, 1, 12, tzinfo=UTC))
-    async with empty_database(stack.mongodb_uri, clock, INDEXES) as mongo:
+    async with empty_database(stores.mongodb_uri, clock, INDEXES) as mongo:
         yield await Chair(mongo, clock).seat()

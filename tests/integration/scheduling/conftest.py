@@ -22,7 +22,7 @@ async def clinic(stack: Stack) -> AsyncIterator[Clinic]:
 
 
 @pytest.fixture
-async def world(stack: Stack) -> AsyncIterator[World]:
+async def world(stores: Stack) -> AsyncIterator[World]:
     clock = apart(NOW)
-    async with empty_database(stack.mongodb_uri, clock, INDEXES) as mongo:
+    async with empty_database(stores.mongodb_uri, clock, INDEXES) as mongo:
         yield World(mongo, clock)
