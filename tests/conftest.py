@@ -16,13 +16,15 @@ from tests.support.witness import watch
 
 NEEDY = pytest.StashKey[set[Path]]()
 """The files with tests that ask for the running services."""
+LONGEST = ("test_clinic_day.py", "test_schemathesis.py", "test_flood.py", "test_board.py", "test_compose_init.py")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What asks for the services comes first, so that they end early and start once."""
-    config.stash[NEEDY] = {item.path for item in items if {"stack", "stores"} <= set(getattr(item, "fixturenames", ()))}
-    items.sort(key=lambda item: item.path not in config.stash[NEEDY])
+    """What asks for the services comes first, so that they end early and start once; the longest files before the others."""
+    needy = {item.path for item in items if {"stack", "stores"} <= set(getattr(item, "fixturenames", ()))}
+    config.stash[NEEDY] = needy
+    items.sort(key=lambda item: (item.path not in needy, item.path.name not in LONGEST))
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from deploy.local.stack import ROOT, Stack
 from shared.messaging.kafka import KafkaAddress
 from shared.messaging.topics import BULK, CONTACTS, SERVICES, TOPICS
 
-CONFIGS = 'exec java -cp "{jars}" -Dlog4j2.level=ERROR kafka.admin.ConfigCommand "$@"'
+CONFIGS = 'exec java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "{jars}" -Dlog4j2.level=ERROR kafka.admin.ConfigCommand "$@"'
 
 
 class Bare:
