@@ -4,7 +4,7 @@ An ordinary row costs its time, its value, its device's number and its delay; wh
 kept beside the columns, by place. The id is made of session, sign, time and device, so it needs no column of its own.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -95,12 +95,3 @@ def unfold(bucket: Mapping[str, Any]) -> Iterator[Document]:
             "received_at": taken_at + timedelta(milliseconds=delay_ms),
             **rest.get(str(place), {}),
         }
-
-
-def buckets_of(rows: Iterable[Document]) -> dict[str, list[Document]]:
-    """Rows by the bucket in which they belong."""
-    found: dict[str, list[Document]] = {}
-    for row in rows:
-        identifier = bucket_id(row["session_id"], row["sign"], span_of(row["taken_at"]))
-        found.setdefault(identifier, []).append(row)
-    return found

@@ -54,13 +54,6 @@ SCALES: Mapping[str, Scale] = {
 RATINGS: Mapping[str, int] = {"moaas": 5, "pain": 10, "nausea": 10, "comfort": 10}
 
 
-def sedation(moaas: int) -> Literal["none", "sedated", "act", "emergency"]:
-    """MOAA/S: an event below 5, act at 3 or less, an emergency at 1 or less (CFG, section 2). Raises ValueError."""
-    if not 0 <= moaas <= RATINGS["moaas"]:
-        raise ValueError("MOAA/S is from 0 to 5")
-    return "emergency" if moaas <= 1 else "act" if moaas <= 3 else "sedated" if moaas < 5 else "none"  # noqa: PLR2004
-
-
 def news2(signs: Mapping[str, float], *, on_oxygen: bool, alert: bool, spo2_scale: int = 1) -> tuple[int, Risk] | None:
     """NEWS2 (RCP 2017, section 3.4): total and response; None when a sign is missing.
 

@@ -3,23 +3,22 @@
 import pytest
 from pydantic import ValidationError
 
-from services.monitoring.scales import ALDRETE, PADSS, SCALES, sedation
+from services.monitoring.scales import ALDRETE, PADSS, SCALES
 from services.monitoring.schemas_entries import Observation
 
 BEST = {name: dict.fromkeys(scale.items, scale.highest) for name, scale in SCALES.items()}
 
 
-@pytest.mark.parametrize(
-    ("score", "reading"), [(5, "none"), (4, "sedated"), (3, "act"), (2, "act"), (1, "emergency"), (0, "emergency")]
-)
-def test_moaas_bmc_anesthesiology_2022_clinical_md_2_each_score(score: int, reading: str) -> None:
-    assert sedation(score) == reading
+@pytest.mark.parametrize("score", range(6))
+def test_moaas_bmc_anesthesiology_2022_clinical_md_2_each_score(score: int) -> None:
+    seen = Observation.model_validate({"observation_code": "moaas", "score": score})
+    assert seen.facts() == {"observation_code": "moaas", "score": score}
 
 
-@pytest.mark.parametrize("score", [-1, 6])
-def test_moaas_bmc_anesthesiology_2022_clinical_md_2_has_no_other_score(score: int) -> None:
-    with pytest.raises(ValueError, match="0 to 5"):
-        sedation(score)
+@pytest.mark.parametrize("score", [-1, 6, None])
+def test_moaas_bmc_anesthesiology_2022_clinical_md_2_has_no_other_score(score: int | None) -> None:
+    with pytest.raises(ValidationError):
+        Observation.model_validate({"observation_code": "moaas", "score": score})
 
 
 @pytest.mark.parametrize("item", ALDRETE)
