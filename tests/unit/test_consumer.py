@@ -1,6 +1,7 @@
 """How a member goes about its partition, whatever its handlers answer: at once, in batches, with pauses, and alive."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -13,13 +14,22 @@ from aiokafka import TopicPartition
 from shared.clock import ManualClock
 from shared.loops import Loop, Loops
 from shared.messaging import consumer as consumers
-from shared.messaging.consumer import BACKOFF_MAX_SECONDS, BACKOFF_SECONDS, FUSE_REJECTS, Consumer
+from shared.messaging.consumer import (
+    BACKOFF_MAX_SECONDS,
+    BACKOFF_SECONDS,
+    FUSE_REJECTS,
+    QUEUE_FULL,
+    QUEUE_LOW,
+    Consumer,
+)
 from shared.messaging.handling import BATCH_RECORDS
 from shared.messaging.outcomes import Done, Outcome, Reject, Retry
 from shared.messaging.record import Record
 from tests.support.eventually import eventually
 
 PLACE = TopicPartition("topic", 0)
+PLACES = (PLACE, TopicPartition("topic", 1))
+FETCHED = 100
 
 
 class Connection:
@@ -55,6 +65,37 @@ class Connection:
         fetched, self.rows = self.rows, []
         await asyncio.sleep(0 if fetched else timeout_ms / 20_000)
         return {PLACE: fetched} if fetched else {}
+
+
+class Broker(Connection):
+    """Two partitions; of each that is not paused a fetch gives out the next records, as fast as it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.paused = set[TopicPartition]()
+        self.resumed = list[TopicPartition]()
+        self._next = dict.fromkeys(PLACES, 0)
+
+    def pause(self, place: TopicPartition) -> None:
+        self.paused.add(place)
+
+    def resume(self, place: TopicPartition) -> None:
+        if place in self.paused:
+            self.paused.discard(place)
+            self.resumed.append(place)
+
+    async def getmany(self, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
+        if not self.fetches:
+            await self._listener.on_partitions_assigned(set(PLACES))
+        self.fetches += 1
+        await asyncio.sleep(0 if set(PLACES) - self.paused else timeout_ms / 20_000)
+        return {place: [self._row(place) for _ in range(FETCHED)] for place in set(PLACES) - self.paused}
+
+    def _row(self, place: TopicPartition) -> Any:
+        self._next[place] += 1
+        row = self.row(self._next[place] - 1)
+        row.partition = place.partition
+        return row
 
 
 class Answers:
@@ -179,3 +220,58 @@ async def test_a_member_whose_partition_waits_is_alive(monkeypatch: pytest.Monke
             seen = connection.fetches
             await eventually(lambda: fetched(seen + 2))  # noqa: B023 - awaited before the next round
     assert len(pipeline.batches) == 1
+
+
+class Gate:
+    """A pipeline that handles as many records of the first partition as it is let, and those of the other at once."""
+
+    group = "group"
+
+    def __init__(self) -> None:
+        self.mongo = SimpleNamespace(clock=ManualClock(datetime(2026, 1, 1, 12, tzinfo=UTC)))
+        self.handled = dict.fromkeys(PLACES, 0)
+        self._let, self._more = 0, asyncio.Event()
+
+    def let(self, records: int) -> None:
+        self._let += records
+        self._more.set()
+
+    async def handle_batch(self, records: Sequence[Record]) -> list[Outcome]:
+        place = TopicPartition(records[0].topic, records[0].partition)
+        while place == PLACE and self.handled[place] + len(records) > self._let:
+            self._more.clear()
+            await self._more.wait()
+        self.handled[place] += len(records)
+        return [Done() for _ in records]
+
+
+async def test_a_partition_with_a_full_queue_is_fetched_again_when_it_is_low_and_the_others_go_on() -> None:
+    broker, pipeline = Broker(), Gate()
+    this, other = PLACES
+
+    async def full() -> bool:
+        return this in broker.paused
+
+    async def low() -> bool:
+        return this in broker.resumed
+
+    async def others_go_on(handled: int) -> bool:
+        return pipeline.handled[other] > handled
+
+    async def handled(records: int) -> bool:
+        return pipeline.handled[this] == records
+
+    async with member(broker, pipeline):
+        await eventually(full)
+        queued = broker._next[this]
+        assert QUEUE_FULL <= queued < QUEUE_FULL + FETCHED
+        seen = pipeline.handled[other]
+        await eventually(lambda: others_go_on(seen + 2 * QUEUE_FULL))
+        assert (broker._next[this], broker.resumed.count(this)) == (queued, 0)
+        above = queued - QUEUE_LOW - BATCH_RECORDS
+        pipeline.let(above)
+        await eventually(lambda: handled(above))
+        assert broker.resumed.count(this) == 0
+        pipeline.let(BATCH_RECORDS)
+        await eventually(low)
+        pipeline.let(sys.maxsize)

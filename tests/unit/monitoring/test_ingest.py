@@ -6,16 +6,18 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
-from services.monitoring.ingest import Ingest
+from services.monitoring.ingest import AT_MOST, BATCH_READINGS, WAITING, WAITING_OF_ONE, Ingest
 from services.monitoring.recent import Recent
 from services.monitoring.schemas import Reading
 from services.monitoring.usecases.readings import Answers, Delivery
 from services.monitoring.vitals import Outcome
 from shared.clock import ManualClock
+from shared.errors import Unavailable
 from shared.persistence.scope import Actor, Scope
 
 NOW = datetime(2026, 11, 20, 9, tzinfo=UTC)
 STORED = Outcome(id="-", result="stored")
+BEING_COMMITTED = 1 + 1 + (AT_MOST - 2) * BATCH_READINGS
 
 
 class Held(Ingest):
@@ -33,12 +35,19 @@ class Held(Ingest):
         await self.commits.wait()
         return [[STORED for _ in delivery.readings] for delivery in deliveries], Recent()
 
-    async def arrive(self, requests: int, readings: int = 1) -> None:
-        """Each from a device of its own; returns when whatever does not wait for a timer has begun."""
+    async def arrive(self, requests: int, readings: int = 1, device: str | None = None) -> None:
+        """Each from a device of its own, or all from one; returns when whatever does not wait for a timer has begun."""
         for _ in range(requests):
-            self._sent.append(asyncio.create_task(self.deliver(delivery(f"m{len(self._sent)}", readings))))
+            sent = delivery(device or f"m{len(self._sent)}", readings)
+            self._sent.append(asyncio.create_task(self.deliver(sent)))
         for _ in range(5):
             await asyncio.sleep(0)
+
+    def refused(self) -> list[BaseException]:
+        """What those were told who do not wait; they are forgotten."""
+        over = [sent for sent in self._sent if sent.done() and sent.exception()]
+        self._sent = [sent for sent in self._sent if sent not in over]
+        return [error for sent in over if (error := sent.exception())]
 
     async def ends(self) -> int:
         """How many readings were answered."""
@@ -84,3 +93,26 @@ async def test_a_long_request_is_committed_in_parts_of_200_one_after_the_other()
     assert ingest.begun == [200]
     assert await ingest.ends() == 450
     assert ingest.begun == [200, 200, 50]
+
+
+async def test_where_too_many_wait_the_next_is_told_to_send_again_and_of_those_that_wait_none_is_lost() -> None:
+    ingest = Held()
+    await ingest.arrive(BEING_COMMITTED + WAITING)
+    assert ingest.refused() == []
+    await ingest.arrive(1)
+    (told,) = ingest.refused()
+    assert isinstance(told, Unavailable)
+    assert (told.status, told.headers) == (503, {"Retry-After": "1"})
+    assert await ingest.ends() == BEING_COMMITTED + WAITING
+    await ingest.arrive(1)
+    assert await ingest.ends() == BEING_COMMITTED + WAITING + 1, "there is room again"
+
+
+async def test_a_device_that_is_slow_to_be_served_leaves_room_for_the_others() -> None:
+    ingest = Held()
+    await ingest.arrive(BEING_COMMITTED + WAITING_OF_ONE, device="slow")
+    assert ingest.refused() == []
+    await ingest.arrive(1, device="slow")
+    await ingest.arrive(1)
+    assert [type(told) for told in ingest.refused()] == [Unavailable]
+    assert await ingest.ends() == BEING_COMMITTED + WAITING_OF_ONE + 1
