@@ -7,6 +7,8 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
+from shared.telemetry.attributes import Attributes, plain
+
 _TRACER: Final = trace.get_tracer("stillwater")
 
 
@@ -39,7 +41,7 @@ class CommandSpans(CommandListener):
         if event.request_id not in self._collections:
             return
         collection = self._collections.pop(event.request_id)
-        attributes = {
+        attributes: Attributes = {
             "db.system.name": "mongodb",
             "db.namespace": event.database_name,
             "db.operation.name": event.command_name,
@@ -51,7 +53,7 @@ class CommandSpans(CommandListener):
         end = time.time_ns()
         name = f"{event.command_name} {collection}" if collection else event.command_name
         span = _TRACER.start_span(
-            name, kind=SpanKind.CLIENT, attributes=attributes, start_time=end - event.duration_micros * 1000
+            name, kind=SpanKind.CLIENT, attributes=plain(attributes), start_time=end - event.duration_micros * 1000
         )
         if code:
             span.set_status(Status(StatusCode.ERROR))

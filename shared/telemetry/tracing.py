@@ -8,7 +8,9 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler, SamplingResult, TraceIdRatioBased
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, TraceState
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from opentelemetry.util.types import Attributes
+from opentelemetry.util.types import Attributes as AnyAttributes
+
+from shared.telemetry.attributes import Attributes, plain
 
 Header = tuple[str, bytes]
 _PROPAGATOR = TraceContextTextMapPropagator()
@@ -28,7 +30,7 @@ class Share(Sampler):
         trace_id: int,
         name: str,
         kind: SpanKind | None = None,
-        attributes: Attributes = None,
+        attributes: AnyAttributes = None,
         links: Sequence[Link] | None = None,
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
@@ -47,11 +49,11 @@ def current_traceparent() -> str | None:
 
 @contextlib.contextmanager
 def _recorded(
-    name: str, context: Context | None, kind: SpanKind, attributes: dict[str, str], links: Sequence[Link]
+    name: str, context: Context | None, kind: SpanKind, attributes: Attributes, links: Sequence[Link]
 ) -> Iterator[Span]:
     """The only way in which a span is begun: an error leaves its class there, never its text and trace, which may hold values."""
     with _TRACER.start_as_current_span(
-        name, context, kind, attributes, links, record_exception=False, set_status_on_exception=False
+        name, context, kind, plain(attributes), links, record_exception=False, set_status_on_exception=False
     ) as span:
         try:
             yield span
@@ -61,7 +63,7 @@ def _recorded(
 
 
 def _span(
-    name: str, kind: SpanKind, parent: str | None, attributes: dict[str, str], *, link: bool = False
+    name: str, kind: SpanKind, parent: str | None, attributes: Attributes, *, link: bool = False
 ) -> contextlib.AbstractContextManager[Span]:
     context = _PROPAGATOR.extract({"traceparent": parent}) if parent else None
     links = [Link(trace.get_current_span(context).get_span_context())] if link and context else []
@@ -74,7 +76,7 @@ def _origin(traceparent: str | None) -> SpanContext:
 
 
 def _root(
-    name: str, kind: SpanKind, origin: SpanContext, attributes: dict[str, str]
+    name: str, kind: SpanKind, origin: SpanContext, attributes: Attributes
 ) -> contextlib.AbstractContextManager[Span]:
     """Of a trace of its own, linked to where it came from."""
     return _recorded(name, Context(), kind, attributes, [Link(origin)] if origin.is_valid else [])
@@ -84,7 +86,7 @@ def request_span(
     method: str, traceparent: str | None, *, known: bool = True
 ) -> contextlib.AbstractContextManager[Span]:
     """Who says not who he is decides nothing about our traces: his is linked, not continued (interop.md 6)."""
-    attributes = {"http.request.method": method}
+    attributes: Attributes = {"http.request.method": method}
     if known or traceparent is None:
         return _span(method, SpanKind.SERVER, traceparent, attributes)
     return _root(method, SpanKind.SERVER, _origin(traceparent), attributes)
@@ -122,11 +124,11 @@ def process_span(
     topic: str, group: str, headers: Sequence[tuple[str, bytes | None]]
 ) -> contextlib.AbstractContextManager[Span]:
     parent = next((item.decode("ascii", "ignore") for name, item in headers if name == "traceparent" and item), None)
-    attributes = _messaging("process", topic) | {"messaging.consumer.group.name": group}
+    attributes: Attributes = {**_messaging("process", topic), "messaging.consumer.group.name": group}
     return _span(f"process {topic}", SpanKind.CONSUMER, parent, attributes, link=True)
 
 
-def _messaging(operation: str, topic: str) -> dict[str, str]:
+def _messaging(operation: str, topic: str) -> Attributes:
     return {
         "messaging.system": "kafka",
         "messaging.operation.name": operation,

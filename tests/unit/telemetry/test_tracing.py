@@ -2,10 +2,14 @@
 
 import asyncio
 import contextlib
+import json
+import logging
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -14,7 +18,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from shared.clock import ManualClock
 from shared.messaging.relay import Relay
-from shared.telemetry import tracing
+from shared.telemetry import commands, tracing
+from shared.telemetry.attributes import DECLARED
+from shared.telemetry.commands import CommandSpans
+from shared.telemetry.logs import JsonFormatter
 from shared.telemetry.tracing import (
     Header,
     Share,
@@ -25,6 +32,7 @@ from shared.telemetry.tracing import (
     request_span,
     send_span,
 )
+from tests.unit.test_settings import GOOD, ROOT
 
 NAME = "Rosa Lindqvist"
 KEPT = f"00-{'1' * 32}-{'2' * 16}-01"
@@ -101,6 +109,87 @@ def test_of_an_error_a_span_tells_the_class_and_never_the_text(
     assert (span.attributes or {})["error.type"] == "ValueError"
     assert NAME not in span.to_json()
     assert span.events == ()
+
+
+def a_command_fails() -> NoReturn:
+    told: Any = SimpleNamespace(
+        request_id=1,
+        command={"insert": "things"},
+        command_name="insert",
+        database_name="intake",
+        duration_micros=1,
+        failure={"code": 11000, "errmsg": NAME},
+    )
+    listener = CommandSpans()
+    listener.started(told)
+    listener.failed(told)
+    raise ValueError(NAME)
+
+
+@pytest.mark.parametrize("kept", [1.0], indirect=True)
+def test_every_span_says_what_is_declared_and_no_more(
+    kept: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for the route and the status, which the answer adds."""
+    monkeypatch.setattr(commands, "_TRACER", tracing._TRACER)
+    for begin in SPANS.values():
+        with pytest.raises(ValueError, match=NAME), begin():
+            a_command_fails()
+    found = {name for span in kept.get_finished_spans() for name in span.attributes or {}}
+    assert found == DECLARED - {"http.route", "http.response.status_code"}
+    assert NAME not in "".join(span.to_json() for span in kept.get_finished_spans())
+
+
+BEGIN = """
+import asyncio
+from services.intake.wiring import SERVICE
+from shared import cli
+from shared.telemetry.tracing import current_traceparent, request_span
+
+async def begin(*_):
+    kept = 0
+    for _ in range(4000):
+        with request_span("POST", None):
+            kept += int(current_traceparent()[-2:], 16) & 1
+    print(kept / 4000)
+
+cli._start = begin
+cli._run_role(SERVICE, "all")
+"""
+
+
+@pytest.mark.parametrize(("given", "share"), [({}, 0.05), ({"INTAKE_TRACE_RATIO": "0.5"}, 0.5)])
+def test_the_share_that_is_set_is_the_share_that_is_kept(given: dict[str, str], share: float) -> None:
+    """In a process of its own: the provider is global."""
+    environment = {f"INTAKE_{name}": text for name, text in GOOD.items()} | given
+    command = [sys.executable, "-c", BEGIN]
+    done = subprocess.run(command, check=True, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert float(done.stdout) == pytest.approx(share, abs=0.04)
+
+
+INSIDE: dict[str, Callable[[], contextlib.AbstractContextManager[object]]] = {
+    "a request": lambda: request_span("POST", KEPT),
+    "a handled event": lambda: process_span("topic", "group", [("traceparent", KEPT.encode())]),
+}
+
+
+@pytest.mark.usefixtures("kept")
+@pytest.mark.parametrize("kept", [0.0], indirect=True)
+@pytest.mark.parametrize("begin", INSIDE.values(), ids=list(INSIDE))
+def test_a_log_line_names_the_trace_and_the_span_it_was_written_in(
+    begin: Callable[[], contextlib.AbstractContextManager[object]],
+) -> None:
+    """Whether the trace is kept or not."""
+    row = logging.makeLogRecord({"name": "shared.test", "msg": "told", "patient": NAME, "args": (NAME,)})
+    outside = json.loads(JsonFormatter("intake").format(row))
+    with begin():
+        text = JsonFormatter("intake").format(row)
+        _, trace_id, span_id, _ = (current_traceparent() or "").split("-")
+    told = json.loads(text)
+    assert (told["trace_id"], told["span_id"]) == (trace_id, span_id)
+    assert trace_id == KEPT.split("-")[1]
+    assert not {"trace_id", "span_id"} & set(outside)
+    assert NAME not in text
 
 
 class Broker:
