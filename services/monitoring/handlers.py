@@ -138,8 +138,8 @@ async def on_acknowledged(context: EventContext, event: EscalationAcknowledged) 
 
 
 async def on_step(context: EventContext, event: EscalationStepTaken) -> Outcome:
-    await answering.note_step(context.unit, event.alarm_id, event.step)
-    return Done()
+    noted = await answering.note_step(context.unit, event.alarm_id, event.step)
+    return Done() if noted else Skip("alarm_unknown")
 
 
 async def on_patient_erased(context: EventContext, event: PatientErased) -> Outcome:

@@ -135,6 +135,6 @@ async def escalate(unit: UnitOfWork, alarm_id: str, by_role: str) -> Document:
     return after
 
 
-async def note_step(unit: UnitOfWork, alarm_id: str, step: int) -> None:
-    """The board shows how far the paging has come."""
-    await unit.collection(ALARMS).update({"_id": alarm_id}, {"$max": {"escalation_step": step}})
+async def note_step(unit: UnitOfWork, alarm_id: str, step: int) -> bool:
+    """The board shows how far the paging has come; False for an alarm that nobody raised here."""
+    return bool(await unit.collection(ALARMS).update({"_id": alarm_id}, {"$max": {"escalation_step": step}}))

@@ -38,7 +38,7 @@ NOTHING_THERE: dict[str, dict[str, str]] = {
     },
     "monitoring": {
         "Skip nothing_to_void": "AppointmentCancelled AppointmentNoShow",
-        "Skip alarm_unknown": "EscalationAcknowledged",
+        "Skip alarm_unknown": "EscalationAcknowledged EscalationStepTaken",
         "Reject handler_failed": (
             "AppointmentBooked AppointmentConfirmed AppointmentRescheduled AppointmentState PlanState "
             "TreatmentPlanActivated TreatmentPlanCompleted TreatmentPlanDiscontinued TreatmentPlanPaused "
