@@ -198,13 +198,17 @@ async def on_signal_lost(context: EventContext, event: monitoring.SignalLost) ->
 
 async def on_content_refused(context: EventContext, event: monitoring.AlarmContentRefused) -> Outcome:
     """The broker took the page but not what it says; where it was the alarm itself, this is its alarm."""
+    place = await directory.session_place(context.unit, event.session_id)
     alarm = Alarm(
         event.aggregate.rpartition("/")[2],
-        None,
+        event.session_id,
         event.patient_id,
         "high",
         context.received_at,
         what="content refused, look at the board",
+        room=place["room"],
+        chair=place["chair"],
+        responsible=place["responsible"],
     )
     return Done() if await escalations.start(context.unit, context.deps, alarm) else Skip("escalation_known")
 

@@ -21,7 +21,11 @@ class ServiceTroubleCleared(Event):
 
 
 class AlarmContentRefused(Event):
-    """The broker refused an event of the alarm lane; `aggregate` ("alarm/0190...") says what people should look at."""
+    """The broker refused an event of the alarm lane; `aggregate` ("alarm/0190...") says what people should look at.
+
+    `session_id`: where the event said which, so that the page finds the place and who answers for it.
+    """
 
     refused_type: str
     aggregate: str
+    session_id: str | None = None

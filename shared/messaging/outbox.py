@@ -1,5 +1,6 @@
 """An event becomes a row in the transaction of its cause; the relay sends it later, as often as needed."""
 
+import json
 import zlib
 
 from bson import Binary
@@ -65,11 +66,23 @@ def replace_refused(unit: UnitOfWork, row: Document) -> None:
     if refused is None or issubclass(refused, AlarmContentRefused):
         return
     event = event_of(refused.SERVICE, AlarmContentRefused)(
-        patient_id=headers["ce_partitionkey"], refused_type=headers["ce_type"], aggregate=row["aggregate"]
+        patient_id=headers["ce_partitionkey"],
+        refused_type=headers["ce_type"],
+        aggregate=row["aggregate"],
+        session_id=_session_of(row["value"]),
     )
     scope = system_scope(row["clinic_id"], "relay").traced(headers.get("ce_traceparent"))
     version = int(headers["ce_sequence"].partition(".")[0])
     emit(unit.under(scope), event, aggregate=row["aggregate"], version=version, ordinal=LAST_ORDINAL)
+
+
+def _session_of(value: bytes) -> str | None:
+    """Nobody knows what was refused, so it may be no event any more."""
+    try:
+        found = json.loads(value).get("session_id")
+    except (ValueError, AttributeError):
+        return None
+    return found if isinstance(found, str) else None
 
 
 def emit_tombstone(unit: UnitOfWork, record: type[Event], key: str, *, aggregate: str, version: int) -> None:

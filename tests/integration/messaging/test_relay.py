@@ -266,14 +266,19 @@ async def _some_sent(mongo: Mongo) -> bool:
     return await mongo.plumbing("outbox").find_one({"state": "sent"}) is not None
 
 
+@pytest.mark.parametrize(
+    ("refused", "session_id"),
+    [(b"x" * 950_000, None), (b'{"session_id": "s1", "more": "%s"}' % (b"x" * 950_000), "s1")],
+    ids=["unreadable", "too large"],
+)
 async def test_a_refused_alarm_is_replaced_by_a_page_that_names_it(
-    mongo: Mongo, stores: Stack, stop: asyncio.Event
+    mongo: Mongo, stores: Stack, stop: asyncio.Event, refused: bytes, session_id: str | None
 ) -> None:
     alarm = f"alarm/{uuid4().hex}"
     await emit_one(mongo, AlarmCleared(patient_id="p", alarm_id=alarm[6:], at=AT, value=1), alarm)
 
     async def spoil(unit: UnitOfWork) -> None:
-        await unit.plumbing("outbox").update({"aggregate": alarm}, {"$set": {"value": b"x" * 950_000}})
+        await unit.plumbing("outbox").update({"aggregate": alarm}, {"$set": {"value": refused}})
 
     await mongo.run(SCOPE, spoil)
     running = asyncio.create_task(relay(mongo, stores, "alarm").run(stop))
@@ -288,7 +293,7 @@ async def test_a_refused_alarm_is_replaced_by_a_page_that_names_it(
     envelope, value = read_record([(name, bytes(item)) for name, item in page[0]["headers"]], page[0]["value"])
     event = AlarmContentRefused.read(value or b"")
     assert (envelope.clinic_id, page[0]["topic"], event.aggregate) == ("clinic-1", ALARMS.name, alarm)
-    assert event.refused_type == AlarmCleared.event_type()
+    assert (event.refused_type, event.session_id) == (AlarmCleared.event_type(), session_id)
 
 
 async def test_rows_of_one_aggregate_leave_in_the_order_of_their_versions(
