@@ -31,7 +31,7 @@ from shared.loops import Loop
 from shared.messaging.kafka import KafkaAddress, new_producer
 from shared.persistence.mongo import Mongo
 from shared.persistence.vault import KeyRing, Vault
-from shared.protocols import ProtocolError, load, read
+from shared.protocols import ProtocolError, line_of, load, read
 from shared.service import Service, Wiring
 
 PROTOCOLS = Path(__file__).parent / "protocols"
@@ -76,10 +76,18 @@ def make_deps(ring: KeyRing) -> Deps:
     )
     for protocol in deps.protocols.values():
         if protocol.limits not in deps.rules:
-            raise ProtocolError(f"{protocol.version}: limits: there is no {protocol.limits}")
+            raise _nowhere(protocol, "limits", protocol.limits)
         if isinstance(protocol, DosingProtocol) and protocol.medicines not in deps.medicines:
-            raise ProtocolError(f"{protocol.version}: medicines: there is no {protocol.medicines}")
+            raise _nowhere(protocol, "medicines", protocol.medicines)
     return deps
+
+
+def _nowhere(protocol: SessionProtocol, field: str, name: str) -> ProtocolError:
+    for path in PROTOCOLS.glob("*.yaml"):
+        content, root = read(path.read_text(), path.name)
+        if content["version"] == protocol.version:
+            return ProtocolError(f"{path.name}:{line_of(root, (field,))}: {field}: there is no {name}")
+    raise AssertionError("a protocol comes from a file")
 
 
 def _beats_reader(address: KafkaAddress) -> AIOKafkaConsumer:

@@ -1,6 +1,7 @@
 """`make up`, `down` and `token` as commands, and the names and numbers that scripts of operators rely on."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from deploy.local.processes import StackError
 from deploy.local.stack import ROOT, Stack
 from shared.messaging.topics import SERVICES
 
+STAY = {"up", "down", "run", "test", "test-unit", "test-faults", "bench", "docs", "migrate", "token"}
 MAKE = shutil.which("make") or "make"
 
 
@@ -54,12 +56,42 @@ def test_a_token_names_its_role_clinic_and_patient(home: Path) -> None:
         (["up"], "up --roles all --replicas 1"),
         (["up", "ROLES=split", "REPLICAS=2"], "up --roles split --replicas 2"),
         (["down"], "down"),
+        (["migrate"], "migrate"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_make_calls_the_command(target: list[str], command: str) -> None:
     said = subprocess.run([MAKE, "-n", *target], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert f".venv/bin/python -m deploy.local {command}" in [line.strip() for line in said.splitlines()]
+
+
+def test_make_help_tells_every_target() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    made = re.findall(r"^([a-z-]+):", makefile, re.MULTILINE)
+    said = subprocess.run([MAKE, "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    told = [line.split(maxsplit=1) for line in said.splitlines()]
+    assert [name for name, _ in told] == made
+    assert set(made) >= STAY
+    assert set(made) == set(makefile.partition(".PHONY:")[2].partition("\n")[0].split()), (
+        "docs and bench are folders too"
+    )
+
+
+@pytest.mark.usefixtures("home")
+def test_migrate_that_fails_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def fails(stack: Stack) -> None:
+        asked.append(stack)
+        raise StackError("A migration failed; its reason stands above.")
+
+    monkeypatch.setattr(Stack, "migrate", fails)
+    done = run("migrate")
+    assert (done.exit_code, done.stdout.strip(), len(asked)) == (
+        1,
+        "failed A migration failed; its reason stands above.",
+        1,
+    )
 
 
 @pytest.mark.parametrize(("how", "replicas"), [([], 0), (["--roles", "split", "--replicas", "2"], 2)])

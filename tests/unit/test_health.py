@@ -1,7 +1,6 @@
 """What a process says of itself: loops that died or hang, and what it can do without."""
 
 import asyncio
-from pathlib import Path
 
 import httpx
 import pytest
@@ -13,11 +12,11 @@ from services.scheduling.wiring import SERVICE as SCHEDULING
 from shared.clock import Clock, ManualClock
 from shared.loops import LIVE_SECONDS, Loop, Loops
 from shared.messaging import kafka
-from shared.service import READY_SECONDS, Process, Service
+from shared.service import READY_SECONDS, Service
 from shared.web.health import Readiness, health_app
 from tests.support.eventually import eventually
+from tests.unit.conftest import Processes
 from tests.unit.test_clock import NOW
-from tests.unit.test_settings import GOOD
 
 ALL = (INTAKE, SCHEDULING, MONITORING, NOTIFICATIONS)
 
@@ -137,24 +136,6 @@ async def test_only_what_is_required_makes_a_process_unready(
 async def test_a_process_that_answers_has_started_though_it_is_not_ready(world: World) -> None:
     world.ready = Readiness({"mongodb": False})
     assert (await world.get("/startupz")).status_code == 200
-
-
-@pytest.fixture
-def process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> "Processes":
-    return Processes(monkeypatch, tmp_path)
-
-
-class Processes:
-    """Of any service in any role, without a store and a broker: nothing is started."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
-        self._monkeypatch, self._home = monkeypatch, home
-
-    def __call__(self, service: Service, role: str) -> Process:
-        given = GOOD | {"AUDIT_ANCHOR_PATH": str(self._home / "anchor.jsonl")}
-        for name, text in given.items():
-            self._monkeypatch.setenv(f"{service.name.upper()}_{name}", text)
-        return Process(service, service.settings(), role)
 
 
 @pytest.mark.parametrize("service", ALL, ids=lambda service: service.name)
