@@ -3,12 +3,15 @@
 from datetime import timedelta
 
 import pytest
+from prometheus_client import REGISTRY
 
+from deploy.local.stack import Stack
+from shared.clock import ManualClock
 from shared.events.envelope import read_record
 from shared.events.intake import ServiceTroubleRaised
 from shared.messaging.trouble import OLD_SECONDS, TroubleWatch
 from shared.persistence.mongo import Mongo, UnitOfWork
-from tests.integration.messaging.world import SCOPE, emit_one, inquiry
+from tests.integration.messaging.world import SCOPE, emit_one, inquiry, relay
 
 
 class Member:
@@ -65,3 +68,26 @@ async def test_a_consumer_that_does_not_go_on_is_a_trouble(mongo: Mongo, code: s
     for _ in range(2):
         await watch.look()
     assert await raised(mongo) == ([code] if code else [])
+
+
+async def test_the_age_of_the_oldest_row_grows_while_the_relay_stands_and_is_nothing_when_all_have_left(
+    mongo: Mongo, stack: Stack
+) -> None:
+    mongo.clock = clock = ManualClock(mongo.clock.system_now())
+    watch = TroubleWatch(mongo, "intake", [])
+
+    async def age() -> float | None:
+        await watch.look()
+        return REGISTRY.get_sample_value("stillwater_outbox_oldest_age_seconds")
+
+    ages = [await age()]
+    await emit_one(mongo, inquiry(), "inquiry/1")
+    for _ in range(2):
+        clock.advance(10)
+        await emit_one(mongo, inquiry(), "inquiry/later")
+        ages.append(await age())
+    assert ages == [0, 10, 20]
+    relaying = relay(mongo, stack)
+    assert await relaying.send_pending() == 3
+    await relaying._discard_producer()
+    assert await age() == 0
