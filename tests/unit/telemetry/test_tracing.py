@@ -167,22 +167,22 @@ def test_the_share_that_is_set_is_the_share_that_is_kept(given: dict[str, str], 
     assert float(done.stdout) == pytest.approx(share, abs=0.04)
 
 
-INSIDE: dict[str, Callable[[], contextlib.AbstractContextManager[object]]] = {
-    "a request": lambda: request_span("POST", KEPT),
-    "a handled event": lambda: process_span("topic", "group", [("traceparent", KEPT.encode())]),
+INSIDE: dict[str, Callable[[str], contextlib.AbstractContextManager[object]]] = {
+    "a request": lambda origin: request_span("POST", origin),
+    "a handled event": lambda origin: process_span("topic", "group", [("traceparent", origin.encode())]),
 }
 
 
 @pytest.mark.usefixtures("kept")
 @pytest.mark.parametrize("kept", [0.0], indirect=True)
+@pytest.mark.parametrize("origin", [KEPT, f"{KEPT[:-2]}00"], ids=["kept", "not kept"])
 @pytest.mark.parametrize("begin", INSIDE.values(), ids=list(INSIDE))
 def test_a_log_line_names_the_trace_and_the_span_it_was_written_in(
-    begin: Callable[[], contextlib.AbstractContextManager[object]],
+    begin: Callable[[str], contextlib.AbstractContextManager[object]], origin: str
 ) -> None:
-    """Whether the trace is kept or not."""
     row = logging.makeLogRecord({"name": "shared.test", "msg": "told", "patient": NAME, "args": (NAME,)})
     outside = json.loads(JsonFormatter("intake").format(row))
-    with begin():
+    with begin(origin):
         text = JsonFormatter("intake").format(row)
         _, trace_id, span_id, _ = (current_traceparent() or "").split("-")
     told = json.loads(text)
