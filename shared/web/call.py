@@ -42,9 +42,10 @@ class Call:
     def deps(self) -> Any:
         return self.runtime.deps
 
-    async def write(self, work: Write) -> Response:
+    async def write(self, work: Write, *, forgets: bool = False) -> Response:
         """One transaction; a POST with an Idempotency-Key gets the stored answer of the first success again.
 
+        `forgets`: the work deletes stored answers, its own first one among them.
         Raises Invalid when the key was used with another body, Unavailable where nothing may be made because too many
         events wait already; that stops no nurse.
         """
@@ -60,7 +61,7 @@ class Call:
         url, body = self._request.url, await self._request.body()
         identifier = self._mac("key", self.principal.subject, f"POST {url.path}", key)
         once = Once(self.runtime.mongo, self.runtime.ring, identifier, self._mac("body", url.query, body.hex()))
-        return await once.run(self.scope, rendered)
+        return await once.run(self.scope, rendered, forgets=forgets)
 
     async def read(self, work: Read, *, audited: str | None = None) -> Response:
         """`audited` names a list of patient data, "sessions": its row is committed before the answer."""

@@ -33,22 +33,22 @@ class Once:
         self._mongo, self._ring, self._identifier, self._fingerprint = mongo, ring, identifier, fingerprint
         self._attempts = 0
 
-    async def run(self, scope: Scope, work: Work) -> Response:
-        """`work` in one transaction, or the answer that it gave before.
+    async def run(self, scope: Scope, work: Work, *, forgets: bool = False) -> Response:
+        """`work` in one transaction, or the answer that it gave before; looked for first where it `forgets` answers.
 
         Of twins that run at the same time one commits; the store refuses the other, which then finds the answer.
         Raises Invalid when the key was used with another body.
         """
         try:
-            return await self._mongo.run(scope, lambda unit: self._attempt(unit, work))
+            return await self._mongo.run(scope, lambda unit: self._attempt(unit, work, look=forgets))
         except _Answered as answered:
             return answered.response
 
-    async def _attempt(self, unit: UnitOfWork, work: Work) -> Response:
+    async def _attempt(self, unit: UnitOfWork, work: Work, *, look: bool) -> Response:
         """A key is new as a rule, so nobody looks before the first attempt; the record's own key, or a refusal, tells."""
         self._attempts += 1
         records = unit.plumbing(RECORDS)
-        if self._attempts > 1:
+        if look or self._attempts > 1:
             await self._look(records)
         try:
             response = await work(unit)

@@ -54,12 +54,16 @@ async def read_of_patient(
 
 
 async def change(
-    call: Call, work: Callable[[UnitOfWork], Awaitable[Document]], show: Callable[[Document], BaseModel]
+    call: Call,
+    work: Callable[[UnitOfWork], Awaitable[Document]],
+    show: Callable[[Document], BaseModel],
+    *,
+    forgets: bool = False,
 ) -> Response:
-    """One use case on a document, and the document as it is after it."""
+    """One use case on a document, and the document as it is after it; `forgets` as in `Call.write`."""
 
     async def run(unit: UnitOfWork) -> Reply:
         row = await work(unit)
         return Reply(show(row), version=row["version"])
 
-    return await call.write(run)
+    return await call.write(run, forgets=forgets)

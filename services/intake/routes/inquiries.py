@@ -82,5 +82,8 @@ async def convert_inquiry(inquiry_id: Id, body: schemas.Conversion, call: Staff)
 @router.post("/v1/inquiries/{inquiry_id}/erase", response_model=schemas.Inquiry, responses=problems(404, 409))
 async def erase_inquiry(inquiry_id: Id, body: schemas.Erasure, call: Director) -> Response:
     return await change(
-        call, lambda unit: erasing.erase_inquiry(unit, call.deps, inquiry_id, body.reason_code), show_inquiry
+        call,
+        lambda unit: erasing.erase_inquiry(unit, call.deps, inquiry_id, body.reason_code),
+        show_inquiry,
+        forgets=True,
     )

@@ -76,7 +76,9 @@ async def change_contact(patient_id: Id, body: schemas.Contact, call: StaffOrSel
 @router.post(f"{PATIENT}/erase", response_model=schemas.Patient, responses=problems(404, 409))
 async def erase_patient(patient_id: Id, body: schemas.PatientErasure, call: Director) -> Response:
     """Contact data at once; clinical records only when their retention has passed (409 with `earliest_at`) and no hold runs."""
-    return await change(call, lambda unit: erasing.erase_patient(unit, call.deps, patient_id, body), show_patient)
+    return await change(
+        call, lambda unit: erasing.erase_patient(unit, call.deps, patient_id, body), show_patient, forgets=True
+    )
 
 
 @router.post(f"{PATIENT}/legal-hold", response_model=schemas.Patient, responses=problems(404))

@@ -1,0 +1,163 @@
+"""Whatever changes something, said as a careful client would: with a key and twice, with If-Match after having read."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import httpx
+from pymongo import MongoClient
+
+from deploy.local.stack import Stack
+from docs.generate import DOCS
+from shared.ids import new_id
+from shared.messaging.topics import SERVICES
+from tests.support.eventually import eventually
+
+STALE = {"If-Match": '"v999"'}
+OTHER_BODY = "This Idempotency-Key was used with another body."
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What a document says of one; `reads` is the path where its ETag is read."""
+
+    service: str
+    method: str
+    path: str
+    reads: str
+    said: dict[str, Any]
+
+    def takes(self, header: str) -> bool:
+        return {"$ref": f"#/components/parameters/{header}"} in self.said.get("parameters", [])
+
+    @property
+    def example(self) -> Any:
+        return self.said.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
+
+
+def _operations() -> Iterator[tuple[str, Operation]]:
+    for service in SERVICES:
+        paths = json.loads((DOCS / "openapi" / f"{service}.json").read_text())["paths"]
+        for path, methods in paths.items():
+            above = [path.rsplit("/", cut)[0] if cut else path for cut in range(path.count("/"))]
+            reads = next((one for one in above if "get" in paths.get(one, {})), "")
+            for method, said in methods.items():
+                yield said["operationId"], Operation(service, method, path, reads, said)
+
+
+OPERATIONS = dict(_operations())
+
+
+@dataclass
+class Request:
+    """One request that can be said again; `trace` names what it left in the store."""
+
+    http: httpx.Client
+    method: str
+    url: str
+    content: bytes
+    headers: dict[str, str]
+    trace: str = field(default_factory=lambda: secrets.token_hex(16))
+
+    def send(self, content: bytes | None = None, headers: dict[str, str] | None = None) -> httpx.Response:
+        traced = {"traceparent": f"00-{self.trace}-{'b' * 16}-01", "Content-Type": "application/json"}
+        said = self.content if content is None else content
+        return self.http.request(self.method, self.url, content=said, headers=self.headers | traced | (headers or {}))
+
+
+class Walk:
+    """One clinic of its own on the running services; what is not as promised is gathered by the promise."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack, self.clinic = stack, new_id()
+        self.ids: dict[str, str] = {}
+        self.walked: set[str] = set()
+        self.badly_repeated: list[str] = []
+        self.badly_matched: list[str] = []
+        self._http = httpx.Client(timeout=15)
+        self._store = MongoClient[Any](stack.mongodb_uri)
+
+    def close(self) -> None:
+        self._store.close()
+        self._http.close()
+
+    def do(self, name: str, body: Any = None, role: str = "", **ids: str) -> Any:
+        """The operation with this body, else with the document's example; what it answers."""
+        operation, named = OPERATIONS[name], self.ids | ids
+        bearer = self._bearer(role or operation.said.get("x-roles", ["front_desk"])[-1])
+        said = operation.example if body is None else body
+        content = b"" if said is None else json.dumps(said).encode()
+        home = self.stack.url(operation.service)
+        request = Request(self._http, operation.method, home + operation.path.format_map(named), content, bearer)
+        self._refused(name, request)
+        if operation.takes("IfMatchNeeded"):
+            read = self._http.get(home + operation.reads.format_map(named), headers=bearer)
+            request.headers = bearer | {"If-Match": read.headers["ETag"]}
+        elif "x-nurse-route" in operation.said:
+            request.headers = bearer | STALE  # which stops no nurse
+        if operation.takes("IdempotencyKey"):
+            request.headers = request.headers | {"Idempotency-Key": str(uuid4())}
+        first = request.send()
+        assert first.is_success, (name, first.status_code, first.text, self.badly_matched)
+        if operation.takes("IdempotencyKey"):
+            self._repeated(name, request, first)
+        self.walked.add(name)
+        return first.json() if first.content else None
+
+    def made(self, name: str, body: Any = None, role: str = "", **ids: str) -> str:
+        """The id of what it made."""
+        return str(self.do(name, body, role, **ids)["id"])
+
+    def _refused(self, name: str, request: Request) -> None:
+        """With a stale version, and without one where it is demanded."""
+        operation = OPERATIONS[name]
+        demanded = operation.takes("IfMatchNeeded")
+        if demanded or operation.takes("IfMatch"):
+            told = [request.send(headers=STALE).status_code, *([request.send().status_code] if demanded else [])]
+            if told != [412, 428][: len(told)] or self._left(operation.service, request) != (0, 0):
+                self.badly_matched.append(f"{name}: {told}")
+
+    def _repeated(self, name: str, request: Request, first: httpx.Response) -> None:
+        """The same answer once more, or the refusal of another body; nothing more is left."""
+        service = OPERATIONS[name].service
+        before = self._left(service, request)
+        again, other = request.send(), request.send(request.content + b" " if request.content else b"{}")
+        same = [(one.status_code, one.content, *map(one.headers.get, ("location", "etag"))) for one in (first, again)]
+        marks = [one.headers.get("idempotent-replayed") for one in (first, again)]
+        refused = other.status_code, other.json().get("detail")
+        told, audited = self._left(service, request)
+        if same[0] != same[1] or marks != [None, "true"] or refused != (422, OTHER_BODY):
+            self.badly_repeated.append(f"{name}: {same} {marks} {refused}")
+        if (told, audited) != before or not audited:
+            self.badly_repeated.append(f"{name} has left {before}, then {(told, audited)}")
+
+    def _left(self, service: str, request: Request) -> tuple[int, int]:
+        """Events and rows of the audit of this request: no person changes anything without one. Not what follows from it."""
+        heads = [dict(row["headers"]) for row in self._store[service].outbox.find({"clinic_id": self.clinic})]
+        mine = [head for head in heads if request.trace.encode() in bytes(head["ce_traceparent"])]
+        done = {"clinic_id": self.clinic, "trace": {"$regex": request.trace}, "role": {"$ne": "system"}}
+        told = sum("ce_causationid" not in head for head in mine)
+        return told, self._store[service].audit.count_documents(done)
+
+    def read(self, path: str, service: str) -> Any:
+        answer = self._http.get(self.stack.url(service) + path, headers=self._bearer("nurse"))
+        assert answer.is_success, answer.text
+        return answer.json()
+
+    def first(self, path: str, service: str) -> dict[str, Any]:
+        """The first row of a list, as soon as there is one."""
+        rows: list[dict[str, Any]] = self.until(lambda: self.read(path, service)["items"])
+        return rows[0]
+
+    def until(self, look: Callable[[], Any]) -> Any:
+        async def looked() -> Any:
+            return look()
+
+        return asyncio.run(eventually(looked, 30))
+
+    def _bearer(self, role: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.stack.token(role, f'{role}-1', self.clinic)}"}
