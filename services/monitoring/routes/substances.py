@@ -41,4 +41,4 @@ async def get_log(
     if clinic not in (None, call.scope.clinic_id):
         raise NotFound
     text = await call.runtime.mongo.run(call.scope, lambda unit: substances.log_of(unit, day))
-    return Response(text, media_type="text/csv; charset=utf-8")
+    return Response(text, headers={"Cache-Control": "no-store"}, media_type="text/csv; charset=utf-8")

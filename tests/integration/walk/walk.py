@@ -35,6 +35,11 @@ class Operation:
         return {"$ref": f"#/components/parameters/{header}"} in self.said.get("parameters", [])
 
     @property
+    def role(self) -> str:
+        """One that may."""
+        return str(self.said.get("x-roles", ["front_desk"])[-1])
+
+    @property
     def example(self) -> Any:
         return self.said.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
 
@@ -78,7 +83,8 @@ class Walk:
         self.walked: set[str] = set()
         self.badly_repeated: list[str] = []
         self.badly_matched: list[str] = []
-        self._http = httpx.Client(timeout=15)
+        self.cacheable: set[str] = set()
+        self._http = httpx.Client(timeout=15, event_hooks={"response": [self._heard]})
         self._store = MongoClient[Any](stack.mongodb_uri)
 
     def close(self) -> None:
@@ -87,26 +93,45 @@ class Walk:
 
     def do(self, name: str, body: Any = None, role: str = "", **ids: str) -> Any:
         """The operation with this body, else with the document's example; what it answers."""
-        operation, named = OPERATIONS[name], self.ids | ids
-        bearer = self._bearer(role or operation.said.get("x-roles", ["front_desk"])[-1])
-        said = operation.example if body is None else body
-        content = b"" if said is None else json.dumps(said).encode()
-        home = self.stack.url(operation.service)
-        request = Request(self._http, operation.method, home + operation.path.format_map(named), content, bearer)
+        operation = OPERATIONS[name]
+        request = self._request(name, body, role or operation.role, **ids)
         self._refused(name, request)
         if operation.takes("IfMatchNeeded"):
-            read = self._http.get(home + operation.reads.format_map(named), headers=bearer)
-            request.headers = bearer | {"If-Match": read.headers["ETag"]}
+            request.headers |= self._match(operation, request.headers, **ids)
         elif "x-nurse-route" in operation.said:
-            request.headers = bearer | STALE  # which stops no nurse
+            request.headers |= STALE  # which stops no nurse
         if operation.takes("IdempotencyKey"):
-            request.headers = request.headers | {"Idempotency-Key": str(uuid4())}
+            request.headers |= {"Idempotency-Key": str(uuid4())}
         first = request.send()
         assert first.is_success, (name, first.status_code, first.text, self.badly_matched)
         if operation.takes("IdempotencyKey"):
             self._repeated(name, request, first)
         self.walked.add(name)
         return first.json() if first.content else None
+
+    def ask(self, name: str, role: str = "", patient_id: str | None = None, query: str = "") -> httpx.Response:
+        """The operation as the document shows it, once and of what the way has left, by whoever it is."""
+        operation = OPERATIONS[name]
+        request = self._request(name, None, role or operation.role, patient_id)
+        if operation.takes("IfMatchNeeded"):
+            request.headers |= self._match(operation, self._bearer(operation.role))
+        request.url += query
+        return request.send()
+
+    def _request(self, name: str, body: Any, role: str, patient_id: str | None = None, **ids: str) -> Request:
+        operation = OPERATIONS[name]
+        said = operation.example if body is None else body
+        content = b"" if said is None else json.dumps(said).encode()
+        url = self.stack.url(operation.service) + operation.path.format_map(self.ids | ids)
+        return Request(self._http, operation.method, url, content, self._bearer(role, patient_id))
+
+    def _match(self, operation: Operation, bearer: dict[str, str], **ids: str) -> dict[str, str]:
+        url = self.stack.url(operation.service) + operation.reads.format_map(self.ids | ids)
+        return {"If-Match": self._http.get(url, headers=bearer).headers["ETag"]}
+
+    def _heard(self, answer: httpx.Response) -> None:
+        if answer.is_success and answer.headers.get("cache-control") != "no-store":
+            self.cacheable.add(f"{answer.request.method} {answer.request.url.path}")
 
     def made(self, name: str, body: Any = None, role: str = "", **ids: str) -> str:
         """The id of what it made."""
@@ -159,5 +184,5 @@ class Walk:
 
         return asyncio.run(eventually(looked, 30))
 
-    def _bearer(self, role: str) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.stack.token(role, f'{role}-1', self.clinic)}"}
+    def _bearer(self, role: str, patient_id: str | None = None) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.stack.token(role, f'{role}-1', self.clinic, patient_id)}"}
