@@ -6,7 +6,10 @@ from pymongo import ASCENDING, IndexModel
 
 from shared.messaging.topics import group_for
 from shared.persistence.indexes import LISTED
-from shared.persistence.mongo import Document, Mongo, Reader
+from shared.persistence.migrations import AT_ONCE, MIGRATIONS, Migration
+from shared.persistence.mongo import Document, Mongo, Reader, UnitOfWork
+from shared.persistence.scope import system_scope
+from shared.persistence.shapes import Shapes
 
 CONTACTS, PREFERENCES, STAFF_CONTACTS, STAFF, ROTA = "contacts", "preferences", "staff_contacts", "staff", "rota"
 MESSAGES, TASKS, ESCALATIONS, LINKS = "messages", "tasks", "escalations", "links"
@@ -87,3 +90,33 @@ async def clinics_with_staff(mongo: Mongo) -> list[str]:
     """Clinics in which somebody can be paged."""
     rows = await mongo.plumbing(STAFF_CONTACTS).aggregate([{"$group": {"_id": "$clinic_id"}}])
     return sorted(row["_id"] for row in rows)
+
+
+def preferences_key(clinic_id: str, patient_id: str) -> str:
+    return f"{clinic_id}:{patient_id}"
+
+
+def _under_its_clinic(row: Document) -> Document:
+    return {**row, "_id": preferences_key(row["clinic_id"], row["_id"]), "patient_id": row["_id"]}
+
+
+async def _move_preferences(mongo: Mongo) -> int:
+    """Where the clinic has one under the new key already, whatever either forbids stays forbidden."""
+
+    async def work(unit: UnitOfWork) -> int:
+        rows = unit.plumbing(PREFERENCES)
+        earlier = await rows.find({"schema_version": {"$lt": 2}}, limit=AT_ONCE)
+        present = await rows.find({"_id": {"$in": [row["_id"] for row in earlier]}})
+        known = {row["_id"]: row for row in present}
+        for row in earlier:
+            other = known.get(row["_id"], row)
+            both = {channel: row[channel] and other[channel] for channel in ("email", "sms")}
+            await rows.put(row | both | {"version": max(row["version"], other["version"])})
+            await rows.discard({"_id": row["patient_id"]})
+        return len(earlier)
+
+    return await mongo.run(system_scope("-", MIGRATIONS), work)
+
+
+SHAPES = Shapes({PREFERENCES: [_under_its_clinic]})
+CHANGES = [Migration("0001-preferences-by-clinic", _move_preferences)]

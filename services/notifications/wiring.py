@@ -17,7 +17,7 @@ from services.notifications.providers import TIMEOUT_SECONDS, Provider, provider
 from services.notifications.routes import router
 from services.notifications.sender import Sender
 from services.notifications.settings import NotificationsSettings
-from services.notifications.store import INDEXES
+from services.notifications.store import CHANGES, INDEXES, SHAPES
 from services.notifications.usecases.deps import Deps, Outbound
 from shared.ids import new_id
 from shared.loops import Loop
@@ -71,6 +71,8 @@ def wire(settings: NotificationsSettings, mongo: Mongo, ring: KeyRing) -> Wiring
         alarm_handlers=ALARM_HANDLERS,
         timer_handlers=TIMER_HANDLERS,
         without_store=book.page,
+        shapes=SHAPES,
+        migrations=CHANGES,
         background={
             "sender.pages": Loop.of(pages),
             "sender.mail": Loop.of(mails),

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Response
 
 from services.notifications import schemas
 from services.notifications.store import ESCALATIONS, MESSAGES, TASKS
-from services.notifications.usecases import contacts, directory, escalations, messaging, tasks
+from services.notifications.usecases import directory, escalations, messaging, preferences, tasks
 from shared.errors import NotFound, PreconditionRequired
 from shared.persistence.audit import audit
 from shared.persistence.mongo import Document, UnitOfWork
@@ -235,7 +235,7 @@ async def get_preferences(patient_id: Id, call: StaffOrSelf) -> Response:
         raise NotFound
 
     async def work(unit: UnitOfWork) -> Reply:
-        row = await contacts.preferences(unit, patient_id)
+        row = await preferences.read_preferences(unit, patient_id)
         return Reply(schemas.Preferences(email=row["email"], sms=row["sms"]), version=row["version"])
 
     return await call.write(work)
@@ -249,7 +249,7 @@ async def put_preferences(patient_id: Id, body: schemas.Preferences, call: Staff
     expected = call.expected_version()
 
     async def work(unit: UnitOfWork) -> Reply:
-        row = await contacts.set_preferences(unit, patient_id, body, expected)
+        row = await preferences.set_preferences(unit, patient_id, body, expected)
         return Reply(body, version=row["version"])
 
     return await call.write(work)

@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 
 from services.notifications.calendar_file import calendar_file
 from services.notifications.messages import MAIL_GIVES_UP, PAGE_GIVES_UP, local_time, quiet_until
-from services.notifications.store import CONTACTS, MESSAGES, PREFERENCES
+from services.notifications.store import CONTACTS, MESSAGES
 from services.notifications.usecases.deps import Deps, Prepared
+from services.notifications.usecases.preferences import allowed
 from services.notifications.usecases.tasks import add_task
 from shared.errors import Conflict
 from shared.events.notifications import NotificationFailed
@@ -94,7 +95,7 @@ async def _address(unit: UnitOfWork, deps: Deps, row: Document, contact: Documen
     """Choose the channel, write the text for it, encrypt both; or say why it cannot be sent."""
     subject_id = row["subject_id"]
     person = await deps.vault.decrypt(unit, subject_id, contact["sealed"])
-    wanted = await unit.collection(PREFERENCES).find_one({"_id": subject_id}) or {"email": True, "sms": True}
+    wanted = await allowed(unit, subject_id)
     offered = [(channel, person.get(field)) for channel, field in (("email", "email"), ("sms", "phone"))]
     open_to = [(channel, to) for channel, to in offered if to and wanted[channel]]
     if not open_to:

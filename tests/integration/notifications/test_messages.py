@@ -1,4 +1,4 @@
-"""Contacts, messages to patients, preferences, tasks."""
+"""Contacts, messages to patients, tasks."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -6,7 +6,7 @@ from typing import Any
 
 from services.notifications.providers import Refused, Unreached
 from shared.events import intake, monitoring, scheduling
-from shared.events.notifications import ContactOptedOut, NotificationDelivered, NotificationFailed
+from shared.events.notifications import NotificationDelivered, NotificationFailed
 from shared.ids import new_id
 from shared.messaging.outcomes import Reject, Skip
 from tests.integration.notifications.world import CLINIC, PATIENT, World
@@ -201,25 +201,6 @@ async def test_an_sms_waits_for_the_end_of_the_quiet_hours(world: World) -> None
     world.clock.advance(10 * 3600 + 1795)
     await world.pass_time(10)
     assert world.sms.addressees == ["+12025550123"]
-
-
-async def test_an_opt_out_is_honoured_and_told(world: World) -> None:
-    await world.handle(world.contact(PATIENT))
-    async with world.client() as client:
-        path, mine = f"/v1/preferences/{PATIENT}", {"Authorization": f"Bearer patient:{PATIENT}"}
-        got = await client.get(path, headers=mine)
-        assert (got.json(), got.headers["etag"]) == ({"email": True, "sms": True}, '"v0"')
-        body = {"email": False, "sms": False}
-        assert (await client.put(path, json=body, headers=mine)).status_code == 428
-        assert (await client.put(path, json=body, headers={**mine, "If-Match": '"v3"'})).status_code == 412
-        assert (await client.put(path, json=body, headers={**mine, "If-Match": '"v0"'})).status_code == 200
-        other = {"Authorization": "Bearer patient:somebody"}
-        assert (await client.get(path, headers=other)).status_code == 404
-    await world.handle(booked(world))
-    await world.send()
-    assert world.mail.calls == world.sms.calls == []
-    assert [(row["state"], row["code"]) for row in await world.rows("messages")] == [("suppressed", "opted_out")]
-    assert len(await world.emitted(ContactOptedOut)) == 2
 
 
 async def test_attempts_are_listed_and_a_resend_has_a_new_key(world: World) -> None:

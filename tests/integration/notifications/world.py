@@ -17,6 +17,7 @@ from services.notifications.messages import MessageTexts
 from services.notifications.providers import Refused, Unreached
 from services.notifications.routes import router
 from services.notifications.sender import Sender
+from services.notifications.store import SHAPES
 from services.notifications.usecases import directory
 from services.notifications.usecases.deps import Deps, Outbound
 from shared.clock import ManualClock
@@ -68,19 +69,21 @@ class Recorder:
 
 
 class _Tokens:
-    """Bearer `role:subject`; checking real tokens is tested where it lives."""
+    """Bearer `role:subject`, or `role:subject@clinic`; checking real tokens is tested where it lives."""
 
     async def principal(self, authorization: str | None) -> Principal:
         if authorization is None:
             raise Unauthorized
-        role, _, subject = authorization.removeprefix("Bearer ").partition(":")
+        role, _, name = authorization.removeprefix("Bearer ").partition(":")
+        subject, _, clinic = name.partition("@")
         patient = subject if role == "patient" else None
-        return Principal(subject, frozenset({Role(role)}), frozenset({CLINIC}), patient)
+        return Principal(subject, frozenset({Role(role)}), frozenset({clinic or CLINIC}), patient)
 
 
 class World:
     def __init__(self, mongo: Mongo, clock: ManualClock) -> None:
         self.mongo, self.clock = mongo, clock
+        mongo.shapes = SHAPES
         self.pager, self.sms, self.mail = Recorder(), Recorder(), Recorder()
         self.deps = self.process("p1")
         self.alarm_no = 0
