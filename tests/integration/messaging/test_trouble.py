@@ -71,7 +71,7 @@ async def test_a_consumer_that_does_not_go_on_is_a_trouble(mongo: Mongo, code: s
 
 
 async def test_the_age_of_the_oldest_row_grows_while_the_relay_stands_and_is_nothing_when_all_have_left(
-    mongo: Mongo, stack: Stack
+    mongo: Mongo, stores: Stack
 ) -> None:
     mongo.clock = clock = ManualClock(mongo.clock.system_now())
     watch = TroubleWatch(mongo, "intake", [])
@@ -87,7 +87,7 @@ async def test_the_age_of_the_oldest_row_grows_while_the_relay_stands_and_is_not
         await emit_one(mongo, inquiry(), "inquiry/later")
         ages.append(await age())
     assert ages == [0, 10, 20]
-    relaying = relay(mongo, stack)
+    relaying = relay(mongo, stores)
     assert await relaying.send_pending() == 3
     await relaying._discard_producer()
     assert await age() == 0
