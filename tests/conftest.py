@@ -39,9 +39,9 @@ def stores(shared: Shared) -> Stack:
     return shared.stores()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def stack(stores: Stack, shared: Shared) -> Stack:
-    """The same, with the services running."""
+    """The same, with the services running; files that do not ask for it come when all that do have been."""
     assert shared.whole() is stores
     return stores
 
