@@ -2,7 +2,9 @@
 
 import asyncio
 import signal
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -13,6 +15,7 @@ from shared.messaging.topics import SERVICES
 from shared.service import Process, Service
 from tests.support.eventually import eventually
 from tests.unit.test_health import ALL
+from tests.unit.test_settings import GOOD
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -45,6 +48,46 @@ async def test_every_loop_stamps_its_rounds(stack: Stack, service: Service, monk
         stop.set()
         await asyncio.wait(running, timeout=20)
         process.mongo.close()
+
+
+class Away:
+    """Where a store or a broker was: whoever comes is counted and gets no answer."""
+
+    def __init__(self) -> None:
+        self.came = 0
+
+    async def listen(self) -> asyncio.Server:
+        return await asyncio.start_server(self._hang_up, "127.0.0.1", 0)
+
+    async def _hang_up(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.came += 1
+        writer.close()
+
+
+async def test_without_store_and_broker_a_process_lives_tries_again_and_says_what_is_away(tmp_path: Path) -> None:
+    store, broker, health = Away(), Away(), processes.free_port()
+    async with await store.listen() as one, await broker.listen() as two, httpx.AsyncClient() as client:
+        at, seeds = (server.sockets[0].getsockname()[1] for server in (one, two))
+        own = {"MONGODB_URI": f"mongodb://user:pw@127.0.0.1:{at}/?replicaSet=rs0"}
+        own |= {"KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{seeds}", "AUDIT_ANCHOR_PATH": str(tmp_path / "anchor.jsonl")}
+        own |= {"API_PORT": str(processes.free_port()), "HEALTH_PORT": str(health)}
+        settings = {f"INTAKE_{name}": text for name, text in (GOOD | own).items()}
+        processes.start(tmp_path, "intake", [sys.executable, "-m", "services.intake", "all"], settings)
+        try:
+
+            async def tried_again() -> bool:
+                return min(store.came, broker.came) >= 2
+
+            await eventually(tried_again, 60)
+            alive = await client.get(f"http://127.0.0.1:{health}/livez")
+            ready = await client.get(f"http://127.0.0.1:{health}/readyz")
+        finally:
+            process = processes.running(tmp_path, "intake")
+            await asyncio.to_thread(processes.stop, tmp_path, ["intake"])
+    assert process is not None, "it has died"
+    assert (alive.status_code, ready.status_code) == (200, 503)
+    away = [name for name, there in ready.json()["checks"].items() if not there]
+    assert sorted(away) == ["consumers", "kafka", "mongodb"]
 
 
 @pytest.fixture

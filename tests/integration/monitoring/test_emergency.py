@@ -40,6 +40,18 @@ def test_the_code_clock_runs_from_the_first_call_and_every_line_has_its_second(n
     assert len(nurse.told(path, EmergencyEnded)) == 1
 
 
+def test_a_second_call_is_one_more_call_and_one_more_line_and_moves_nothing(nurse: Recovery) -> None:
+    """Whoever calls again means it; that one call pages nobody twice is shown in notifications."""
+    path = nurse.session("dosing")
+    before = nurse.client.get(path).headers["etag"]
+    for _ in range(2):
+        assert nurse.post(f"{path}/emergency", {"code": "airway"}).status_code == 201
+    lines = nurse.client.get(f"{path}/timeline?kind=emergency_called").json()["items"]
+    assert [line["facts"].get("again") for line in lines] == [True, None]
+    assert len({event.at for event in nurse.told(path, EmergencyCalled)}) == 2
+    assert nurse.client.get(path).headers["etag"] == before
+
+
 def test_the_prompt_stands_until_the_ambulance_is_called(nurse: Recovery) -> None:
     path = nurse.session("dosing")
     nurse.post(f"{path}/emergency", {}).raise_for_status()

@@ -1,6 +1,7 @@
 """The Idempotency-Key: one effect, one stored answer, whoever comes at the same time."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -87,6 +88,17 @@ async def test_what_is_kept_is_sealed_and_says_whose_it_is(world: World) -> None
         one for one in await world.mongo.database["idempotency"].list_indexes().to_list(None) if one["name"] == "ttl"
     ]
     assert timedelta(seconds=ttl["expireAfterSeconds"]) == timedelta(hours=24)
+
+
+async def test_what_is_kept_of_a_body_is_nothing_without_the_signing_key(world: World) -> None:
+    """Else whoever has the store could try bodies until one fits."""
+    runtime, kept = world.app.state.runtime, set[str]()
+    for signing_key in (b"s" * 32, b"t" * 32):
+        world.app.state.runtime = replace(runtime, signing_key=signing_key)
+        assert "idempotent-replayed" not in (await world.make(key="k1")).headers
+    for row in await world.mongo.plumbing("idempotency").find({}):
+        kept |= {row["_id"], row["fingerprint"]}
+    assert len(kept) == 4
 
 
 @pytest.mark.parametrize("key", ["x" * 256, "a\x7fb", "tab\there"])
