@@ -30,6 +30,7 @@ class Operation:
     path: str
     reads: str
     said: dict[str, Any]
+    body: dict[str, Any]
 
     def takes(self, header: str) -> bool:
         return {"$ref": f"#/components/parameters/{header}"} in self.said.get("parameters", [])
@@ -46,12 +47,26 @@ class Operation:
 
 def _operations() -> Iterator[tuple[str, Operation]]:
     for service in SERVICES:
-        paths = json.loads((DOCS / "openapi" / f"{service}.json").read_text())["paths"]
+        document = json.loads((DOCS / "openapi" / f"{service}.json").read_text())
+        paths, schemas = document["paths"], document["components"]["schemas"]
         for path, methods in paths.items():
             above = [path.rsplit("/", cut)[0] if cut else path for cut in range(path.count("/"))]
             reads = next((one for one in above if "get" in paths.get(one, {})), "")
             for method, said in methods.items():
-                yield said["operationId"], Operation(service, method, path, reads, said)
+                content = said.get("requestBody", {}).get("content", {}).get("application/json", {})
+                body = _whole(content.get("schema", {}), schemas)
+                yield said["operationId"], Operation(service, method, path, reads, said, body)
+
+
+def _whole(schema: Any, schemas: dict[str, Any]) -> Any:
+    """Each reference replaced by what it refers to."""
+    if isinstance(schema, list):
+        return [_whole(one, schemas) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _whole(schemas[schema["$ref"].rpartition("/")[2]], schemas)
+    return {name: _whole(one, schemas) for name, one in schema.items()}
 
 
 OPERATIONS = dict(_operations())
@@ -109,21 +124,31 @@ class Walk:
         self.walked.add(name)
         return first.json() if first.content else None
 
-    def ask(self, name: str, role: str = "", patient_id: str | None = None, query: str = "") -> httpx.Response:
-        """The operation as the document shows it, once and of what the way has left, by whoever it is."""
+    def ask(self, name: str, role: str = "", whose: str | None = None, query: str = "") -> httpx.Response:
+        """The operation as the document shows it, once and of what the way has left, by whoever it is; `whose` is a patient's token."""
         operation = OPERATIONS[name]
-        request = self._request(name, None, role or operation.role, patient_id)
+        request = self._request(name, None, role or operation.role, whose)
         if operation.takes("IfMatchNeeded"):
             request.headers |= self._match(operation, self._bearer(operation.role))
         request.url += query
         return request.send()
 
-    def _request(self, name: str, body: Any, role: str, patient_id: str | None = None, **ids: str) -> Request:
+    def tried(self, name: str, body: Any, **ids: str) -> httpx.Response:
+        """The operation with a body that must change nothing."""
+        operation = OPERATIONS[name]
+        request = self._request(name, body, operation.role, **ids)
+        if operation.takes("IfMatchNeeded"):
+            request.headers |= self._match(operation, request.headers, **ids)
+        answer = request.send()
+        assert self._left(operation.service, request) == (0, 0), name
+        return answer
+
+    def _request(self, name: str, body: Any, role: str, whose: str | None = None, **ids: str) -> Request:
         operation = OPERATIONS[name]
         said = operation.example if body is None else body
         content = b"" if said is None else json.dumps(said).encode()
         url = self.stack.url(operation.service) + operation.path.format_map(self.ids | ids)
-        return Request(self._http, operation.method, url, content, self._bearer(role, patient_id))
+        return Request(self._http, operation.method, url, content, self._bearer(role, whose))
 
     def _match(self, operation: Operation, bearer: dict[str, str], **ids: str) -> dict[str, str]:
         url = self.stack.url(operation.service) + operation.reads.format_map(self.ids | ids)

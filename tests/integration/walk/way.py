@@ -1,7 +1,6 @@
 """A patient's way through the clinic on which every operation that changes something is walked once."""
 
 from datetime import timedelta
-from typing import Any
 from uuid import uuid4
 
 from services.monitoring.wiring import PROTOCOLS
@@ -110,12 +109,14 @@ def a_chair(walk: Walk, prefix: str) -> None:
     opened(walk, prefix, 2)
     walk.do(f"{prefix}override_gate", {"reason_code": "alone"})
     walk.do(f"{prefix}abort")
-    session = opened(walk, prefix, 3)
+    opened(walk, prefix, 3)
     walk.do(f"{prefix}reassign", {"room": "T"})
     walk.do(f"{prefix}set_limits", WIDER)
     for name in ("pause_dose", "resume_dose", "change_rate"):
         walk.do(prefix + name, {"rate_mg_per_h": 30})
-    readings(walk, prefix, session, other)
+    for number, name in enumerate(("confirm_reading", "reject_reading", "move_reading")):
+        body = other if name == "move_reading" else {"reason_code": "seen"}
+        walk.do(prefix + name, body, reading_id=a_reading(walk, prefix, number))
     entry = walk.made(f"{prefix}add_observation", {"observation_code": "pain", "score": 2})
     walk.do(f"{prefix}correct_entry", {**WHY, "observation": {"observation_code": "pain", "score": 3}}, entry_id=entry)
     entry = walk.made(f"{prefix}add_intervention", {"intervention_code": "reassurance"})
@@ -132,15 +133,13 @@ def a_chair(walk: Walk, prefix: str) -> None:
     walk.do(f"{prefix}leave", {"disposition": "left_unseen"})
 
 
-def readings(walk: Walk, prefix: str, session: str, other: dict[str, Any]) -> None:
-    at = walk.stack.now()
-    for number, name in enumerate(("confirm_reading", "reject_reading", "move_reading")):
-        taken = at - timedelta(seconds=number)
-        reading = {"sign": "8867-4", "value": 71, "unit": "/min", "taken_at": rfc3339(taken), "device": "m1"}
-        walk.do(f"{prefix}take_vitals", {"readings": [reading]}, "nurse")
-        rows = (walk.read(f"/v1/sessions/{session}/vitals", "monitoring"))["items"]
-        found = next(row["id"] for row in rows if row["taken_at"] == reading["taken_at"])
-        walk.do(prefix + name, other if name == "move_reading" else {"reason_code": "seen"}, reading_id=found)
+def a_reading(walk: Walk, prefix: str, seconds_ago: float = 0) -> str:
+    """Its id."""
+    at = rfc3339(walk.stack.now() - timedelta(seconds=seconds_ago))
+    reading = {"sign": "8867-4", "value": 71, "unit": "/min", "taken_at": at, "device": "m1"}
+    walk.do(f"{prefix}take_vitals", {"readings": [reading]}, "nurse")
+    rows = walk.read(f"/v1/sessions/{walk.ids['session_id']}/vitals", "monitoring")["items"]
+    return next(str(row["id"]) for row in rows if row["taken_at"] == at)
 
 
 def an_alarm(walk: Walk) -> None:
