@@ -55,7 +55,7 @@ async def place_visit(unit: UnitOfWork, deps: Deps, fields: Document, resources:
     """Claims and writes one appointment; `fields` has patient, kind, mode, plan, times. Raises Invalid, Conflict."""
     identifier, now, zone = new_id(), unit.clock.clinical_now(), await zone_of(unit, deps)
     shown = _place(resources)
-    rows = [*resources, claims.patient_row(fields["patient_id"])]
+    rows = [*resources, claims.patient_row(unit, fields["patient_id"])]
     await claims.claim(unit, f"appointment/{identifier}", rows, fields["start"], fields["end"], zone)
     blank: Document = {"sequence_no": None, "of": None, "follows_session": None, "follows_appointment": None}
     blank |= {"reason_code": None, "readiness": None, "state": "booked", "time_zone": zone.key}
@@ -112,7 +112,7 @@ async def reschedule(unit: UnitOfWork, deps: Deps, row: Document, body: schemas.
     after |= _place(resources)
     owner = f"appointment/{row['_id']}"
     await claims.release(unit, owner)
-    rows = [*resources, claims.patient_row(row["patient_id"])]
+    rows = [*resources, claims.patient_row(unit, row["patient_id"])]
     await claims.claim(unit, owner, rows, body.start, body.end, zone)
     await unit.collection(APPOINTMENTS).replace_versioned(after)
     _tell(unit, AppointmentRescheduled, after, "reschedule")

@@ -51,9 +51,15 @@ def location_of(resources: Sequence[Document]) -> str | None:
     return next(iter(places), None)
 
 
-def patient_row(patient_id: str) -> Document:
-    """The patient as something that can be in one place only."""
-    return {"_id": f"patient:{patient_id}", "kind": "patient", "active": True, "hours": None, "closures": []}
+def patient_row(reader: Reader, patient_id: str) -> Document:
+    """The patient as something that can be in one place only, as far as this clinic knows."""
+    return {
+        "_id": f"patient:{reader.scope.clinic_id}:{patient_id}",
+        "kind": "patient",
+        "active": True,
+        "hours": None,
+        "closures": [],
+    }
 
 
 async def bookable(reader: Reader, row: Document, first: datetime, last: datetime) -> Bookable:
@@ -83,7 +89,7 @@ async def claim(
 
 
 def _reason(code: str, row: Document) -> dict[str, str]:
-    return {"code": code, "detail": _WORDS[code], "id": row["_id"].removeprefix("patient:")}
+    return {"code": code, "detail": _WORDS[code], "id": row["_id"].rpartition(":")[2]}
 
 
 async def release(unit: UnitOfWork, owner: str) -> None:

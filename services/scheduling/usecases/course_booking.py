@@ -99,7 +99,7 @@ async def _room(
     rows = await claims.resources_named(unit, body.resources)
     others = await claims.resources_named(unit, body.integration_resources, "/integration_resources")
     known = {row["_id"]: await claims.bookable(unit, row, first, last) for row in [*rows, *others]}
-    person = await claims.bookable(unit, claims.patient_row(patient["_id"]), first, last)
+    person = await claims.bookable(unit, claims.patient_row(unit, patient["_id"]), first, last)
     session, integration = ([known[row["_id"]] for row in some] for some in (rows, others))
     return _Room(session, integration, person, zone, await courses.dosing_starts(unit, patient))
 

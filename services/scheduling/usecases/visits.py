@@ -108,7 +108,7 @@ async def _book_first_free(unit: UnitOfWork, deps: Deps, session: Session, cours
     """None free: the course is held and people are told."""
     rule, now, zone = deps.protocol.integration, unit.clock.clinical_now(), await zone_of(unit, deps)
     earliest, latest = (now + timedelta(hours=h) for h in (rule.earliest_hours_after, rule.latest_hours_after))
-    patient = await claims.bookable(unit, claims.patient_row(session.patient_id), earliest, latest)
+    patient = await claims.bookable(unit, claims.patient_row(unit, session.patient_id), earliest, latest)
     rooms = [await claims.bookable(unit, row, earliest, latest) for row in await of_kind(unit, "room")]
     grid = starts(earliest, latest, rule.minutes, deps.protocol.step_minutes)
     found = next(free([rooms, [patient]], grid, rule.minutes, zone), None)
