@@ -77,6 +77,7 @@ BYTES: dict[str, Bent] = {
     "integer beyond range": lambda body, _: body[:-1] + b',"x":99999999999999999999}',
     "null character": lambda body, text: body.replace(text, text + b"\\u0000"),
     "control character": lambda body, text: body.replace(text, text + b"\\u001b[2J"),
+    "later control character": lambda body, text: body.replace(text, text + b"\\u009f"),
     "raw control character": lambda body, text: body.replace(text, text + b"\x07"),
     "lone surrogate": lambda body, text: body.replace(text, text + b"\\ud800"),
     "bad utf-8": lambda body, text: body.replace(text, text + b"\xff"),
@@ -85,6 +86,8 @@ BYTES: dict[str, Bent] = {
     "byte order mark": lambda body, _: b"\xef\xbb\xbf" + body,
     "a name twice": lambda body, _: body[:-1] + b"," + body[1:],
     "deep": lambda body, _: body[:-1] + b',"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "deep objects": lambda body, _: body[:-1] + b',"x":' + b'{"a":' * 33 + b"1" + b"}" * 34,
+    "long list": lambda body, _: body[:-1] + b',"x":[' + b"1," * 10_000 + b"1]}",
     "long text": lambda body, text: body.replace(text, text + b"x" * 40_000),
 }
 SHAPES: dict[str, Bent] = {
@@ -141,12 +144,13 @@ def test_what_is_wrong_is_refused_and_changes_nothing(
     assert counts(route) == before
 
 
+@pytest.mark.parametrize("kind", ["application/json", NDJSON])
 @pytest.mark.parametrize("route", CREATING + VITALS, ids=str)
 def test_a_body_beyond_a_mebibyte_is_too_large(
-    stack: Stack, counts: Callable[[Route], dict[str, int]], route: Route
+    stack: Stack, counts: Callable[[Route], dict[str, int]], route: Route, kind: str
 ) -> None:
     before = counts(route)
-    assert refused(ask(stack, route, b"x" * (1024 * 1024 + 1))) == 413
+    assert refused(ask(stack, route, b"x" * (1024 * 1024 + 1), kind)) == 413
     assert counts(route) == before
 
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from pymongo import MongoClient
 
-from deploy.local.stack import Stack
+from deploy.local.stack import CLINIC, Stack
 from docs.generate import DOCS
 from shared.messaging.topics import SERVICES
 from tests.integration.monitoring.test_nurse import ARRIVAL, BASE
@@ -33,13 +33,13 @@ READS = [
 class Desk:
     """Whoever may, at any service."""
 
-    def __init__(self, stack: Stack) -> None:
-        self.stack, self.client = stack, httpx.Client(timeout=10)
+    def __init__(self, stack: Stack, clinic: str = CLINIC) -> None:
+        self.stack, self.clinic, self.client = stack, clinic, httpx.Client(timeout=10)
 
     def ask(
         self, role: str, method: str, service: str, path: str, body: Any = None, subject: str = "", **headers: str
     ) -> Any:
-        bearer = {"Authorization": f"Bearer {self.stack.token(role, subject or role)}"}
+        bearer = {"Authorization": f"Bearer {self.stack.token(role, subject or role, self.clinic)}"}
         answer = self.client.request(method, self.stack.url(service) + path, json=body, headers=bearer | headers)
         assert answer.is_success, (method, path, answer.text)
         return answer.json() if answer.headers.get("content-type") == "application/json" else None

@@ -1,5 +1,6 @@
 """The watch over monitoring and over the services: what falls silent, what cannot be recorded, sent or read, is a page."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -7,6 +8,9 @@ import pytest
 
 from services.notifications.beats import Watch
 from shared.events import intake, monitoring
+from shared.messaging.outcomes import Reject
+from shared.messaging.record import Record
+from tests.integration.messaging.test_bad_records import SPOILED, changed, with_header
 from tests.integration.notifications.world import CLINIC, PATIENT, World
 
 SINCE = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -188,6 +192,41 @@ async def test_alarms_that_wait_for_the_relay_are_paged_once_by_way_of_the_beat(
     await world.send()
     assert world.pager.addressees == ["pager-n1"]
     assert "recorded and not sent, look at the board" in world.pager.calls[0][2]["text"]
+
+
+NAMELESS: list[tuple[str, Callable[[Record], Record]]] = [
+    ("an empty clinic", lambda good: with_header(good, "ce_clinicid", b"")),
+    ("a clinic that is no text", lambda good: with_header(good, "ce_clinicid", b"\xff")),
+    ("a header without a value", lambda good: changed(good, headers=[*good.headers, ("ce_clinicid", None)])),
+    ("a clinic of odd signs", lambda good: with_header(changed(good, value=b"{"), "ce_clinicid", b"$a.b\x00")),
+    ("another key", lambda good: changed(good, value=b"{", key=b"\xff\x00")),
+    ("no key", lambda good: changed(good, value=b"{", key=None)),
+]
+
+
+async def test_whatever_makes_an_alarm_unreadable_a_human_is_paged_and_its_bytes_are_kept(world: World) -> None:
+    """By the fallback pager where even the clinic cannot be read; and one of them keeps back no other."""
+    await world.staff(nurse=["n1"])
+    spoiled = [row[:2] for row in SPOILED] + NAMELESS
+    kept = {}
+    for number, (_, spoil) in enumerate(spoiled):
+        good = world.record(monitoring.VitalsAbnormal, world.alarm().model_dump_json().encode(), offset=number)
+        bad = spoil(good)
+        assert isinstance(await world.take(monitoring.VitalsAbnormal, bad), Reject)
+        kept[number] = (bad.key, bad.value, [list(header) for header in bad.headers])
+    await watch(world).look_for_unreadable()
+    await world.send()
+    assert len(world.pager.calls) == len(spoiled)
+    assert set(world.pager.addressees) == {"pager-n1", "pager-fallback"}
+    letters = await world.rows("dead_letters")
+    assert {row["offset"]: (row["key"], row["value"], row["headers"]) for row in letters} == kept
+
+
+async def test_an_alarm_of_a_clinic_that_nobody_knows_rings_the_fallback_pager(world: World) -> None:
+    await world.staff(nurse=["n1"])
+    await world.handle(world.alarm(), clinic="clinic-of-nobody")
+    await world.send()
+    assert world.pager.addressees == ["pager-fallback"]
 
 
 async def test_an_unreadable_alarm_is_a_page_for_its_clinic(world: World) -> None:

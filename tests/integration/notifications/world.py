@@ -122,6 +122,18 @@ class World:
         key: str | None,
         offset: int = 0,
     ) -> Outcome | None:
+        return await self.take(kind, self.record(kind, value, clinic, version, event_id, key, offset))
+
+    def record(
+        self,
+        kind: type[Event],
+        value: bytes | None,
+        clinic: str = CLINIC,
+        version: int = 1,
+        event_id: str | None = None,
+        key: str | None = None,
+        offset: int = 0,
+    ) -> Record:
         envelope = Envelope(
             id=event_id or new_id(),
             source="/stillwater/test/thing/1",
@@ -131,10 +143,12 @@ class World:
             partition_key=key or "k",
             sequence=f"{version:010d}.0001",
         )
+        return Record(topic_for(kind).name, 0, offset, b"k", value, envelope.headers())
+
+    async def take(self, kind: type[Event], record: Record) -> Outcome | None:
         handlers = ALARM_HANDLERS if kind in ALARM_HANDLERS else EVENT_HANDLERS
         group = "stillwater.notifications" + (".alarms" if handlers is ALARM_HANDLERS else "")
-        pipeline = Pipeline(self.mongo, "notifications", group, handlers, self.deps)
-        return await pipeline.handle(Record(topic_for(kind).name, 0, offset, b"k", value, envelope.headers()))
+        return await Pipeline(self.mongo, "notifications", group, handlers, self.deps).handle(record)
 
     async def send(self, deps: Deps | None = None) -> None:
         """Both lanes once, to the end."""

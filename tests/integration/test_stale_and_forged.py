@@ -1,0 +1,218 @@
+"""What is not as it was given: ETags that are stale, keys under another body, cursors that are forged; at every operation."""
+
+import asyncio
+import hashlib
+import hmac
+import json
+from base64 import urlsafe_b64encode
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import orjson
+import pytest
+from pymongo import MongoClient
+from starlette.datastructures import URL, QueryParams
+
+from deploy.local.stack import Stack
+from docs.generate import DOCS
+from shared.ids import new_id
+from shared.keys import read_key
+from shared.messaging.topics import SERVICES
+from shared.web.paging import asked
+from tests.integration.audit.test_reads import Desk, a_life
+from tests.integration.test_other_clinic import BODIES, ELSEWHERE, a_protocol, a_resource
+from tests.support.eventually import eventually
+
+STALE = ('"v99"', 'W/"v1"', "v1", '"vx"', '"v-1"', '"v²"', "*", '"v1", "v2"', f'"v{"9" * 30}"', '"secret-marker"')
+QUIET: tuple[str, ...] = (
+    "inquiries",
+    "patients",
+    "plans",
+    "consents",
+    "risks",
+    "clinics",
+    "resources",
+    "appointments",
+    "holds",
+)
+QUIET += ("courses", "staff", "protocols", "preferences", "staff_contacts", "rota", "groups")
+AT = "2026-03-02T15:00:00+00:00"
+WITHOUT_ZONE = ("2026-03-01T12:00:00", "2026-03-01", "1767225600", "2026-03-01 12:00:00", "")
+Operation = tuple[str, str, str, dict[str, Any]]
+
+
+def operations(having: str) -> Iterator[Operation]:
+    """Those that have this answer, or this parameter."""
+    for service in SERVICES:
+        document = json.loads((DOCS / "openapi" / f"{service}.json").read_text())
+        for path, methods in document["paths"].items():
+            for method, operation in methods.items():
+                if having in operation["responses"] or f"/{having}'" in str(operation.get("parameters")):
+                    yield service, method, path, operation
+
+
+def body_of(operation: dict[str, Any]) -> bytes:
+    shown = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
+    body = BODIES.get(operation["operationId"], shown)
+    return b"" if body is None else json.dumps(body).encode()
+
+
+class Clinic(Desk):
+    """One of its own, with one of everything."""
+
+    def __init__(self, stack: Stack) -> None:
+        super().__init__(stack, new_id())
+        self.ids, self.tokens = dict[str, str](), dict[str, str]()
+
+    async def opens(self) -> None:
+        self.ids = await a_life(self)
+        self.ids |= {"resource_id": await a_resource(self), "protocol_id": a_protocol(self), "closure_id": new_id()}
+        self.ids["alarm_id"] = await self.alarm(self.ids["session_id"])
+        self.ask("front_desk", "POST", "scheduling", "/v1/staff", {"staff_id": "nurse-1", "roles": ["nurse"]})
+        self.ask("front_desk", "PUT", "notifications", "/v1/staff-contacts/nurse-1", {"pager": "p"})
+        path = f"/v1/plans/{self.ids['plan_id']}/activate"
+        self.ask("prescriber", "POST", "intake", path, **{"If-Match": '"v1"'})
+        await eventually(self.knows_the_course, 30)
+        self.group = self.ask("nurse", "POST", "monitoring", "/v1/sessions", {"kind": "group"})["id"]
+        joined = {"patient_id": self.ids["patient_id"]}
+        path = f"/v1/sessions/{self.group}/participants"
+        self.member = self.ask("nurse", "POST", "monitoring", path, joined)["id"]
+
+    async def knows_the_course(self) -> bool:
+        path = f"/v1/courses/{self.ids['plan_id']}"
+        return bool(self.ask("front_desk", "GET", "scheduling", path)["known"])
+
+    def path(self, template: str) -> str:
+        ids = defaultdict(new_id, self.ids)
+        if "{group_id}" in template:
+            ids = ids | {"group_id": self.group, "session_id": self.member}
+        return template.format_map(ids)
+
+    def send(self, one: Operation, path: str, content: bytes = b"", **headers: Any) -> httpx.Response:
+        service, method, _, operation = one
+        said = {"Content-Type": "application/json"} if content else {}
+        said |= {"Authorization": f"Bearer {self.token(operation)}", **headers}
+        url = self.stack.url(service) + path
+        return self.client.request(method, url, content=content, headers=httpx.Headers(said, encoding="utf-8"))
+
+    def token(self, operation: dict[str, Any]) -> str:
+        """A caller for each operation, so that none comes to the end of a quota."""
+        name = operation["operationId"]
+        if name not in self.tokens:
+            self.tokens[name] = self.stack.token(operation["x-roles"][-1], f"caller-{name}", self.clinic)
+        return self.tokens[name]
+
+    def rows(self) -> dict[str, Any]:
+        """What only people change, whole."""
+        with MongoClient[Any](self.stack.mongodb_uri) as client:
+            return {
+                f"{service}.{name}": list(client[service][name].find({"clinic_id": self.clinic}).sort("_id"))
+                for service in SERVICES
+                for name in QUIET
+            }
+
+
+def refused(answer: httpx.Response, *statuses: int) -> bool:
+    problem = answer.headers.get("content-type") == "application/problem+json"
+    return problem and answer.status_code in statuses and "secret-marker" not in answer.text
+
+
+@pytest.fixture(scope="module")
+def clinic(stack: Stack) -> Iterator[Clinic]:
+    made = Clinic(stack)
+    asyncio.run(made.opens())
+    yield made
+    made.client.close()
+
+
+def test_nothing_is_changed_under_a_stale_etag_or_without_one(clinic: Clinic) -> None:
+    wrong, tried = [], 0
+    before = clinic.rows()
+    for one in operations("412"):
+        path, body = clinic.path(one[2]), body_of(one[3])
+        for tag in STALE:
+            answer = clinic.send(one, path, body, **{"If-Match": tag})
+            if not refused(answer, 412):
+                wrong.append((*one[:3], tag, answer.status_code, answer.text[:200]))
+        if "428" in one[3]["responses"] and not refused(answer := clinic.send(one, path, body), 428):
+            wrong.append((*one[:3], "none", answer.status_code, answer.text[:200]))
+        tried += 1
+    assert wrong == [], "\n".join(map(str, wrong))
+    assert clinic.rows() == before
+    assert tried > 25
+
+
+def test_no_key_is_honoured_under_another_body(clinic: Clinic) -> None:
+    """The same content in other bytes is another body."""
+    wrong, honoured = [], dict.fromkeys(SERVICES, 0)
+    for one in operations("IdempotencyKey"):
+        if "security" not in one[3] or one[2].endswith("/erase"):  # an erasure destroys the stored answers
+            continue
+        path, body, key = clinic.path(one[2]), body_of(one[3]), uuid4().hex
+        headers = {"Idempotency-Key": key, "If-Match": '"v1"'}
+        if not clinic.send(one, path, body, **headers).is_success:
+            continue
+        honoured[one[0]] += 1
+        before = clinic.rows()
+        answer = clinic.send(one, path, body + b" " if body else b"{}", **headers)
+        if not refused(answer, 422) or "another body" not in answer.text or clinic.rows() != before:
+            wrong.append((*one[:3], answer.status_code, answer.text[:200]))
+    assert wrong == [], "\n".join(map(str, wrong))
+    assert min(honoured.values()) > 0, honoured
+    assert sum(honoured.values()) > 20, honoured
+
+
+def cursor(stack: Stack, service: str, clinic: str, path: str) -> str:
+    """One as the service makes it."""
+    signing_key = read_key(stack.environment(service)[f"{service.upper()}_SIGNING_KEY"])
+
+    def mac(*parts: str) -> str:
+        return hmac.new(signing_key, "\x1f".join((clinic, *parts)).encode(), hashlib.sha256).hexdigest()
+
+    page = asked(QueryParams(), URL(stack.url(service) + path), [], mac)
+    return page._cursor(orjson.dumps([AT, "x"]).decode())
+
+
+def test_a_cursor_is_good_for_its_list_and_clinic_and_a_time_has_its_zone(clinic: Clinic) -> None:
+    wrong, asked_of = [], 0
+    for one in operations("Cursor"):
+        service, _, template, _ = one
+        path = clinic.path(template)
+        good = cursor(clinic.stack, service, clinic.clinic, path)
+        forged = {
+            "of another clinic": cursor(clinic.stack, service, ELSEWHERE, path),
+            "of another list": cursor(clinic.stack, service, clinic.clinic, f"{path}/more"),
+            "of another service": cursor(clinic.stack, _next(service), clinic.clinic, path),
+            "changed": urlsafe_b64encode(b"[" + good.encode()).decode(),
+            "cut": good[:-8],
+            **{text: text for text in ("AAAA", "%FF", "", "secret-marker", "%00")},
+        }
+        queries = {name: f"cursor={text}" for name, text in forged.items()}
+        queries |= {"another sort": f"sort=updated_at&cursor={good}", "no parameter": "secret-marker=1"}
+        queries |= {f"since {text}": f"updated_since={text}" for text in WITHOUT_ZONE}
+        if (answer := clinic.send(one, f"{path}?cursor={good}")).status_code != 200:
+            wrong.append((service, path, "good", answer.status_code, answer.text[:200]))
+        for name, query in queries.items():
+            if not refused(answer := clinic.send(one, f"{path}?{query}"), 400):
+                wrong.append((service, path, name, answer.status_code, answer.text[:200]))
+        asked_of += 1
+    assert wrong == [], "\n".join(map(str, wrong))
+    assert asked_of > 15
+
+
+def _next(service: str) -> str:
+    return SERVICES[(SERVICES.index(service) + 1) % len(SERVICES)]
+
+
+@pytest.mark.parametrize("name", ["from", "to"])
+@pytest.mark.parametrize("text", WITHOUT_ZONE)
+def test_what_is_free_is_asked_with_a_zone(stack: Stack, name: str, text: str) -> None:
+    times = {"from": "2031-03-03T15:00:00Z", "to": "2031-03-03T18:00:00Z"}
+    headers = {"Authorization": f"Bearer {stack.token('front_desk', 'desk')}"}
+    for given, status in ((times, 200), (times | {name: text}, 422)):
+        query = {"minutes": "30", "kinds": "room", **given}
+        answer = httpx.get(f"{stack.url('scheduling')}/v1/availability", params=query, headers=headers)
+        assert answer.status_code == status, answer.text
