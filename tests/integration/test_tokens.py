@@ -8,6 +8,7 @@ import re
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any
 
 import httpx
@@ -38,7 +39,7 @@ def claims(stack: Stack, **changed: object) -> dict[str, object]:
     """`None` leaves a claim out."""
     now = int(time.time())
     base = {"iss": stack.issuer, "aud": "stillwater", "sub": "x", "iat": now, "exp": now + 60}
-    whole = base | {"roles": list(Role), "clinics": [NOBODYS]} | changed
+    whole = base | {"roles": list(Role), "patient_id": SOMETHING, "clinics": [NOBODYS]} | changed
     return {name: value for name, value in whole.items() if value is not None}
 
 
@@ -112,10 +113,11 @@ def test_no_operation_takes_a_forged_token_and_nothing_changes(stack: Stack, ser
             for name, forged in forged_tokens.items():
                 body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
                 headers = {"Authorization": f"Bearer {forged}".strip(), "If-Match": '"v1"'}
-                answer = client.request(method, re.sub(r"\{\w+\}", SOMETHING, path), json=body, headers=headers)
+                with client.stream(method, re.sub(r"\{\w+\}", SOMETHING, path), json=body, headers=headers) as answer:
+                    problem = answer.headers.get("content-type") == "application/problem+json"
                 asked += 1
-                if (answer.status_code, answer.headers["content-type"]) != (401, "application/problem+json"):
-                    taken.append((method, path, name, answer.status_code, answer.text[:200]))
+                if answer.status_code != HTTPStatus.UNAUTHORIZED or not problem:
+                    taken.append((method, path, name, answer.status_code))
         assert taken == [], "\n".join(map(str, taken))
         assert kept_of(store, NOBODYS) == {}
     assert asked > 100
@@ -131,7 +133,7 @@ def test_a_good_token_is_taken_and_one_of_roles_that_nobody_has_is_forbidden(sta
     }.items():
         url = f"{stack.url(service)}/v1/{path}"
         for roles, status in ((list(Role), 200), (["root"], 403)):
-            bearer = token(stack, roles=roles, clinics=[ELSEWHERE], patient_id=SOMETHING)
+            bearer = token(stack, roles=roles, clinics=[ELSEWHERE])
             assert httpx.get(url, headers={"Authorization": f"Bearer {bearer}"}).status_code == status, (service, roles)
 
 
