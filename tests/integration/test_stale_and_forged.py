@@ -105,6 +105,11 @@ class Clinic(Desk):
             self.tokens[name] = self.stack.token(operation["x-roles"][-1], f"caller-{name}", self.clinic)
         return self.tokens[name]
 
+    def acts(self, one: Operation) -> int:
+        """What the operation's caller has done: every write leaves a row of the audit in its transaction."""
+        with MongoClient[Any](self.stack.mongodb_uri) as client:
+            return client[one[0]].audit.count_documents({"actor": f"caller-{one[3]['operationId']}"})
+
     def rows(self) -> dict[str, Any]:
         """What only people change, whole."""
         with MongoClient[Any](self.stack.mongodb_uri) as client:
@@ -156,9 +161,9 @@ def test_no_key_is_honoured_under_another_body(clinic: Clinic) -> None:
         if not clinic.send(one, path, body, **headers).is_success:
             continue
         honoured[one[0]] += 1
-        before = clinic.rows()
+        before = clinic.acts(one)
         answer = clinic.send(one, path, body + b" " if body else b"{}", **headers)
-        if not refused(answer, 422) or "another body" not in answer.text or clinic.rows() != before:
+        if not refused(answer, 422) or "another body" not in answer.text or clinic.acts(one) != before:
             wrong.append((*one[:3], answer.status_code, answer.text[:200]))
     assert wrong == [], "\n".join(map(str, wrong))
     assert min(honoured.values()) > 0, honoured
