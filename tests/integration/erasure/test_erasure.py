@@ -23,17 +23,10 @@ from deploy.local.stack import Stack
 from services.intake.usecases import erasing
 from shared.messaging.topics import CONTACTS, SERVICES
 from shared.persistence.mongo import Mongo
-from tests.integration.intake.test_rekeying import OLD, SCOPE, contact_events, intake, known
+from tests.integration.intake.test_rekeying import OLD, SCOPE, SHORT, contact_events, intake, known
 from tests.integration.monitoring.test_doses import WASTE
 from tests.integration.monitoring.test_nurse import ARRIVAL, BASE, DOSE
 from tests.support.eventually import eventually
-
-SHORT = {
-    "segment.ms": "500",
-    "max.compaction.lag.ms": "500",
-    "min.cleanable.dirty.ratio": "0.0",
-    "delete.retention.ms": "0",
-}
 
 
 class Clinic:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 
 import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from deploy.local.stack import Stack
 from services.intake import schemas
@@ -20,16 +21,25 @@ from shared.events.envelope import read_record
 from shared.events.intake import ContactRecord
 from shared.messaging.outcomes import Done, Reject
 from shared.messaging.republish import Rekeyed, rekey_after
+from shared.messaging.topics import CONTACTS as TOPIC
 from shared.operate.rotate_keys import rekey
 from shared.persistence.mongo import Document, Mongo, UnitOfWork
 from shared.persistence.scope import system_scope
 from shared.persistence.vault import KeyRing, TransportCipher, Vault
 from shared.protocols import load
+from tests.integration.messaging.world import new_topic, relay
 from tests.integration.notifications.world import CLINIC, World
 from tests.support.databases import empty_database
+from tests.support.eventually import eventually
 
 SCOPE = system_scope(CLINIC, "test")
 KEYS, OLD, NEW = (f"{kid}:{b64encode(os.urandom(32)).decode()}" for kid in ("k1", "t1", "t2"))
+SHORT = {
+    "segment.ms": "500",
+    "max.compaction.lag.ms": "500",
+    "min.cleanable.dirty.ratio": "0.0",
+    "delete.retention.ms": "0",
+}
 CONTACT = schemas.Contact(name="Grace Example", email="grace@example.org")
 
 
@@ -90,6 +100,47 @@ async def test_after_the_rotation_a_reader_with_the_new_key_alone_knows_everybod
         assert read["email"] == CONTACT.email
     await rekey(mongo, kinds)
     assert len(await contact_events(mongo)) == len(before) + len(after)
+
+
+async def leave(mongo: Mongo, stores: Stack, topic: str) -> None:
+    """The contact records that wait, to this topic; nothing else."""
+    await mongo.database.outbox.delete_many({"subject_id": {"$exists": False}})
+    await mongo.database.outbox.update_many({"state": "pending"}, {"$set": {"topic": topic}})
+    relaying = relay(mongo, stores)
+    assert await relaying.send_pending() > 0
+    await relaying._discard_producer()
+
+
+async def on_topic(stores: Stack, topic: str) -> list[ContactRecord]:
+    """All that whoever begins with the earliest reads there."""
+    place = TopicPartition(topic, 0)
+    async with AIOKafkaConsumer(bootstrap_servers=stores.kafka, auto_offset_reset="earliest") as consumer:
+        consumer.assign([place])
+        end, found = (await consumer.end_offsets([place]))[place], list[ContactRecord]()
+        while await consumer.position(place) < end:
+            rows = (await consumer.getmany(timeout_ms=200)).get(place, [])
+            found += [ContactRecord.read(row.value) for row in rows if row.value]
+    return found
+
+
+async def test_when_the_topic_is_compacted_nobody_who_begins_anew_needs_the_old_key(
+    mongo: Mongo, stores: Stack, reader: World
+) -> None:
+    topic, subjects = await new_topic(stores, 1, TOPIC.config(1) | SHORT), set(await known(mongo))
+    await leave(mongo, stores, topic)
+    await rekey(mongo, rekeying.kinds(intake(f"{NEW},{OLD}")))
+    await leave(mongo, stores, topic)
+    assert {record.subject_id for record in await on_topic(stores, topic)} == subjects
+    async with AIOKafkaProducer(bootstrap_servers=stores.kafka) as producer:
+
+        async def compacted() -> list[ContactRecord] | None:
+            await producer.send_and_wait(topic, None, b"rolls the segment")
+            left = await on_topic(stores, topic)
+            return left if len(left) == len(subjects) else None
+
+        left = await eventually(compacted, 30, 0.3)
+    assert {record.subject_id for record in left} == subjects
+    assert [await reader.handle(record) for record in left] == [Done()] * len(subjects)
 
 
 async def test_the_operator_is_told_how_many_records_wait_to_be_sent(

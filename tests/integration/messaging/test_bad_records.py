@@ -9,8 +9,8 @@ from deploy.local.stack import Stack
 from shared.messaging.record import Record
 from shared.messaging.topics import MAX_BATCH_BYTES
 from shared.persistence.mongo import Mongo
-from tests.integration.messaging.test_consumer import consumer_of, new_topic, of_the_future, publish, some_records
-from tests.integration.messaging.world import Effects, effects
+from tests.integration.messaging.test_consumer import consumer_of, of_the_future, publish, some_records
+from tests.integration.messaging.world import Effects, effects, new_topic
 from tests.support.eventually import eventually
 
 LARGEST = 4 * MAX_BATCH_BYTES - 2048  # what the topic takes with its headers, above what our producers may send

@@ -21,7 +21,7 @@ from shared.messaging.record import Record
 from shared.messaging.topics import BULK
 from shared.persistence.mongo import Mongo
 from shared.telemetry.logs import JsonFormatter
-from tests.integration.messaging.world import Effects, effects, emit_one, inquiry, records_of
+from tests.integration.messaging.world import Effects, effects, emit_one, inquiry, new_topic, records_of
 from tests.support.eventually import eventually
 
 MARKER = "secret-marker"
@@ -335,17 +335,6 @@ async def test_a_run_of_rejects_blows_the_fuse(mongo: Mongo, stores: Stack, stop
     await running
     rejects = await mongo.plumbing("dead_letters").count({"code": "attribute_missing"})
     assert FUSE_REJECTS <= rejects < FUSE_REJECTS + 30
-
-
-async def new_topic(stores: Stack, partitions: int) -> str:
-    from aiokafka.admin import AIOKafkaAdminClient, NewTopic  # noqa: PLC0415 - for this one test
-
-    admin = AIOKafkaAdminClient(bootstrap_servers=stores.kafka)
-    await admin.start()
-    name = f"test-{uuid4().hex}"
-    await admin.create_topics([NewTopic(name, partitions, 1)])
-    await admin.close()
-    return name
 
 
 async def test_offsets_are_committed_behind_the_transaction(mongo: Mongo, stores: Stack, stop: asyncio.Event) -> None:

@@ -8,8 +8,8 @@ from shared.messaging.currency import SOURCES, Currency, as_of
 from shared.messaging.outcomes import Retry
 from shared.messaging.topics import BULK, Topic
 from shared.persistence.mongo import Mongo
-from tests.integration.messaging.test_consumer import consumer_of, new_topic, publish, some_records
-from tests.integration.messaging.world import SCOPE, Effects
+from tests.integration.messaging.test_consumer import consumer_of, publish, some_records
+from tests.integration.messaging.world import SCOPE, Effects, new_topic
 from tests.support.eventually import eventually
 
 

@@ -22,8 +22,8 @@ from shared.messaging.trouble import TroubleWatch
 from shared.messaging.wake import OutboxWatch
 from shared.persistence.lease import Lease
 from shared.persistence.mongo import Mongo
-from tests.integration.messaging.test_consumer import consumer_of, new_topic, publish, some_records
-from tests.integration.messaging.world import Effects, effects, emit_one, inquiry, relay
+from tests.integration.messaging.test_consumer import consumer_of, publish, some_records
+from tests.integration.messaging.world import Effects, effects, emit_one, inquiry, new_topic, relay
 from tests.support.eventually import eventually
 
 

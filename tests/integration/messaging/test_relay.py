@@ -20,7 +20,7 @@ from shared.messaging.topics import ALARMS, BULK, MAX_REQUEST_BYTES
 from shared.messaging.wake import OutboxWatch
 from shared.persistence.lease import Lease
 from shared.persistence.mongo import Document, Mongo, UnitOfWork
-from tests.integration.messaging.world import AT, SCOPE, emit_one, inquiry, relay
+from tests.integration.messaging.world import AT, SCOPE, emit_one, inquiry, new_topic, relay
 from tests.support.eventually import eventually
 
 
@@ -66,6 +66,24 @@ async def test_a_refused_row_is_dead_and_its_neighbours_leave(mongo: Mongo, stor
     await eventually(settled, 20)
     stop.set()
     await running
+
+
+async def test_after_a_record_that_the_broker_refused_what_shares_its_partition_leaves(
+    mongo: Mongo, stores: Stack
+) -> None:
+    """The refusal ruins the sequence of the producer that heard it: whatever it sent there later would be refused too."""
+    topic = await new_topic(stores, 1, {"max.message.bytes": "10000"})
+    for name in ("a", "bad", "c"):
+        await emit_one(mongo, inquiry(), f"inquiry/{name}")
+    await mongo.database.outbox.update_many({}, {"$set": {"topic": topic}})
+    await mongo.database.outbox.update_one({"aggregate": "inquiry/bad"}, {"$set": {"value": b"x" * 20_000}})
+    relaying = relay(mongo, stores)
+    assert await relaying.send_pending() == 2
+    assert await states(mongo) == ["sent", "dead", "sent"]
+    await emit_one(mongo, inquiry(), "inquiry/later")
+    await mongo.database.outbox.update_many({"state": "pending"}, {"$set": {"topic": topic}})
+    assert await relaying.send_pending() == 1
+    await relaying._discard_producer()
 
 
 @pytest.mark.parametrize(("length", "taken"), [(-4096, True), (-512, False), (0, False)])

@@ -16,8 +16,8 @@ from shared.messaging.kafka import KafkaAddress, new_consumer
 from shared.messaging.outcomes import Retry
 from shared.persistence.mongo import Mongo, UnitOfWork
 from shared.persistence.scope import Scope
-from tests.integration.messaging.test_consumer import committed, consumer_of, new_topic, publish, some_records
-from tests.integration.messaging.world import Effects, effects, effects_in_order
+from tests.integration.messaging.test_consumer import committed, consumer_of, publish, some_records
+from tests.integration.messaging.world import Effects, effects, effects_in_order, new_topic
 from tests.support.eventually import eventually
 
 T = TypeVar("T")

@@ -1,7 +1,10 @@
 """Events, relays and pipelines for the tests of the chain, on the real store and broker."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from uuid import uuid4
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from deploy.local.stack import Stack
 from shared.events.envelope import Event, Lane
@@ -35,6 +38,15 @@ async def emit_one(mongo: Mongo, event: Event, aggregate: str, version: int = 1)
 def relay(mongo: Mongo, stores: Stack, lane: Lane = "bulk", holder: str = "one") -> Relay:
     address = KafkaAddress(stores.kafka)
     return Relay(mongo, lane, Lease(mongo, f"relay.{lane}", holder), lambda: new_producer(address, "test"))
+
+
+async def new_topic(stores: Stack, partitions: int, config: Mapping[str, str] | None = None) -> str:
+    admin = AIOKafkaAdminClient(bootstrap_servers=stores.kafka)
+    await admin.start()
+    name = f"test-{uuid4().hex}"
+    await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=dict(config or {}))])
+    await admin.close()
+    return name
 
 
 async def records_of(mongo: Mongo) -> list[Record]:
