@@ -56,6 +56,7 @@ class Board:
         self._kept: deque[tuple[str, str, bytes]] = deque(maxlen=KEPT_TRANSITIONS)
         self._owed: deque[tuple[Scope, datetime]] = deque(maxlen=OWED)
         self._position: str | None = None
+        self._last_change = ""
         self._reopen = asyncio.Event()
         self._replays = asyncio.Semaphore(REPLAYS_AT_ONCE)
         self._lost, self._stopped = True, False
@@ -136,9 +137,12 @@ class Board:
             return None
 
     async def _replay(self, clinic_id: str, position: str) -> Sequence[bytes] | None:
-        """Read until nothing more has come and the stream is at least where this process was when it began."""
+        """Read until nothing more has come and the stream is at least at the last change that this process had seen.
+
+        Not at its own position: a stream that has just been opened is a tick ahead of everything, until somebody writes.
+        """
         match: Document = {"ns.coll": ALARMS, "operationType": _WRITES, "fullDocument.clinic_id": clinic_id}
-        goal, found = self._position or "", list[bytes]()
+        goal, found = self._last_change, list[bytes]()
         async with self._mongo.changes(match, after=position, wait_ms=50) as changes:
             while len(found) < REPLAYED:
                 batch = await changes.batch()
@@ -196,7 +200,7 @@ class Board:
                     self._take_alarm(change, row)
                 else:
                     await self._take_session(row)
-            self._position = change.position
+            self._position = self._last_change = change.position
         self._position = changes.position
 
     def _tolerance(self) -> timedelta:

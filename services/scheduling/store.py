@@ -2,6 +2,10 @@
 
 from pymongo import ASCENDING, IndexModel
 
+from shared.persistence.migrations import AT_ONCE, MIGRATIONS, Migration
+from shared.persistence.mongo import Mongo, UnitOfWork
+from shared.persistence.scope import system_scope
+
 APPOINTMENTS, RESOURCES, CLAIMS, HOLDS = "appointments", "resources", "claims", "holds"
 COURSES, PATIENTS, STAFF, CLINIC = "courses", "patients", "staff", "clinic"
 
@@ -36,3 +40,31 @@ INDEXES: dict[str, list[IndexModel]] = {
     STAFF: [*_LISTED],
     CLINIC: [],
 }
+
+
+def patient_claim(clinic_id: str, patient_id: str) -> str:
+    """The patient as something that can be in one place only, as far as this clinic knows."""
+    return f"patient:{clinic_id}:{patient_id}"
+
+
+async def _move_claims(mongo: Mongo) -> int:
+    """Of before the clinic was in the key. One that is taken by now stays with who took it."""
+
+    async def work(unit: UnitOfWork) -> int:
+        claims = unit.plumbing(CLAIMS)
+        earlier = await claims.find({"_id": {"$regex": "^patient:[^:]+:[^:]+$"}}, limit=AT_ONCE)
+        moved = {}
+        for row in earlier:
+            _, patient_id, slot = row["_id"].split(":")
+            moved[f"{patient_claim(row['clinic_id'], patient_id)}:{slot}"] = row
+        taken = {row["_id"] for row in await claims.find({"_id": {"$in": list(moved)}})}
+        for name, row in moved.items():
+            if name not in taken:
+                await claims.put(row | {"_id": name})
+            await claims.discard({"_id": row["_id"]})
+        return len(earlier)
+
+    return await mongo.run(system_scope("-", MIGRATIONS), work)
+
+
+CHANGES = [Migration("0001-patient-claims-by-clinic", _move_claims)]

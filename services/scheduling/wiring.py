@@ -7,7 +7,7 @@ from services.scheduling.model import VisitProtocol
 from services.scheduling.republish import REPUBLISH
 from services.scheduling.routes import router
 from services.scheduling.settings import SchedulingSettings
-from services.scheduling.store import INDEXES
+from services.scheduling.store import CHANGES, INDEXES
 from services.scheduling.usecases.deps import Deps
 from shared.persistence.mongo import Mongo
 from shared.persistence.vault import KeyRing
@@ -23,6 +23,7 @@ def wire(_settings: SchedulingSettings, _mongo: Mongo, _ring: KeyRing) -> Wiring
         deps=deps,
         routers=[router],
         indexes=INDEXES,
+        migrations=CHANGES,
         event_handlers=EVENT_HANDLERS,
         alarm_handlers=ALARM_HANDLERS,
         timer_handlers=TIMER_HANDLERS,

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from services.scheduling.hours import refusal
 from services.scheduling.slots import Bookable, slots
-from services.scheduling.store import CLAIMS, RESOURCES
+from services.scheduling.store import CLAIMS, RESOURCES, patient_claim
 from shared.errors import Conflict, FieldError, Invalid
 from shared.persistence.mongo import Document, Reader, UnitOfWork
 
@@ -52,14 +52,9 @@ def location_of(resources: Sequence[Document]) -> str | None:
 
 
 def patient_row(reader: Reader, patient_id: str) -> Document:
-    """The patient as something that can be in one place only, as far as this clinic knows."""
-    return {
-        "_id": f"patient:{reader.scope.clinic_id}:{patient_id}",
-        "kind": "patient",
-        "active": True,
-        "hours": None,
-        "closures": [],
-    }
+    """The patient as something that can be claimed."""
+    name = patient_claim(reader.scope.clinic_id, patient_id)
+    return {"_id": name, "kind": "patient", "active": True, "hours": None, "closures": []}
 
 
 async def bookable(reader: Reader, row: Document, first: datetime, last: datetime) -> Bookable:
