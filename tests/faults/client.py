@@ -12,7 +12,7 @@ from tests.faults.history import Asked, History
 from tests.support.eventually import eventually
 
 T = TypeVar("T")
-AGAIN = {0, 409, 429, *range(500, 600)}
+AGAIN = {0, 408, 409, 429, *range(500, 600)}  # 408: a process that was stopped had no time for the body
 LINES = {"Content-Type": "application/x-ndjson"}
 PAUSE_SECONDS = 0.5
 PATIENCE_SECONDS = 180.0

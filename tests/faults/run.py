@@ -10,7 +10,7 @@ from tests.faults.traffic import Traffic
 from tests.faults.violation import Violation
 from tests.support.eventually import NotInTime, eventually
 
-SETTLE_SECONDS, LOOK_SECONDS = 60.0, 3.0
+SETTLE_SECONDS, LOOK_SECONDS = 120.0, 3.0
 Act = Callable[[System], Awaitable[None]]
 
 
@@ -60,7 +60,7 @@ async def _make(system: System, step: Mapping[str, Act]) -> None:
 
 
 async def settled(system: System) -> list[Violation]:
-    """What is wrong when everything had a minute to come right."""
+    """What is wrong when everything had time to come right."""
     found: list[Violation] = []
 
     async def clean() -> bool:

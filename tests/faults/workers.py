@@ -22,7 +22,7 @@ TWIN_REQUESTS = 15
 COMMIT_SECONDS = 5.0
 JUMPS = ((600, 0), (-600, 600), (0, -600), (0, 0))
 WALL_CLOCK = Path(__file__).parent / "wall_clock.c"
-JUMP_REQUESTS = 60
+JUMP_REQUESTS = 45
 
 
 async def poison(system: System) -> None:
@@ -42,7 +42,7 @@ async def refused(system: System) -> None:
     async def dead() -> bool:
         return bool(await outbox.find_one({"_id": bad["_id"], "state": "dead"}))
 
-    await eventually(dead, 30, 0.1)
+    await eventually(dead, 60, 0.1)
     await outbox.update_one({"_id": bad["_id"]}, {"$set": {"state": "dropped"}})
 
 
