@@ -11,6 +11,7 @@ import pytest
 from pymongo import MongoClient
 
 from deploy.local.stack import Stack
+from shared.ids import new_id
 
 MARKER = "secret-marker"
 ID = "01920000-0000-7000-8000-00000000beef"
@@ -101,14 +102,20 @@ SHAPES: dict[str, Bent] = {
 }
 
 
+OWN = new_id()
+"""A clinic in which nothing else happens meanwhile."""
+
+
 @pytest.fixture(scope="module")
 def counts(stack: Stack) -> Iterator[Callable[[Route], dict[str, int]]]:
     with MongoClient[dict[str, object]](stack.mongodb_uri) as client:
-        yield lambda route: {name: client[route.service][name].count_documents({}) for name in route.makes}
+        yield lambda route: {
+            name: client[route.service][name].count_documents({"clinic_id": OWN}) for name in route.makes
+        }
 
 
 def ask(stack: Stack, route: Route, body: bytes, kind: str = "application/json") -> httpx.Response:
-    headers = {"Authorization": f"Bearer {stack.token(route.role, 'somebody')}", "Content-Type": kind}
+    headers = {"Authorization": f"Bearer {stack.token(route.role, 'somebody', OWN)}", "Content-Type": kind}
     return httpx.request(route.method, stack.url(route.service) + route.path, content=body, headers=headers, timeout=15)
 
 
