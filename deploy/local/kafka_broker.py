@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,7 +36,10 @@ def _fetch(libs: Path) -> None:
     need("mvn", "maven")
     fetched = libs.with_name("libs-fetched")
     command = ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={fetched}"]
-    if subprocess.run(command, check=False).returncode:
+    # Its colour codes come on both ways, even where all is well.
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode:
+        sys.stderr.write(done.stdout)
         raise StackError("Maven could not fetch Apache Kafka. Check its network settings, or set KAFKA_HOME.")
     shutil.rmtree(libs, ignore_errors=True)
     fetched.rename(libs)

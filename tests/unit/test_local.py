@@ -66,15 +66,18 @@ def test_without_maven_the_text_says_what_to_install(tmp_path: Path) -> None:
         kafka_broker.jars(tmp_path)
 
 
-def test_a_maven_that_cannot_fetch_says_what_to_look_at_and_is_asked_again(bin_only: Path, tmp_path: Path) -> None:
+def test_a_maven_that_cannot_fetch_says_what_to_look_at_and_is_asked_again(
+    bin_only: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     maven = bin_only / "mvn"
-    maven.write_text("#!/bin/sh\nexit 1\n")
+    maven.write_text("#!/bin/sh\necho no such host\nexit 1\n")
     maven.chmod(0o700)
     for _ in range(2):
         with pytest.raises(
             StackError, match=r"could not fetch Apache Kafka\. Check its network settings, or set KAFKA_HOME"
         ):
             kafka_broker.jars(tmp_path)
+        assert capfd.readouterr().err == "no such host\n"
 
 
 @pytest.mark.usefixtures("bin_only")
