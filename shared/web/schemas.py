@@ -61,13 +61,19 @@ def _no_coercion(part: Any) -> None:
     if isinstance(part, dict):
         if part.get("type") in _SCALARS:
             part.setdefault("strict", True)
-        elif part.get("type") in _EXACT and not part.get("metadata", {}).get(_GUARDED):
+        elif _is_lenient(part) and not part.get("metadata", {}).get(_GUARDED):
             _guard(part)
         for inner in part.values():
             _no_coercion(inner)
     elif isinstance(part, list | tuple):
         for inner in part:
             _no_coercion(inner)
+
+
+def _is_lenient(part: Any) -> bool:
+    """A day, and a choice of which not all are texts: nothing else is ever equal to a text."""
+    kind = part.get("type")
+    return kind == "date" or (kind == "literal" and not all(isinstance(choice, str) for choice in part["expected"]))
 
 
 def _guard(part: Any) -> None:
