@@ -48,7 +48,12 @@ class System:
 
     async def lasts(self, seconds: float) -> None:
         """How long a fault is there: the one thing that no condition ends. It has to outlast leases and sessions."""
-        await asyncio.sleep(seconds)
+        end = time.monotonic() + seconds
+
+        async def over() -> bool:
+            return time.monotonic() >= end
+
+        await eventually(over, seconds + STILL_SECONDS)
 
     async def asked(self, requests: int) -> None:
         """Until the traffic has asked for so much more. Raises NotInTime when it stands still."""

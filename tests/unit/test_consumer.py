@@ -25,7 +25,7 @@ from shared.messaging.consumer import (
 from shared.messaging.handling import BATCH_RECORDS
 from shared.messaging.outcomes import Done, Outcome, Reject, Retry
 from shared.messaging.record import Record
-from tests.support.eventually import eventually
+from tests.support.eventually import a_turn, eventually
 
 PLACE = TopicPartition("topic", 0)
 PLACES = (PLACE, TopicPartition("topic", 1))
@@ -57,13 +57,13 @@ class Connection:
 
     def resume(self, place: TopicPartition) -> None: ...
 
-    async def getmany(self, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
+    async def getmany(self, **_: int) -> dict[TopicPartition, list[Any]]:
         """At the first fetch the group gives the partition."""
         if not self.fetches:
             await self._listener.on_partitions_assigned({PLACE})
         self.fetches += 1
         fetched, self.rows = self.rows, []
-        await asyncio.sleep(0 if fetched else timeout_ms / 20_000)
+        await a_turn()
         return {PLACE: fetched} if fetched else {}
 
 
@@ -84,11 +84,11 @@ class Broker(Connection):
             self.paused.discard(place)
             self.resumed.append(place)
 
-    async def getmany(self, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
+    async def getmany(self, **_: int) -> dict[TopicPartition, list[Any]]:
         if not self.fetches:
             await self._listener.on_partitions_assigned(set(PLACES))
         self.fetches += 1
-        await asyncio.sleep(0 if set(PLACES) - self.paused else timeout_ms / 20_000)
+        await a_turn()
         return {place: [self._row(place) for _ in range(FETCHED)] for place in set(PLACES) - self.paused}
 
     def _row(self, place: TopicPartition) -> Any:
@@ -130,16 +130,17 @@ async def member(connection: Any, pipeline: Any, *, fuse: bool = False) -> Async
 
 async def test_a_record_that_comes_alone_is_handled_in_the_turn_of_its_fetch() -> None:
     class Idle(Connection):
-        """Before it is asked for more it lets the tasks that are ready take one step each."""
+        """Asked for more, it looks when the tasks that were ready have taken one step each."""
 
         handled_by_then: int | None = None
 
-        async def getmany(self, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
-            if self.fetches:
-                await asyncio.sleep(0)
-                if self.handled_by_then is None:
-                    self.handled_by_then = pipeline.handled
-            return await super().getmany(timeout_ms)
+        async def getmany(self, **_: int) -> dict[TopicPartition, list[Any]]:
+            if self.fetches == 1:
+                asyncio.get_running_loop().call_soon(self._look)
+            return await super().getmany()
+
+        def _look(self) -> None:
+            self.handled_by_then = pipeline.handled
 
     connection, pipeline = Idle(waiting=1), Answers(lambda _: Done())
 

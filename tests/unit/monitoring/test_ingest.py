@@ -14,6 +14,7 @@ from services.monitoring.vitals import Outcome
 from shared.clock import ManualClock
 from shared.errors import Unavailable
 from shared.persistence.scope import Actor, Scope
+from tests.support.eventually import a_turn
 
 NOW = datetime(2026, 11, 20, 9, tzinfo=UTC)
 STORED = Outcome(id="-", result="stored")
@@ -41,7 +42,7 @@ class Held(Ingest):
             sent = delivery(device or f"m{len(self._sent)}", readings)
             self._sent.append(asyncio.create_task(self.deliver(sent)))
         for _ in range(5):
-            await asyncio.sleep(0)
+            await a_turn()
 
     def refused(self) -> list[BaseException]:
         """What those were told who do not wait; they are forgotten."""
