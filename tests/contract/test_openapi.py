@@ -13,19 +13,13 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.middleware.base import BaseHTTPMiddleware
 
-from docs.generate import DOCS
 from shared.messaging.topics import SERVICES
 from shared.web.app import create_app
 from shared.web.call import ADMITTED
+from tests.support.operations import ALL, DOCUMENTS
 
-DOCUMENTS: dict[str, Any] = {name: json.loads((DOCS / "openapi" / f"{name}.json").read_text()) for name in SERVICES}
-OPERATIONS = [
-    (service, method, path, operation)
-    for service, document in DOCUMENTS.items()
-    for path, methods in document["paths"].items()
-    for method, operation in methods.items()
-]
-NAMES = [operation["operationId"] for *_, operation in OPERATIONS]
+OPERATIONS = [(one.service, one.method, one.path, one.said) for one in ALL]
+NAMES = [one.name for one in ALL]
 BY_LINK = {"show_link", "use_link"}
 WITHOUT_TOKEN = {"receive_inquiry", *BY_LINK}
 CHANGING = {"put", "patch", "delete"}

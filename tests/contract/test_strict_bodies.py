@@ -15,7 +15,7 @@ from services.monitoring.schemas import DeviceReadings, Readings
 from shared.messaging.topics import SERVICES
 from shared.web.app import create_app
 from shared.web.examples import example
-from tests.contract.test_openapi import DOCUMENTS
+from tests.support.operations import DOCUMENTS
 
 Json = Any
 Place = tuple[str | int, ...]

@@ -1,6 +1,5 @@
 """Ids of another clinic are ids of nothing: every operation that names one is asked with another clinic's token."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,11 +8,11 @@ import pytest
 from pymongo import MongoClient
 
 from deploy.local.stack import Stack
-from docs.generate import DOCS
 from services.monitoring.wiring import PROTOCOLS
 from shared.ids import new_id
 from shared.messaging.topics import SERVICES
 from tests.integration.audit.test_reads import Desk, a_life
+from tests.support.operations import ALL
 
 ELSEWHERE = "01920000-0000-7000-8000-0000000c1111"
 # Known here before its event, or made here by being said: these answer with what this clinic has, which is nothing.
@@ -22,20 +21,12 @@ OWN = {
     *("get_staff_contact", "put_staff_contact"),
 }
 
+NAMING = [one for one in ALL if "{" in one.path and one.needs_token and one.name not in OWN]
 # Where the document's example breaks a rule between fields.
 BODIES: dict[str, Any] = {
     "add_closure": {"start": "2031-03-03T15:00:00Z", "end": "2031-03-03T16:00:00Z", "reason_code": "holiday"},
     "set_hours": {"hours": [{"day": "mon", "opens": "09:00", "closes": "17:00"}]},
 }
-
-
-def operations() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
-    for service in SERVICES:
-        document = json.loads((DOCS / "openapi" / f"{service}.json").read_text())
-        for path, methods in document["paths"].items():
-            for method, operation in methods.items():
-                if "{" in path and "security" in operation and operation["operationId"] not in OWN:
-                    yield service, method, path, operation
 
 
 @pytest.fixture
@@ -64,16 +55,17 @@ async def test_every_operation_finds_nothing_of_another_clinic(desk: Desk, stack
     ids |= {"hold_id": ids["inquiry_id"], "closure_id": ids["inquiry_id"]}
     with MongoClient[Any](stack.mongodb_uri) as client:
         before = documents(client, ids)
-        for service, method, path, operation in operations():
-            role = operation["x-roles"][-1]
-            headers = {"Authorization": f"Bearer {stack.token(role, 'stranger', clinic=ELSEWHERE)}", "If-Match": '"v1"'}
-            shown = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
-            body = BODIES.get(operation["operationId"], shown)
-            url = stack.url(service) + path.format_map(ids)
-            answer: httpx.Response = desk.client.request(method, url, json=body, headers=headers)
+        for one in NAMING:
+            headers = {
+                "Authorization": f"Bearer {stack.token(one.role, 'stranger', clinic=ELSEWHERE)}",
+                "If-Match": '"v1"',
+            }
+            body = BODIES.get(one.name, one.example)
+            url = stack.url(one.service) + one.path.format_map(ids)
+            answer: httpx.Response = desk.client.request(one.method, url, json=body, headers=headers)
             asked += 1
             if answer.status_code != 404 or any(identifier in answer.text for identifier in ids.values()):
-                wrong.append((service, method, path, answer.status_code, answer.text[:200]))
+                wrong.append((one.service, one.method, one.path, answer.status_code, answer.text[:200]))
         assert wrong == [], "\n".join(map(str, wrong))
         assert documents(client, ids) == before
     assert asked > 50

@@ -7,7 +7,6 @@ import json
 import re
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
@@ -21,12 +20,12 @@ from pymongo import MongoClient
 from deploy.local import companions
 from deploy.local.companions import KID
 from deploy.local.stack import Stack
-from docs.generate import DOCS
 from shared.clock import SystemClock
 from shared.errors import Unauthorized
 from shared.messaging.topics import SERVICES
 from shared.web.auth import Role, Tokens
 from tests.support.eventually import eventually
+from tests.support.operations import ALL
 
 NOBODYS = "01920000-0000-7000-8000-0000000c4444"
 ELSEWHERE = "01920000-0000-7000-8000-0000000c1111"
@@ -46,11 +45,6 @@ def claims(stack: Stack, **changed: object) -> dict[str, object]:
 def token(stack: Stack, **changed: object) -> str:
     key = companions.signing_key(stack.home / "issuer.pem")
     return jwt.encode(claims(stack, **changed), key, algorithm="RS256", headers={"kid": KID})
-
-
-def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    for path, methods in document["paths"].items():
-        yield from ((path, method, operation) for method, operation in methods.items() if "security" in operation)
 
 
 def forgeries(stack: Stack) -> dict[str, str]:
@@ -107,17 +101,17 @@ def kept_of(client: MongoClient[Any], clinic: str) -> dict[str, int]:
 @pytest.mark.parametrize("service", SERVICES)
 def test_no_operation_takes_a_forged_token_and_nothing_changes(stack: Stack, service: str) -> None:
     taken, asked, forged_tokens = [], 0, forgeries(stack)
-    document = json.loads((DOCS / "openapi" / f"{service}.json").read_text())
+    operations = [one for one in ALL if one.service == service and one.needs_token]
     with httpx.Client(base_url=stack.url(service), timeout=15) as client, MongoClient[Any](stack.mongodb_uri) as store:
-        for path, method, operation in operations(document):
+        for one in operations:
+            url = re.sub(r"\{\w+\}", SOMETHING, one.path)
             for name, forged in forged_tokens.items():
-                body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
                 headers = {"Authorization": f"Bearer {forged}".strip(), "If-Match": '"v1"'}
-                with client.stream(method, re.sub(r"\{\w+\}", SOMETHING, path), json=body, headers=headers) as answer:
+                with client.stream(one.method, url, json=one.example, headers=headers) as answer:
                     problem = answer.headers.get("content-type") == "application/problem+json"
                 asked += 1
                 if answer.status_code != HTTPStatus.UNAUTHORIZED or not problem:
-                    taken.append((method, path, name, answer.status_code))
+                    taken.append((one.method, one.path, name, answer.status_code))
         assert taken == [], "\n".join(map(str, taken))
         assert kept_of(store, NOBODYS) == {}
     assert asked > 100

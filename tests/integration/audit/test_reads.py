@@ -1,6 +1,5 @@
 """Every read of patient data leaves a row: each GET of the four documents is asked of something that exists."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
@@ -10,10 +9,9 @@ import pytest
 from pymongo import MongoClient
 
 from deploy.local.stack import CLINIC, Stack
-from docs.generate import DOCS
-from shared.messaging.topics import SERVICES
 from tests.integration.monitoring.test_nurse import ARRIVAL, BASE
 from tests.support.eventually import eventually
+from tests.support.operations import ALL
 
 NOBODYS = {
     *("/v1/clinic", "/v1/clinic/locations", "/v1/clinic/services", "/v1/on-call", "/v1/staff", "/v1/staff/{staff_id}"),
@@ -23,10 +21,9 @@ NOBODYS = {
 BY_LINK = "/v1/links/{token}"  # without a token of the issuer
 STREAM = "/v1/board/stream"  # never ends; its row is looked for where its frames are
 READS = [
-    (service, path, operation["get"]["x-roles"][-1])
-    for service in SERVICES
-    for path, operation in json.loads((DOCS / "openapi" / f"{service}.json").read_text())["paths"].items()
-    if "get" in operation and path not in NOBODYS | {BY_LINK, STREAM}
+    (one.service, one.path, one.role)
+    for one in ALL
+    if one.method == "get" and one.path not in NOBODYS | {BY_LINK, STREAM}
 ]
 
 

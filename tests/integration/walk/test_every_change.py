@@ -1,6 +1,7 @@
 """What was promised of every operation that changes something."""
 
-from tests.integration.walk.walk import OPERATIONS, Walk
+from tests.integration.walk.walk import Walk
+from tests.support.operations import OPERATIONS
 
 
 def test_a_keyed_post_answers_the_second_time_as_the_first_and_changes_nothing(walk: Walk) -> None:

@@ -1,13 +1,12 @@
 """Who reads what, and that nobody in between keeps it."""
 
-from tests.integration.walk.walk import OPERATIONS, Walk
+from tests.integration.walk.walk import Walk
+from tests.support.operations import OPERATIONS
 
 NEVER_ENDS = "stream_board"
 ASKED = {"get_availability": "?from=2031-03-03T15:00:00Z&to=2031-03-04T15:00:00Z&minutes=60&kinds=room"}
 READS = {
-    name: one
-    for name, one in OPERATIONS.items()
-    if one.method == "get" and "security" in one.said and name != NEVER_ENDS
+    name: one for name, one in OPERATIONS.items() if one.method == "get" and one.needs_token and name != NEVER_ENDS
 }
 PATIENTS = {name for name, one in OPERATIONS.items() if "patient" in one.said.get("x-roles", ())}
 

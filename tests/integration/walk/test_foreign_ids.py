@@ -7,7 +7,8 @@ import pytest
 
 from deploy.local.stack import Stack
 from tests.integration.walk import way
-from tests.integration.walk.walk import OPERATIONS, Walk
+from tests.integration.walk.walk import Walk
+from tests.support.operations import OPERATIONS
 
 Body = dict[str, Any]
 ID = "[0-9a-f]{12}"

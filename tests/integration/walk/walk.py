@@ -3,7 +3,7 @@
 import asyncio
 import json
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -12,64 +12,12 @@ import httpx
 from pymongo import MongoClient
 
 from deploy.local.stack import Stack
-from docs.generate import DOCS
 from shared.ids import new_id
-from shared.messaging.topics import SERVICES
 from tests.support.eventually import eventually
+from tests.support.operations import OPERATIONS, Operation
 
 STALE = {"If-Match": '"v999"'}
 OTHER_BODY = "This Idempotency-Key was used with another body."
-
-
-@dataclass(frozen=True)
-class Operation:
-    """What a document says of one; `reads` is the path where its ETag is read."""
-
-    service: str
-    method: str
-    path: str
-    reads: str
-    said: dict[str, Any]
-    body: dict[str, Any]
-
-    def takes(self, header: str) -> bool:
-        return {"$ref": f"#/components/parameters/{header}"} in self.said.get("parameters", [])
-
-    @property
-    def role(self) -> str:
-        """One that may."""
-        return str(self.said.get("x-roles", ["front_desk"])[-1])
-
-    @property
-    def example(self) -> Any:
-        return self.said.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
-
-
-def _operations() -> Iterator[tuple[str, Operation]]:
-    for service in SERVICES:
-        document = json.loads((DOCS / "openapi" / f"{service}.json").read_text())
-        paths, schemas = document["paths"], document["components"]["schemas"]
-        for path, methods in paths.items():
-            above = [path.rsplit("/", cut)[0] if cut else path for cut in range(path.count("/"))]
-            reads = next((one for one in above if "get" in paths.get(one, {})), "")
-            for method, said in methods.items():
-                content = said.get("requestBody", {}).get("content", {}).get("application/json", {})
-                body = _whole(content.get("schema", {}), schemas)
-                yield said["operationId"], Operation(service, method, path, reads, said, body)
-
-
-def _whole(schema: Any, schemas: dict[str, Any]) -> Any:
-    """Each reference replaced by what it refers to."""
-    if isinstance(schema, list):
-        return [_whole(one, schemas) for one in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if "$ref" in schema:
-        return _whole(schemas[schema["$ref"].rpartition("/")[2]], schemas)
-    return {name: _whole(one, schemas) for name, one in schema.items()}
-
-
-OPERATIONS = dict(_operations())
 
 
 @dataclass

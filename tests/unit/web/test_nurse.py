@@ -2,55 +2,45 @@
 
 import importlib
 import json
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from fastapi.routing import iter_route_contexts
 
-from docs.generate import DOCS
 from shared.errors import Conflict, PreconditionFailed, PreconditionRequired, StillwaterError, TooManyRequests
 from shared.messaging.topics import SERVICES
 from shared.web.app import create_app
 from shared.web.nurse import is_nurse_route, nurse_paths
 from shared.web.problems import problem_response
+from tests.support.operations import ALL
 
 VERBS = {"dose/stop", "dose/pause", "abort", "emergency", "acknowledge", "silence", "vitals", "leave"}
 VERBS |= {"observations", "interventions", "adverse-events"}
 NEVER = {"409", "412", "428", "429"}
 
 
-def operations(service: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    document = json.loads((DOCS / "openapi" / f"{service}.json").read_text())
-    for path, methods in document["paths"].items():
-        for method, operation in methods.items():
-            yield path, method, operation
-
-
 @pytest.mark.parametrize("service", SERVICES)
 def test_no_nurse_operation_can_refuse(service: str) -> None:
-    for path, method, operation in operations(service):
-        if not operation.get("x-nurse-route"):
+    for one in ALL:
+        if one.service != service or not one.said.get("x-nurse-route"):
             continue
-        assert not NEVER & set(operation["responses"]), (method, path)
-        names = json.dumps(operation.get("parameters", []))
-        assert "IfMatch" not in names, (method, path)
-        assert "If-Match" not in names, (method, path)
+        assert not NEVER & set(one.said["responses"]), one.name
+        names = json.dumps(one.said.get("parameters", []))
+        assert "IfMatch" not in names, one.name
+        assert "If-Match" not in names, one.name
 
 
 def test_every_verb_that_must_always_work_is_marked() -> None:
-    posts = [(path, operation) for path, method, operation in operations("monitoring") if method == "post"]
-    seen = {verb: [op for path, op in posts if path.endswith(f"/{verb}")] for verb in VERBS}
+    posts = [one for one in ALL if (one.service, one.method) == ("monitoring", "post")]
+    seen = {verb: [one for one in posts if one.path.endswith(f"/{verb}")] for verb in VERBS}
     assert all(seen.values())
     for verb, found in seen.items():
-        assert all(operation.get("x-nurse-route") for operation in found), verb
+        assert all(one.said.get("x-nurse-route") for one in found), verb
 
 
 def test_all_others_with_a_token_document_the_limit() -> None:
-    for service in SERVICES:
-        for path, _, operation in operations(service):
-            if "security" in operation and not operation.get("x-nurse-route"):
-                assert "429" in operation["responses"], path
+    for one in ALL:
+        if one.needs_token and not one.said.get("x-nurse-route"):
+            assert one.answers(429), one.name
 
 
 def test_the_pattern_matches_the_marked_paths_and_no_other() -> None:
