@@ -8,7 +8,7 @@ SECONDS ?= 600
 SEED ?= 0
 ROLE ?= nurse
 
-.PHONY: help setup up down run token test test-unit test-faults bench lint lock docs migrate
+.PHONY: help setup up down run token fetch test test-unit test-faults bench lint lock docs migrate
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -31,9 +31,12 @@ lint: $(SETUP) ## ruff check, ruff format, mypy --strict, import-linter, compose
 	@.venv/bin/hadolint Dockerfile
 test-unit: $(SETUP) ## seconds; no store, no broker
 	@$(PY) -m pytest tests/unit tests/contract
-test: lint ## every tier, on real MongoDB and Kafka: two files at a time, each half with a stack of its own; the faults alone
-	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/journey tests/integration tests/contract tests/unit
-	@$(PY) -m pytest tests/faults
+fetch: $(SETUP) ## what the tests run beside packages: Java, Kafka, Chromium
+	@$(PY) -m tests.support.needed
+test: $(SETUP) ## every tier, on real MongoDB and Kafka: two files at a time; then the clinic day beside the faults, which wait much
+	@$(MAKE) --no-print-directory --output-sync=target -j2 lint fetch
+	@$(PY) -m pytest -n 2 --no-loadscope-reorder tests/integration tests/contract tests/unit
+	@$(PY) -m pytest -n 2 --no-loadscope-reorder tests/journey tests/faults
 test-faults: $(SETUP) ## the tests that take minutes each, then faults at random: [SECONDS=] [SEED=]
 	@$(PY) -m pytest -m long tests
 	@$(PY) -m tests.faults --seconds $(SECONDS) --seed $(SEED)

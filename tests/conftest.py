@@ -11,6 +11,7 @@ from shared.clock import Clock, SystemClock
 from shared.persistence.mongo import Mongo
 from tests.support.concerns import Concerns
 from tests.support.databases import empty_database
+from tests.support.sharing import ByFile
 from tests.support.stacks import Shared
 from tests.support.witness import watch
 
@@ -25,6 +26,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     needy = {item.path for item in items if {"stack", "stores"} <= set(getattr(item, "fixturenames", ()))}
     config.stash[NEEDY] = needy
     items.sort(key=lambda item: (item.path not in needy, item.path.name not in LONGEST))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

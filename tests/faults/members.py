@@ -21,6 +21,7 @@ from tests.support.stacks import temporary
 ELECTION_SECONDS = 40.0
 PARAMETERS = ("enableTestCommands=1", "shutdownTimeoutMillisForSignaledShutdown=100")
 MEMBERS = ("mongod", *EXTRA_MEMBERS)
+FATAL = '"s":"F"'
 
 
 class ProxiedStack(Stack):
@@ -83,6 +84,19 @@ class ProxiedStack(Stack):
             status = client.admin.command("replSetGetStatus")
             return all(member["stateStr"] in {"PRIMARY", "SECONDARY"} for member in status["members"])
         return False
+
+    def trouble(self) -> str:
+        """Of each member what it says of itself, or that its process has ended and what it said last of a fatal fault."""
+        said = []
+        for name in MEMBERS:
+            with contextlib.suppress(PyMongoError), self.member(name) as client:
+                members = client.admin.command("replSetGetStatus")["members"]
+                said.append(f"{name} sees {[member['stateStr'] for member in members]}")
+                continue
+            runs = "runs" if processes.running(self.home, name) else "has ended"
+            lines = (self.home / "log" / f"{name}.log").read_text(errors="replace").splitlines()
+            said.append(f"{name} {runs}, {[line[:400] for line in lines if FATAL in line][-2:]}")
+        return "; ".join(said)
 
 
 @contextlib.contextmanager

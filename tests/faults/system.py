@@ -21,7 +21,7 @@ from shared.messaging.topics import BEATS, SERVICES
 from shared.messaging.topics import TOPICS as ALL_TOPICS
 from tests.faults.history import Fault, History, Observed
 from tests.faults.members import MEMBERS, ProxiedStack
-from tests.support.eventually import eventually
+from tests.support.eventually import NotInTime, eventually
 
 STILL_SECONDS = 60.0
 TOPICS = tuple(topic for topic in ALL_TOPICS if topic is not BEATS)
@@ -98,8 +98,13 @@ class System:
         self.send(name, signal.SIGCONT)
 
     async def ready(self) -> None:
-        """Every member of the store is whole again, and every process says that it is ready."""
-        await eventually(partial(asyncio.to_thread, self.stack.is_whole), STILL_SECONDS, 0.1)
+        """Every member of the store is whole again, and every process says that it is ready. Raises NotInTime, StackError."""
+        try:
+            await eventually(partial(asyncio.to_thread, self.stack.is_whole), STILL_SECONDS, 0.1)
+        except NotInTime as late:
+            raise NotInTime(
+                f"not whole within {STILL_SECONDS:g} s: {await asyncio.to_thread(self.stack.trouble)}"
+            ) from late
         for part in self.stack.parts:
             await asyncio.to_thread(self.stack.wait_ready, part)
 

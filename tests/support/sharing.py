@@ -1,0 +1,13 @@
+"""Which tests stay together on one of the workers: they share a stack, or the history of one."""
+
+from xdist.scheduler import LoadScopeScheduling
+
+WHOLE = ("tests/journey", "tests/faults")
+
+
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """A file at a time, of some folders all files."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = nodeid.partition("::")[0]
+        return next((folder for folder in WHOLE if file.startswith(f"{folder}/")), file)
