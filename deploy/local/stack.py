@@ -13,14 +13,17 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import httpx
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from pymongo.uri_parser import parse_uri
 
 from deploy import rights
 from deploy.local import companions, kafka_broker, login, mongodb, processes
+from deploy.local.plain import NO_TLS
 from deploy.local.processes import StackError
 from shared.clock import ScaledClock
 from shared.messaging.kafka import KafkaAddress
@@ -186,7 +189,9 @@ class Stack:
         if (started.get("parts"), started.get("code")) != (self._names(), code_version()):
             return False
         with contextlib.suppress(httpx.HTTPError):
-            ready = [httpx.get(f"{_loopback(part.health_port)}/readyz", timeout=1) for part in self.parts]
+            ready = [
+                httpx.get(f"{_loopback(part.health_port)}/readyz", verify=NO_TLS, timeout=1) for part in self.parts
+            ]
             return all(answer.status_code == 200 for answer in ready)
         return False
 
@@ -283,7 +288,7 @@ class Stack:
         deadline, last = time.monotonic() + seconds, "no answer"
         while time.monotonic() < deadline and processes.running(self.home, part.name):
             with contextlib.suppress(httpx.HTTPError):
-                answer = httpx.get(f"{_loopback(part.health_port)}/readyz", timeout=1)
+                answer = httpx.get(f"{_loopback(part.health_port)}/readyz", verify=NO_TLS, timeout=1)
                 if answer.status_code == 200 and answer.json().get("status", "ready") == "ready":
                     return
                 last = answer.text
@@ -311,9 +316,13 @@ class Stack:
         found = [processes.running(self.home, name) for name in processes.names(self.home) if name.startswith(service)]
         return [process.pid for process in found if process]
 
+    @cached_property
+    def _issuer_key(self) -> RSAPrivateKey:
+        """Read once: checking a key costs more than signing with it."""
+        return companions.signing_key(self.home / "issuer.pem")
+
     def token(self, role: str, subject: str, clinic: str = CLINIC, patient_id: str | None = None) -> str:
-        key = companions.signing_key(self.home / "issuer.pem")
-        return companions.make_token(key, self.issuer, role, clinic, subject, patient_id)
+        return companions.make_token(self._issuer_key, self.issuer, role, clinic, subject, patient_id)
 
 
 def _loopback(port: int) -> str:

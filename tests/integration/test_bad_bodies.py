@@ -10,6 +10,7 @@ import httpx
 import pytest
 from pymongo import MongoClient
 
+from deploy.local.plain import NO_TLS
 from deploy.local.stack import Stack
 from shared.ids import new_id
 
@@ -116,7 +117,8 @@ def counts(stack: Stack) -> Iterator[Callable[[Route], dict[str, int]]]:
 
 def ask(stack: Stack, route: Route, body: bytes, kind: str = "application/json") -> httpx.Response:
     headers = {"Authorization": f"Bearer {stack.token(route.role, 'somebody', OWN)}", "Content-Type": kind}
-    return httpx.request(route.method, stack.url(route.service) + route.path, content=body, headers=headers, timeout=15)
+    with httpx.Client(base_url=stack.url(route.service), headers=headers, timeout=15, verify=NO_TLS) as client:
+        return client.request(route.method, route.path, content=body)
 
 
 def written(route: Route) -> tuple[bytes, bytes]:

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from pymongo import MongoClient
 
+from deploy.local.plain import NO_TLS
 from deploy.local.stack import CLINIC, Stack
 
 CONTACT = {"name": "Grace", "email": "grace@example.org"}
@@ -21,7 +22,7 @@ STORED = ("inquiries", "patients", "plans", "outbox", "idempotency", "data_keys"
 @pytest.fixture
 def http(stack: Stack) -> httpx.Client:
     headers = {"Authorization": f"Bearer {stack.token('front_desk', 'desk')}"}
-    return httpx.Client(base_url=stack.url("intake"), headers=headers, timeout=15)
+    return httpx.Client(verify=NO_TLS, base_url=stack.url("intake"), headers=headers, timeout=15)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import httpx
 
+from deploy.local.plain import NO_TLS
 from deploy.local.stack import Stack
 from shared.events.envelope import rfc3339
 from tests.integration.monitoring.test_nurse import ARRIVAL, BASE, DOSE
@@ -17,7 +18,7 @@ class Staff:
 
     def __init__(self, stack: Stack, clinic: str) -> None:
         self.stack, self.clinic, self.pager = stack, clinic, f"pager-{clinic}-{uuid4().hex[:6]}"
-        self.client = httpx.Client(timeout=10)
+        self.client = httpx.Client(verify=NO_TLS, timeout=10)
         for path, body in (
             ("staff-contacts/night-nurse", {"pager": self.pager}),
             ("on-call", {"nurse": ["night-nurse"]}),

@@ -8,6 +8,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from deploy.local.plain import NO_TLS
 from deploy.local.stack import Stack
 from shared.events.envelope import rfc3339
 from tests.support.eventually import eventually
@@ -24,7 +25,7 @@ class Clinic:
     """Everybody of a clinic, and one esketamine session that nobody booked."""
 
     def __init__(self, stack: Stack) -> None:
-        self.stack, self.client = stack, httpx.Client(timeout=10)
+        self.stack, self.client = stack, httpx.Client(verify=NO_TLS, timeout=10)
         person = {"birth_year": 1984, "contact": {"name": "G", "email": f"{uuid4().hex}@example.org"}}
         self.patient = self.ask("front_desk", "POST", "intake", "/v1/patients", person)["id"]
         opened = {"patient_id": self.patient, "route": "esketamine_nasal"}

@@ -2,7 +2,7 @@
 
 from xdist.scheduler import LoadScopeScheduling
 
-WHOLE = ("tests/journey", "tests/faults")
+WHOLE = ("tests/journey", "tests/faults", "tests/integration/walk")
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from pymongo import MongoClient
 
+from deploy.local.plain import NO_TLS
 from deploy.local.stack import CLINIC, Stack
 from tests.integration.monitoring.test_nurse import ARRIVAL, BASE
 from tests.support.eventually import eventually
@@ -31,7 +32,7 @@ class Desk:
     """Whoever may, at any service."""
 
     def __init__(self, stack: Stack, clinic: str = CLINIC) -> None:
-        self.stack, self.clinic, self.client = stack, clinic, httpx.Client(timeout=10)
+        self.stack, self.clinic, self.client = stack, clinic, httpx.Client(verify=NO_TLS, timeout=10)
 
     def ask(
         self, role: str, method: str, service: str, path: str, body: Any = None, subject: str = "", **headers: str

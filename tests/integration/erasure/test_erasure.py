@@ -19,6 +19,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from bson import encode
 from pymongo import MongoClient
 
+from deploy.local.plain import NO_TLS
 from deploy.local.stack import Stack
 from services.intake.usecases import erasing
 from shared.messaging.topics import CONTACTS, SERVICES
@@ -34,7 +35,7 @@ class Clinic:
 
     def __init__(self, stack: Stack, client: MongoClient[Any]) -> None:
         self.stack, self.client = stack, client
-        self.intake = httpx.Client(base_url=stack.url("intake"), timeout=10)
+        self.intake = httpx.Client(verify=NO_TLS, base_url=stack.url("intake"), timeout=10)
 
     def post(self, path: str, body: Any, role: str = "medical_director", **headers: str) -> httpx.Response:
         return self.intake.post(path, json=body, headers=self.bearer(role) | headers)

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from deploy.local.plain import NO_TLS
 from deploy.local.stack import Stack
 from shared.clock import SystemClock
 from shared.events.envelope import BadRecord, Envelope, Event, read_record, rfc3339
@@ -22,7 +23,7 @@ CONTACT = {"name": "Grace Example", "email": "grace@example.org", "phone": "+120
 class World:
     def __init__(self, stack: Stack) -> None:
         self.stack, self.clinic = stack, new_id()
-        self.http = httpx.AsyncClient(base_url=stack.url("intake"), timeout=15)
+        self.http = httpx.AsyncClient(verify=NO_TLS, base_url=stack.url("intake"), timeout=15)
         self.patient = ""
 
     def headers(self, role: str, *, version: int | None = None, clinic: str | None = None) -> dict[str, str]:

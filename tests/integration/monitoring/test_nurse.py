@@ -8,6 +8,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from deploy.local.plain import NO_TLS
 from deploy.local.stack import Stack
 from shared.events.envelope import rfc3339
 
@@ -44,7 +45,7 @@ class Nurse:
     def __init__(self, stack: Stack, role: str = "nurse") -> None:
         self.stack = stack
         headers = {"Authorization": f"Bearer {stack.token(role, f'{role}-1')}"}
-        self.client = httpx.Client(base_url=stack.url("monitoring"), headers=headers, timeout=10)
+        self.client = httpx.Client(verify=NO_TLS, base_url=stack.url("monitoring"), headers=headers, timeout=10)
         self.prescriber = {"Authorization": f"Bearer {stack.token('prescriber', 'doctor-1')}"}
 
     def ago(self, minutes: float) -> str:

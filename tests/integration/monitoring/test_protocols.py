@@ -8,6 +8,7 @@ import httpx
 import pytest
 import yaml
 
+from deploy.local.plain import NO_TLS
 from deploy.local.stack import Stack
 from services.monitoring import schemas
 from services.monitoring.usecases import protocols, sessions
@@ -34,7 +35,7 @@ class Office:
 
     def __init__(self, stack: Stack, clinic: str) -> None:
         self.stack, self.clinic = stack, clinic
-        self.client = httpx.Client(base_url=stack.url("monitoring"), timeout=10)
+        self.client = httpx.Client(verify=NO_TLS, base_url=stack.url("monitoring"), timeout=10)
 
     def asks(self, role: str, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
         bearer = {"Authorization": f"Bearer {self.stack.token(role, role, clinic=self.clinic)}"}

@@ -8,6 +8,7 @@ from uuid import uuid4
 import httpx
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from deploy.local.plain import NO_TLS
 from deploy.local.stack import Stack
 from shared.clock import ScaledClock
 from shared.events.envelope import Envelope, Event, read_record, rfc3339
@@ -24,7 +25,7 @@ Answer = httpx.Response
 class Clinic:
     def __init__(self, stack: Stack) -> None:
         self.id, self._stack = new_id(), stack
-        self._http = httpx.AsyncClient(base_url=stack.url("scheduling"), timeout=20)
+        self._http = httpx.AsyncClient(verify=NO_TLS, base_url=stack.url("scheduling"), timeout=20)
         self._consumer = AIOKafkaConsumer(bootstrap_servers=stack.kafka, enable_auto_commit=False)
         self._producer = new_producer(KafkaAddress(stack.kafka), "tests")
         self._seen: list[tuple[Envelope, dict[str, Any]]] = []

@@ -11,6 +11,7 @@ from uuid import uuid4
 import httpx
 from pymongo import MongoClient
 
+from deploy.local.plain import NO_TLS
 from deploy.local.stack import Stack
 from shared.ids import new_id
 from tests.support.eventually import eventually
@@ -47,7 +48,7 @@ class Walk:
         self.badly_repeated: list[str] = []
         self.badly_matched: list[str] = []
         self.cacheable: set[str] = set()
-        self._http = httpx.Client(timeout=15, event_hooks={"response": [self._heard]})
+        self._http = httpx.Client(verify=NO_TLS, timeout=15, event_hooks={"response": [self._heard]})
         self._store = MongoClient[Any](stack.mongodb_uri)
 
     def close(self) -> None:

@@ -18,8 +18,8 @@ from shared.persistence.mongo import Mongo
 from tests.faults.alarms import check_alarms
 from tests.faults.history import History, Reading
 from tests.faults.reference import PULSE
-from tests.faults.test_engine_mutants import EMPTY
 from tests.faults.vitals import check_vitals
+from tests.integration.faults.test_engine_mutants import EMPTY
 from tests.integration.messaging.world import AT
 from tests.integration.monitoring.world import Chair
 
