@@ -17,15 +17,19 @@ from tests.support.witness import watch
 
 NEEDY = pytest.StashKey[set[Path]]()
 """The files with tests that ask for the running services."""
-LONGEST = ("test_clinic_day.py", "test_schemathesis.py", "test_flood.py", "test_board.py", "test_compose_init.py")
+LONGEST = ("test_clinic_day.py", "test_schemathesis.py", "test_board.py", "test_compose_init.py")
+ENDS = ("test_flood.py",)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What asks for the services comes first, so that they end early and start once; the longest files before the others."""
+    """What asks for the services comes first, so that they end early and start once; the longest files before the others.
+
+    What ends them itself comes last of those.
+    """
     needy = {item.path for item in items if {"stack", "stores"} <= set(getattr(item, "fixturenames", ()))}
     config.stash[NEEDY] = needy
-    items.sort(key=lambda item: (item.path not in needy, item.path.name not in LONGEST))
+    items.sort(key=lambda item: (item.path not in needy, item.path.name in ENDS, item.path.name not in LONGEST))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -53,8 +57,10 @@ def stack(stores: Stack, shared: Shared) -> Stack:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _no_service_runs_for_nobody(shared: Shared, request: pytest.FixtureRequest) -> None:
-    if request.path not in request.config.stash[NEEDY]:
+def _services_run_for_who_asks(shared: Shared, request: pytest.FixtureRequest) -> None:
+    if request.path in request.config.stash[NEEDY]:
+        shared.whole()
+    else:
         shared.rest()
 
 

@@ -3,14 +3,14 @@
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
-from bson import Binary
+from bson import Binary, encode
+from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
 from pymongo.collection import Collection
 
@@ -20,15 +20,17 @@ from shared.events.envelope import Envelope, Event, rfc3339
 from shared.events.monitoring import SessionState
 from shared.events.notifications import NotificationDelivered
 from shared.messaging.outbox import SLOTS
+from shared.messaging.relay import LEASE_SECONDS
 from shared.messaging.topics import topic_for
 from tests.integration.monitoring.test_nurse import Nurse
 from tests.support.eventually import eventually
+from tests.support.stacks import Shared
 
-ROWS, AT_ONCE, MOST_PAGES = 100_000, 10_000, 15
+ROWS, KEYS, MOST_PAGES = 100_000, 1000, 10
 # The backlog takes far longer to leave: whoever queues behind it is found out. The design's bound for a page, one second
 # without faults, is for a machine of its own; the figure is printed beside that of the same page without a backlog.
 BOUND_SECONDS = 5.0
-AGGREGATE = "flood/1"
+AGGREGATE, LEASE = "flood/1", "relay.bulk"
 CLINIC = f"flood-{uuid4().hex}"
 Rows = Collection[dict[str, Any]]
 
@@ -68,35 +70,47 @@ def row(like: dict[str, Any], number: int) -> dict[str, Any]:
     """An event of its own."""
     name = f"{CLINIC}-{number:06d}"
     headers = [["ce_id", Binary(name.encode())], *like["headers"]]
-    key = Binary(str(number % 1000).encode())
-    return {**like, "_id": name, "aggregate": AGGREGATE, "key": key, "slot": number % SLOTS, "headers": headers}
+    key = Binary(str(number % KEYS).encode())
+    return {**like, "_id": name, "aggregate": AGGREGATE, "key": key, "slot": number % KEYS % SLOTS, "headers": headers}
 
 
 def fill(outbox: Rows, event: Event) -> None:
+    """Rows differ in nothing but their number and what follows from it: encoded once for each key, and numbered."""
     like = template(event)
-    for start in range(0, ROWS, AT_ONCE):
-        outbox.insert_many([row(like, number) for number in range(start, start + AT_ONCE)], ordered=False)
+    encoded = [encode(row(like, key)) for key in range(KEYS)]
+    for start in range(0, ROWS, KEYS):
+        of = range(start, start + KEYS)
+        rows = [RawBSONDocument(encoded[n % KEYS].replace(b"-%06d" % (n % KEYS), b"-%06d" % n)) for n in of]
+        outbox.insert_many(rows, ordered=False)
 
 
-@contextmanager
-def held_back(client: MongoClient[Any]) -> Iterator[list[Rows]]:
-    """Both outboxes, with a dead row of the aggregate: what comes behind it waits. Whatever is left at the end goes.
+@pytest.fixture
+def outboxes(stack: Stack, shared: Shared) -> Iterator[list[Rows]]:
+    """Both. At the end they go whole, with the services: to delete the rows beside busy relays takes half a minute."""
+    with MongoClient[Any](stack.mongodb_uri) as client:
+        yield [client.monitoring.outbox, client.notifications.outbox]
+        shared.rest()
+        for service in (client.monitoring, client.notifications):
+            service.outbox.drop()
+            service.leases.delete_one({"_id": LEASE})
 
-    The relays look for it every second, but not while they are busy: it is there long before the others come.
-    """
-    outboxes = [client.monitoring.outbox, client.notifications.outbox]
-    try:
-        for outbox, event in zip(outboxes, EVENTS, strict=True):
-            outbox.insert_one({**row(template(event), ROWS), "state": "dead"})
-        yield outboxes
-    finally:
-        for outbox in outboxes:
-            outbox.delete_many({"clinic_id": CLINIC, "state": {"$ne": "sent"}})
+
+async def hold_back(outboxes: list[Rows]) -> None:
+    """The relays stand by: another holder, which sends nothing, has their lease. They trust theirs no longer than its term."""
+    over = time.monotonic() + LEASE_SECONDS
+    for outbox in outboxes:
+        until = SystemClock().system_now() + timedelta(minutes=10)
+        outbox.database.leases.update_one({"_id": LEASE}, {"$set": {"holder": "flood", "expires_at": until}})
+
+    async def stand_by() -> bool:
+        return time.monotonic() > over
+
+    await eventually(stand_by)
 
 
 def release(outboxes: list[Rows]) -> None:
     for outbox in outboxes:
-        outbox.delete_one({"clinic_id": CLINIC, "state": "dead"})
+        outbox.database.leases.update_one({"_id": LEASE}, [{"$set": {"expires_at": "$$NOW"}}])
 
 
 def waiting(outbox: Rows) -> int:
@@ -137,25 +151,26 @@ def moved(outboxes: list[Rows]) -> bool:
 
 
 async def test_every_page_arrives_in_time_while_100_000_rows_wait_in_each_outbox_on_its_way(
-    stack: Stack, capsys: pytest.CaptureFixture[str]
+    stack: Stack, outboxes: list[Rows], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One patient after the other collapses, from the moment in which all rows wait until both backlogs are moving."""
     nurse, took = Nurse(stack), list[float]()
     every: list[Bedside] = []
     try:
-        with MongoClient[Any](stack.mongodb_uri) as client, held_back(client) as outboxes:
-            every += [Bedside(stack, nurse) for _ in range(MOST_PAGES)]
-            calm, last, *chairs = every
-            without = await calm.collapses()
-            for outbox, event in zip(outboxes, EVENTS, strict=True):
-                fill(outbox, event)
-            before = [waiting(outbox) for outbox in outboxes]
-            release(outboxes)
-            while chairs and not (len(took) > 2 and moved(outboxes)):
-                took.append(await chairs.pop().collapses())
-            took.append(await last.collapses())
-            after = [waiting(outbox) for outbox in outboxes]
+        every += [Bedside(stack, nurse) for _ in range(MOST_PAGES)]
+        calm, last, *chairs = every
+        without = await calm.collapses()
+        await hold_back(outboxes)
+        for outbox, event in zip(outboxes, EVENTS, strict=True):
+            fill(outbox, event)
+        before = [waiting(outbox) for outbox in outboxes]
+        release(outboxes)
+        while chairs and not (len(took) > 2 and moved(outboxes)):
+            took.append(await chairs.pop().collapses())
+        took.append(await last.collapses())
+        after = [waiting(outbox) for outbox in outboxes]
     finally:
+        await hold_back(outboxes)
         for chair in every:
             chair.leaves()
         nurse.client.close()
