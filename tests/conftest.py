@@ -12,7 +12,7 @@ from shared.persistence.mongo import Mongo
 from tests.support.concerns import Concerns
 from tests.support.databases import empty_database
 from tests.support.sharing import ByFile
-from tests.support.stacks import Shared
+from tests.support.stacks import Shared, failed
 from tests.support.witness import watch
 
 NEEDY = pytest.StashKey[set[Path]]()
@@ -30,6 +30,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     needy = {item.path for item in items if {"stack", "stores"} <= set(getattr(item, "fixturenames", ()))}
     config.stash[NEEDY] = needy
     items.sort(key=lambda item: (item.path not in needy, item.path.name in ENDS, item.path.name not in LONGEST))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.failed:
+        failed.append(report.nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)

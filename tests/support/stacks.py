@@ -1,5 +1,6 @@
 """Stacks of the tests: own stores, own ports, gone at the end."""
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,10 +10,15 @@ from typing import Any, Self, TypeVar
 from pymongo import MongoClient
 
 from deploy.local import processes
-from deploy.local.stack import Stack
+from deploy.local.stack import ROOT, Stack
 from tests.support.concerns import found_in, inside
 
 S = TypeVar("S", bound=Stack)
+KEPT = ROOT / ".local" / "failed"
+"""The logs of stacks on which a test has failed."""
+
+failed: list[str] = []
+"""The tests of this process that have failed so far."""
 
 
 class Shared:
@@ -94,4 +100,6 @@ def temporary(make: Callable[[Path], S], start: Callable[[S], None]) -> Iterator
         finally:
             names = processes.names(stack.home)
             stack.down()
+            if failed:
+                shutil.copytree(stack.home / "log", KEPT / stack.home.name, dirs_exist_ok=True)
             assert not [name for name in names if processes.running(stack.home, name)]

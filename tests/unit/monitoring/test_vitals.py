@@ -135,6 +135,15 @@ def test_an_offset_that_stands_for_some_seconds_may_still_be_a_backlog() -> None
     assert deliveries(13, 13.4, 13.2, 10.5, every_s=4.9) == ["unsure", "unsure", "unsure", "late"]
 
 
+def test_deliveries_that_wait_for_the_store_as_long_as_they_tell_of_are_no_wrong_clock() -> None:
+    """The store is away for half a minute: each body is said again until it is taken, ten seconds after it was made."""
+    assert deliveries(10.5, 10.3, 11, every_s=10.4) == ["unsure"] * 3
+
+
+def test_a_slow_device_whose_clock_is_wrong_by_less_than_its_interval_is_found_by_the_fourth_reading() -> None:
+    assert deliveries(30, 30, 30, 30, 30, every_s=60) == ["unsure"] * 3 + ["clock"] * 2
+
+
 def test_a_backlog_falls_until_it_has_reached_the_present() -> None:
     assert deliveries(600, 450, 300, 150, 2) == ["unsure", "late", "late", "late", "now"]
 
