@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 BATCH_ROWS = 1000
 SPANNED_ROWS = 64
 TURN_ROWS = 50  # two milliseconds: so long an alarm of the same process waits for the bulk rows' loop
-SWEEP_SECONDS = 0.2
+SWEEP_SECONDS: Mapping[Lane, float] = {"alarm": 0.2, "bulk": 0.8}
 PRODUCE_SECONDS = 10.0
 METADATA_SECONDS = 3.0
 REST_SECONDS = 5.0
@@ -81,7 +81,7 @@ class Relay:
 
     async def _wait(self) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._signal.wait(), SWEEP_SECONDS)
+            await asyncio.wait_for(self._signal.wait(), SWEEP_SECONDS[self._lane])
         self._signal.clear()
 
     async def send_pending(self, stop: asyncio.Event | None = None) -> int:

@@ -35,7 +35,7 @@ async def test_a_row_that_commits_late_leaves_though_later_ones_have_left(mongo:
 async def test_a_row_wakes_the_relay_of_its_own_process(
     mongo: Mongo, stores: Stack, stop: asyncio.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relays, "SWEEP_SECONDS", 60)
+    monkeypatch.setattr(relays, "SWEEP_SECONDS", {"alarm": 60, "bulk": 60})
     running = asyncio.create_task(relay(mongo, stores).run(stop))
 
     async def leads() -> bool:
