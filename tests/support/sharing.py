@@ -1,8 +1,8 @@
-"""Which tests stay together on one of the workers: they share a stack, or the history of one."""
+"""Which tests stay together on one of the workers: they look at the same."""
 
 from xdist.scheduler import LoadScopeScheduling
 
-WHOLE = ("tests/journey", "tests/faults", "tests/integration/walk")
+WHOLE = ("tests/integration/walk",)
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
