@@ -1,5 +1,7 @@
 """Child processes with a pid file and a log each; only what this file started is ever stopped."""
 
+import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -89,10 +91,23 @@ def need_free_port(port: int, what: str) -> None:
             ) from None
 
 
+_FIRST_PORT, _PORTS_EACH, _SHARES = 10_000, 200, 80
+_given = itertools.count()
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Below those that the system gives to clients (from 32768 on, as Linux is set up).
+
+    A server that is killed and started again would find such a port taken by a client that tried to reach it meanwhile.
+    Each process takes from a share of its own. Raises StackError when all of it is taken.
+    """
+    share = _FIRST_PORT + os.getpid() % _SHARES * _PORTS_EACH
+    for _ in range(_PORTS_EACH):
+        port = share + next(_given) % _PORTS_EACH
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise StackError(f"Every port from {share} to {share + _PORTS_EACH - 1} is taken.")
 
 
 def wait_for_port(port: int, home: Path, name: str, seconds: float = 30) -> None:

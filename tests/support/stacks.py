@@ -61,9 +61,6 @@ def _start_stores(stack: Stack) -> None:
     stack.start_stores()
     with MongoClient[Any](stack.mongodb_uri) as admin:
         admin.admin.command("setParameter", 1, ttlMonitorEnabled=False)
-        admin.admin.command(
-            "setParameter", 1, diagnosticDataCollectionEnabled=False
-        )  # of some thousand files, each second
 
 
 @contextmanager

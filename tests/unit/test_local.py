@@ -2,6 +2,7 @@
 
 import importlib.util
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -113,3 +114,17 @@ def test_stores_that_are_given_are_what_the_services_get(monkeypatch: pytest.Mon
     assert env["INTAKE_MONGODB_URI"].endswith("@127.0.0.1:1,127.0.0.1:2/?replicaSet=other&authSource=intake")
     assert env["INTAKE_KAFKA_BOOTSTRAP_SERVERS"] == "127.0.0.1:3"
     assert "INTAKE_KAFKA_USERNAME" not in env
+
+
+def test_a_free_port_is_none_that_the_system_gives_to_clients_and_none_twice() -> None:
+    given = [processes.free_port() for _ in range(50)]
+    assert len(set(given)) == len(given)
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    assert not [port for port in given if first <= port <= last]
+
+
+def test_a_port_that_is_taken_is_not_given() -> None:
+    with socket.socket() as taken:
+        following = processes.free_port() + 1
+        taken.bind(("127.0.0.1", following))
+        assert following not in [processes.free_port() for _ in range(3)]
