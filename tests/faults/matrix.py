@@ -29,7 +29,7 @@ def _paused(name: str) -> Act:
 FAULTS: Mapping[str, Act] = {
     **{f"kill {name}": _killed(name) for name in PROCESSES},
     **{f"pause {name}": _paused(name) for name in PROCESSES},
-    "kafka away": stores.kafka_away(20),
+    "kafka away": stores.kafka_away(12),
     "kafka paused": _paused("kafka"),
     "kafka cut": stores.way("kafka", "cut", 3),
     "kafka stalled": stores.way("kafka", "stalled", 8),
