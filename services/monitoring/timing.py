@@ -47,7 +47,7 @@ def told(
     if offset < timedelta(0) or offset > NO_GAP:
         return Timing(offset, now, "clock", now)
     undecided: Tells = "late" if span > trusted else "unsure"
-    if before is None or before.tells == "now" or now - before.at > FORGOTTEN:
+    if before is None or before.tells == "now" or now - before.heard > FORGOTTEN:
         return Timing(offset, now, undecided, now)
     return _since(before, Timing(offset, now, undecided, now), trusted, slack)
 

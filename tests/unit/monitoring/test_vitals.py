@@ -144,6 +144,10 @@ def test_a_slow_device_whose_clock_is_wrong_by_less_than_its_interval_is_found_b
     assert deliveries(30, 30, 30, 30, 30, every_s=60) == ["unsure"] * 3 + ["clock"] * 2
 
 
+def test_a_device_that_is_heard_every_two_minutes_is_not_forgotten_before_its_fourth_reading() -> None:
+    assert deliveries(30, 30, 30, 30, every_s=120) == ["unsure"] * 3 + ["clock"]
+
+
 def test_a_backlog_falls_until_it_has_reached_the_present() -> None:
     assert deliveries(600, 450, 300, 150, 2) == ["unsure", "late", "late", "late", "now"]
 
