@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from bson import Binary
 
 from bench.figures import Figure, median, quantile
 from bench.world import World
@@ -25,6 +26,7 @@ from shared.persistence.scope import system_scope
 TOPIC = BULK["intake"].name
 SCOPE = system_scope("bench", "bench")
 PER_SECOND = 50
+KEYS = 1000
 
 
 async def _database(world: World, name: str) -> Mongo:
@@ -120,13 +122,25 @@ async def _paced(seconds: int, act: Callable[[], Awaitable[str]], reader: _Reade
 
 
 async def throughput(world: World, rows: int) -> list[Figure]:
-    """Rows that wait: read, sent, acknowledged, marked; beside a bare pipelined produce of the same records."""
+    """Rows that wait: read, sent, acknowledged, marked; beside a bare pipelined produce of the same records.
+
+    They are of a thousand patients, so they lie in all partitions.
+    """
     mongo = await _database(world, "throughput")
     template = await _template(mongo)
+    keys = [Binary(new_id().encode()) for _ in range(KEYS)]
     ours, bare = [], []
     for round_ in range(3):
         await mongo.plumbing("outbox").insert_many(
-            [{**template, "_id": f"{round_}-{number:08d}", "aggregate": f"inquiry/{number}"} for number in range(rows)]
+            [
+                {
+                    **template,
+                    "_id": f"{round_}-{number:08d}",
+                    "aggregate": f"inquiry/{number}",
+                    "key": keys[number % KEYS],
+                }
+                for number in range(rows)
+            ]
         )
         lease = Lease(mongo, "relay.bulk", "bench", term_s=60)
         relay = Relay(mongo, "bulk", lease, lambda: new_producer(KafkaAddress(world.stack.kafka), "bench"))
@@ -135,7 +149,7 @@ async def throughput(world: World, rows: int) -> list[Figure]:
         while await relay.send_pending():
             pass
         ours.append(rows / (time.perf_counter() - began))
-        bare.append(await _bare_produce(world, template, rows))
+        bare.append(await _bare_produce(world, template, [bytes(keys[number % KEYS]) for number in range(rows)]))
         stop = asyncio.Event()
         stop.set()
         await relay.run(stop)
@@ -150,15 +164,15 @@ async def _template(mongo: Mongo) -> Document:
     return row
 
 
-async def _bare_produce(world: World, row: Document, rows: int) -> float:
+async def _bare_produce(world: World, row: Document, keys: Sequence[bytes]) -> float:
     headers = [(name, bytes(item)) for name, item in row["headers"]]
     producer = new_producer(KafkaAddress(world.stack.kafka), "bare")
     async with producer:
         began = time.perf_counter()
-        for start in range(0, rows, 1000):
+        for start in range(0, len(keys), 1000):
             sent = [
-                await producer.send(row["topic"], bytes(row["value"]), str(number).encode(), headers=headers)
-                for number in range(start, min(start + 1000, rows))
+                await producer.send(row["topic"], bytes(row["value"]), key, headers=headers)
+                for key in keys[start : start + 1000]
             ]
             await asyncio.gather(*sent)
-        return rows / (time.perf_counter() - began)
+        return len(keys) / (time.perf_counter() - began)

@@ -24,6 +24,7 @@ from shared.messaging.consumer import Consumer
 from shared.messaging.currency import Currency
 from shared.messaging.handling import Handlers, Pipeline, WithoutStore
 from shared.messaging.kafka import KafkaAddress, new_consumer, new_producer
+from shared.messaging.precedence import Precedence
 from shared.messaging.provision import Copies, TopicWatch
 from shared.messaging.redrive import LOOK_AGAIN_SECONDS, Redrive
 from shared.messaging.relay import LEASE_SECONDS, Relay
@@ -115,6 +116,7 @@ class Process:
         self._topics = TopicWatch(self.clock, service.name, self._address(), copies)
         self._sealer: Sealer | None = None
         self._consumers: list[Consumer] = []
+        self._first = Precedence()
         self._draining = False
         self.loops = Loops(self.clock, self._loops())
 
@@ -134,7 +136,9 @@ class Process:
         found: dict[str, Looping] = {}
         for lane in ("alarm", "bulk"):
             lease = Lease(self.mongo, f"relay.{lane}", holder, LEASE_SECONDS)
-            found[f"relay.{lane}"] = Relay(self.mongo, lane, lease, lambda: new_producer(self._address(), name))
+            found[f"relay.{lane}"] = Relay(
+                self.mongo, lane, lease, lambda: new_producer(self._address(), name), self._first
+            )
         sides = (("bulk", wiring.event_handlers, BULK_SESSION_MS), ("alarm", wiring.alarm_handlers, ALARM_SESSION_MS))
         for lane, handlers, session_ms in sides:
             if handlers:
@@ -169,6 +173,7 @@ class Process:
             pipeline,
             topics_of(list(handlers)),
             lambda: new_consumer(self._address(), group, name, session_timeout_ms=session_ms),
+            self._first,
             fuse=lane == "bulk",
         )
 

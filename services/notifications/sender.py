@@ -49,6 +49,7 @@ class Sender:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`; then what is being sent is finished."""
+        self._outbound.take = self._send_prepared
         while not stop.is_set():
             self.last_attempt = self._mongo.clock.monotonic()
             self._outbound.signal.clear()
@@ -61,6 +62,7 @@ class Sender:
                 )
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._outbound.signal.wait(), self._sweep_s)
+        self._outbound.take = lambda: None
         await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     async def send_due(self) -> None:

@@ -19,6 +19,7 @@ from shared.messaging.deadletters import UNKNOWN_TYPE
 from shared.messaging.handling import BATCH_RECORDS, Pipeline
 from shared.messaging.kafka import stop_bounded
 from shared.messaging.outcomes import Outcome, Reject, Retry, Skip
+from shared.messaging.precedence import Precedence
 from shared.messaging.progress import ANSWER_SECONDS, LOOK_SECONDS, Progress, StandsStill
 from shared.messaging.record import Record
 
@@ -80,11 +81,12 @@ class Consumer:
         pipeline: Pipeline,
         topics: Sequence[str],
         connect: Callable[[], AIOKafkaConsumer],
+        precedence: Precedence | None = None,
         *,
         fuse: bool,
     ) -> None:
         self._pipeline, self._topics, self._connect, self._fuse = pipeline, list(topics), connect, fuse
-        self._clock = pipeline.mongo.clock
+        self._precedence, self._clock = precedence or Precedence(), pipeline.mongo.clock
         self._lanes: dict[TopicPartition, _Lane] = {}
         self.connection: AIOKafkaConsumer | None = None
         self._stop = asyncio.Event()
@@ -187,7 +189,7 @@ class Consumer:
     async def _handle(self, lane: _Lane) -> bool:
         """The next records of a lane; True when the first that is left must be tried again."""
         records = [_record(lane.queue[number]) for number in range(min(len(lane.queue), BATCH_RECORDS))]
-        outcomes = await self._pipeline.handle_batch(records)
+        outcomes = await self._in_its_turn(records)
         last = outcomes[-1]
         if not isinstance(last, Retry):
             lane.tries = 0
@@ -203,6 +205,13 @@ class Consumer:
         lane.tries = 0
         self._advance(lane, [kept])
         return False
+
+    async def _in_its_turn(self, records: Sequence[Record]) -> list[Outcome | None]:
+        if not self._fuse:
+            with self._precedence.alarm():
+                return await self._pipeline.handle_batch(records)
+        async with self._precedence.bulk():
+            return await self._pipeline.handle_batch(records)
 
     def _advance(self, lane: _Lane, outcomes: Sequence[Outcome | None]) -> None:
         for outcome in outcomes:

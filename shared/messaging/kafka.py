@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.partitioner import murmur2
 
 from shared.messaging.topics import MAX_BATCH_BYTES, MAX_REQUEST_BYTES
 from shared.settings import ServiceSettings
@@ -13,6 +16,7 @@ from shared.settings import ServiceSettings
 STOP_SECONDS = 5.0
 FETCH_MS = 500  # how long the broker holds a fetch while there is nothing; what comes is answered at once
 REBALANCE_MS = 10_000
+HASHES = 50_000
 REQUEST_MS = REBALANCE_MS + 2_000  # a way that is half open is noticed by this alone; joining a group takes a rebalance
 
 
@@ -52,8 +56,19 @@ def new_producer(address: KafkaAddress, client_id: str) -> AIOKafkaProducer:
         max_batch_size=MAX_BATCH_BYTES,
         max_request_size=MAX_REQUEST_BYTES,
         request_timeout_ms=10_000,
+        partitioner=_partition,
         **address.options(),
     )
+
+
+def _partition(key: bytes, partitions: Sequence[int], _: Sequence[int]) -> int:
+    """Where every Kafka client puts this key: `DefaultPartitioner`, which would hash it anew for each of its records."""
+    return partitions[_hash(key) % len(partitions)]
+
+
+@lru_cache(HASHES)
+def _hash(key: bytes) -> int:
+    return int(murmur2(key)) & 0x7FFFFFFF
 
 
 def new_consumer(address: KafkaAddress, group: str, client_id: str, *, session_timeout_ms: int) -> AIOKafkaConsumer:

@@ -17,6 +17,7 @@ from shared.errors import LeaseLost, StillwaterError
 from shared.events.envelope import Lane
 from shared.messaging.kafka import kill
 from shared.messaging.outbox import OUTBOX, replace_refused
+from shared.messaging.precedence import Precedence
 from shared.persistence.lease import Lease
 from shared.persistence.mongo import Document, Mongo, StoreFault, UnitOfWork
 from shared.persistence.scope import system_scope
@@ -25,7 +26,7 @@ from shared.telemetry.tracing import send_span
 
 log = logging.getLogger(__name__)
 
-BATCH_ROWS = 1000
+BATCH_ROWS = 400  # reading one holds the interpreter for some milliseconds: so long an alarm waits as well
 SPANNED_ROWS = 64
 TURN_ROWS = 50  # two milliseconds: so long an alarm of the same process waits for the bulk rows' loop
 SWEEP_SECONDS: Mapping[Lane, float] = {"alarm": 0.2, "bulk": 0.8}
@@ -41,8 +42,16 @@ _FORBIDDEN = (TopicAuthorizationFailedError, InvalidTopicError)
 class Relay:
     """Sends the pending rows of one lane while it holds the lane's lease."""
 
-    def __init__(self, mongo: Mongo, lane: Lane, lease: Lease, open_producer: Callable[[], AIOKafkaProducer]) -> None:
+    def __init__(
+        self,
+        mongo: Mongo,
+        lane: Lane,
+        lease: Lease,
+        open_producer: Callable[[], AIOKafkaProducer],
+        precedence: Precedence | None = None,
+    ) -> None:
         self._mongo, self._lane, self._lease, self._open = mongo, lane, lease, open_producer
+        self._precedence = precedence or Precedence()
         self._producer: AIOKafkaProducer | None = None
         self._signal = asyncio.Event()
         self._marking: asyncio.Task[None] | None = None
@@ -94,7 +103,8 @@ class Relay:
         sent, behind = 0, ""
         try:
             while rows := await self._read(behind):
-                sent += await self._send(_in_order(rows))
+                with self._precedence.alarm() if self._lane == "alarm" else contextlib.nullcontext():
+                    sent += await self._send(_in_order(rows))
                 behind = rows[-1]["_id"]
                 if len(rows) < BATCH_ROWS or (stop is not None and stop.is_set()):
                     break
@@ -193,7 +203,7 @@ class Relay:
                 async with asyncio.timeout(PRODUCE_SECONDS):
                     for number, row in enumerate(rows):
                         if number % TURN_ROWS == TURN_ROWS - 1:
-                            await asyncio.sleep(0)  # a send that need not wait gives nobody else a turn
+                            await self._give_way()  # a send that need not wait gives nobody else a turn
                         headers = [(name, item) for name, item in row["headers"]]
                         if len(rows) <= SPANNED_ROWS:
                             headers = spans.enter_context(send_span(row["topic"], headers))
@@ -204,6 +214,12 @@ class Relay:
                             faults[row["_id"]] = error
             await self._acknowledged(futures.values())
         return {row["_id"]: fault for row in rows if (fault := _fault_of(futures.get(row["_id"])))} | faults
+
+    async def _give_way(self) -> None:
+        if self._lane == "bulk":
+            await self._precedence.stand_back()
+        else:
+            await asyncio.sleep(0)
 
     async def _acknowledged(self, futures: Iterable[asyncio.Future[Any]]) -> None:
         """Wait, at most PRODUCE_SECONDS and never beyond the lease, whose keeper renews it meanwhile."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pymongo.errors import PyMongoError
 
 from shared.messaging.outbox import OUTBOX
+from shared.persistence.changes import PositionLost
 from shared.persistence.mongo import Mongo
 
 log = logging.getLogger(__name__)
@@ -25,15 +26,15 @@ class OutboxWatch:
             self.last_attempt = self._mongo.clock.monotonic()
             try:
                 await self._listen(stop)
-            except PyMongoError as error:
+            except (PyMongoError, PositionLost) as error:
                 log.warning("outbox_watch.lost", extra={"error": type(error).__name__})
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), 1.0)
 
     async def _listen(self, stop: asyncio.Event) -> None:
-        async with self._mongo.inserts(OUTBOX) as stream:
+        async with self._mongo.inserts(OUTBOX, "lane") as inserts:
             while not stop.is_set():
                 self.last_attempt = self._mongo.clock.monotonic()
-                if (change := await stream.try_next()) is not None:
+                for lane in {row.document["lane"] for row in await inserts.batch() if row.document}:
                     for wake in self._wake:
-                        wake(change["fullDocument"]["lane"])
+                        wake(lane)

@@ -18,7 +18,7 @@ from shared.persistence.pending import Document
 
 T = TypeVar("T")
 _POSITION = re.compile(r"[0-9A-Fa-f]{2,1024}")
-_FIELDS = {"operationType": 1, "ns": 1, "documentKey": 1, "fullDocument": 1}
+_ABOUT = {"operationType": 1, "ns": 1, "documentKey": 1}
 _RESUMABLE = "ResumableChangeStreamError"
 _LOST = frozenset({260, 280, 286})  # InvalidResumeToken, ChangeStreamFatalError, ChangeStreamHistoryLost
 _OF_OTHER_THINGS = frozenset({13, 18, 50})  # not allowed, not authenticated, not in time
@@ -42,11 +42,15 @@ class Change:
 class Changes:
     """Read in a thread of its own and handed over in whole batches: a change costs the event loop next to nothing.
 
-    `open` is `Mongo.changes`'s; use it as a context manager. One reader at a time.
+    `source` is a collection or a database, `fields` the paths of the documents that are wanted (none named: all of
+    them). Use it as a context manager. One reader at a time.
     """
 
-    def __init__(self, database: Any, match: Document, after: str | None, wait_ms: int) -> None:
-        self._database, self._match, self._after, self._wait_ms = database, match, after, wait_ms
+    def __init__(
+        self, source: Any, match: Document, *, after: str | None = None, wait_ms: int = 500, fields: Sequence[str] = ()
+    ) -> None:
+        self._source, self._match, self._after, self._wait_ms = source, match, after, wait_ms
+        self._fields = _ABOUT | ({f"fullDocument.{name}": 1 for name in fields} or {"fullDocument": 1})
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="changes")
         self._stream: Any = None
 
@@ -90,9 +94,9 @@ class Changes:
     def _open(self) -> None:
         if self._after is not None and not _POSITION.fullmatch(self._after):
             raise PositionLost
-        stages: list[Document] = [{"$match": self._match}, {"$project": _FIELDS}]
+        stages: list[Document] = [{"$match": self._match}, {"$project": self._fields}]
         after = {"_data": self._after} if self._after is not None else None
-        self._stream = self._database.watch(
+        self._stream = self._source.watch(
             stages, full_document="updateLookup", resume_after=after, max_await_time_ms=self._wait_ms
         )
 

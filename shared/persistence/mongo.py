@@ -78,20 +78,13 @@ class Mongo:
     def plumbing(self, name: str) -> Collection:
         return Collection(self.database[name], {}, self.shapes)
 
-    def inserts(self, name: str) -> Any:
-        """A change stream of what is inserted from now on; `try_next` waits up to half a second.
-
-        Of the documents it carries only the `lane`.
-        """
-        pipeline: list[Document] = [
-            {"$match": {"operationType": "insert"}},
-            {"$project": {"fullDocument.lane": 1}},
-        ]
-        return self.database[name].watch(pipeline, max_await_time_ms=500)
+    def inserts(self, name: str, *fields: str) -> Changes:
+        """What is inserted into a collection from now on; of the documents only those fields are carried."""
+        return Changes(self._plain[name], {"operationType": "insert"}, fields=fields)
 
     def changes(self, match: Document, *, after: str | None = None, wait_ms: int = 500) -> Changes:
         """Committed changes of the whole database that match, after a position or from now on."""
-        return Changes(self._plain, match, after, wait_ms)
+        return Changes(self._plain, match, after=after, wait_ms=wait_ms)
 
     async def ping(self) -> None:
         await self.client.admin.command("ping")

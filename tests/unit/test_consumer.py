@@ -14,6 +14,7 @@ from aiokafka import TopicPartition
 from shared.clock import ManualClock
 from shared.loops import Loop, Loops
 from shared.messaging import consumer as consumers
+from shared.messaging import precedence
 from shared.messaging.consumer import (
     BACKOFF_MAX_SECONDS,
     BACKOFF_SECONDS,
@@ -24,6 +25,7 @@ from shared.messaging.consumer import (
 )
 from shared.messaging.handling import BATCH_RECORDS
 from shared.messaging.outcomes import Done, Outcome, Reject, Retry
+from shared.messaging.precedence import Precedence
 from shared.messaging.record import Record
 from tests.support.eventually import a_turn, eventually
 
@@ -120,8 +122,10 @@ class Answers:
 
 
 @asynccontextmanager
-async def member(connection: Any, pipeline: Any, *, fuse: bool = False) -> AsyncIterator[Consumer]:
-    made, stop = Consumer(pipeline, [PLACE.topic], lambda: connection, fuse=fuse), asyncio.Event()
+async def member(
+    connection: Any, pipeline: Any, first: Precedence | None = None, *, fuse: bool = False
+) -> AsyncIterator[Consumer]:
+    made, stop = Consumer(pipeline, [PLACE.topic], lambda: connection, first, fuse=fuse), asyncio.Event()
     running = asyncio.create_task(made.run(stop))
     yield made
     stop.set()
@@ -150,6 +154,24 @@ async def test_a_record_that_comes_alone_is_handled_in_the_turn_of_its_fetch() -
     async with member(connection, pipeline):
         await eventually(asked_for_more)
     assert connection.handled_by_then == 1
+
+
+@pytest.mark.parametrize("lane", ["bulk", "alarm"])
+async def test_records_of_the_bulk_lane_wait_for_an_alarm_in_hand(lane: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precedence, "STAND_BACK_SECONDS", 60.0)
+    connection, pipeline, first = Connection(waiting=1), Answers(lambda _: Done()), Precedence()
+
+    async def asked_for_more() -> bool:
+        return connection.fetches > 3
+
+    async def handled() -> bool:
+        return pipeline.handled == 1
+
+    async with member(connection, pipeline, first, fuse=lane == "bulk"):
+        with first.alarm():
+            await eventually(asked_for_more)
+            assert pipeline.handled == (0 if lane == "bulk" else 1)
+        await eventually(handled)
 
 
 async def test_records_that_wait_are_handled_twenty_together() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from services.notifications.escalation import EscalationPolicy
@@ -18,16 +19,18 @@ class Prepared:
     payload: Document
 
 
-@dataclass(frozen=True)
+@dataclass
 class Outbound:
     """Wakes a sender. What is lost here costs one sweep: the rows are the truth."""
 
     ready: deque[Prepared] = field(default_factory=deque)
     signal: asyncio.Event = field(default_factory=asyncio.Event)
+    take: Callable[[], None] = lambda: None
 
     def give(self, prepared: Prepared) -> None:
+        """Taken at once by a sender that runs here, even while it waits for the store."""
         self.ready.append(prepared)
-        self.signal.set()
+        self.take()
 
     def wake(self) -> None:
         self.signal.set()

@@ -29,7 +29,7 @@ from tests.support.stacks import Shared
 ROWS, KEYS, MOST_PAGES = 100_000, 1000, 10
 # The backlog takes far longer to leave: whoever queues behind it is found out. The design's bound for a page, one second
 # without faults, is for a machine of its own; the figure is printed beside that of the same page without a backlog.
-BOUND_SECONDS = 5.0
+BOUND_SECONDS = 3.0
 AGGREGATE, LEASE = "flood/1", "relay.bulk"
 CLINIC = f"flood-{uuid4().hex}"
 Rows = Collection[dict[str, Any]]
@@ -147,7 +147,8 @@ class Bedside:
 
 
 def moved(outboxes: list[Rows]) -> bool:
-    return all(waiting(outbox) < ROWS for outbox in outboxes)
+    """Asked by the first row's name: to count all of them is work for the store, beside the page that is timed."""
+    return all(outbox.find_one({"_id": f"{CLINIC}-000000", "state": "sent"}) for outbox in outboxes)
 
 
 async def test_every_page_arrives_in_time_while_100_000_rows_wait_in_each_outbox_on_its_way(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.notifications import wiring
+from services.notifications import sender, wiring
 from services.notifications.settings import NotificationsSettings
 from services.notifications.usecases.messaging import CLAIM
 from shared.events.intake import InquiryReceived
@@ -73,3 +73,31 @@ async def test_a_page_is_sent_at_once_while_no_mail_gets_through(
         silent.go_on.set()
         stop.set()
         await asyncio.gather(*running)
+
+
+async def test_a_page_leaves_while_its_sender_waits_for_the_store(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(*_: object) -> list[Any]:
+        waiting.set()
+        await go_on.wait()
+        return []
+
+    async def paged() -> bool:
+        return world.pager.addressees == ["pager-n1"]
+
+    monkeypatch.setattr(sender, "due_messages", slow)
+    await world.staff(nurse=["n1"])
+    pages = sender.Sender(world.mongo, world.deps, {"pager": [world.pager], "sms": []}, urgent=True, parallel=AT_ONCE)
+    stop = asyncio.Event()
+    running = asyncio.create_task(pages.run(stop))
+    await waiting.wait()
+    await world.handle(world.alarm())
+    try:
+        await eventually(paged)
+    finally:
+        stop.set()
+        go_on.set()
+        await running

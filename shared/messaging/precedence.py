@@ -1,0 +1,50 @@
+"""Alarms first: what the lanes of one process share is its event loop, and a turn of it is as long as all that is ready.
+
+A page takes some forty turns from its alarm's row to the provider. Bulk batches are therefore few at once, and stand back
+while alarm work is in hand: for a moment at most, so that an alarm lane in trouble holds up nothing else.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+
+BULK_AT_ONCE = 2
+STAND_BACK_SECONDS = 0.25
+
+
+class Precedence:
+    """One per process, of its relays and consumers."""
+
+    def __init__(self) -> None:
+        self._room = asyncio.Semaphore(BULK_AT_ONCE)
+        self._in_hand = 0
+        self._clear = asyncio.Event()
+        self._clear.set()
+
+    @contextlib.contextmanager
+    def alarm(self) -> Iterator[None]:
+        """Around alarm work, its waits for the store included."""
+        self._in_hand += 1
+        self._clear.clear()
+        try:
+            yield
+        finally:
+            self._in_hand -= 1
+            if not self._in_hand:
+                self._clear.set()
+
+    @contextlib.asynccontextmanager
+    async def bulk(self) -> AsyncIterator[None]:
+        """Around a batch of bulk work; entered in turn."""
+        async with self._room:
+            await self.stand_back()
+            yield
+
+    async def stand_back(self) -> None:
+        """Between two steps of bulk work. Gives the loop a turn even when no alarm is there."""
+        if self._clear.is_set():
+            await asyncio.sleep(0)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STAND_BACK_SECONDS):
+                await self._clear.wait()
