@@ -1,7 +1,6 @@
 # Stillwater: `make help` lists the targets.
 PY := .venv/bin/python
 SETUP := .venv/.stamp
-export PYTHONDONTWRITEBYTECODE := 1
 ROLES ?= all
 REPLICAS ?= 1
 SECONDS ?= 600

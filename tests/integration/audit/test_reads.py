@@ -32,7 +32,7 @@ class Desk:
     """Whoever may, at any service."""
 
     def __init__(self, stack: Stack, clinic: str = CLINIC) -> None:
-        self.stack, self.clinic, self.client = stack, clinic, httpx.Client(verify=NO_TLS, timeout=10)
+        self.stack, self.clinic, self.client = stack, clinic, httpx.Client(verify=NO_TLS, timeout=30)
 
     def ask(
         self, role: str, method: str, service: str, path: str, body: Any = None, subject: str = "", **headers: str
