@@ -9,7 +9,7 @@ import contextlib
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
@@ -175,9 +175,13 @@ class Consumer:
     async def _work(self, consumer: AIOKafkaConsumer, place: TopicPartition, lane: _Lane) -> None:
         """Handle what is queued, in order; ends when nothing is left, the partition is taken away or `stop` is set."""
         pause = BACKOFF_SECONDS
-        while lane.queue and not lane.closed and not self._stop.is_set() and not self.blown:
+        while self._goes_on(lane):
             self.last_attempt = self._clock.monotonic()
-            if await self._handle(lane):
+            async with self._turn():
+                if not self._goes_on(lane):  # taken away while it waited for its turn
+                    return
+                again = await self._handle(lane)
+            if again:
                 lane.waiting_since = lane.waiting_since or self._clock.monotonic()
                 await _pause(lane.closing, random.uniform(pause / 2, pause))  # noqa: S311 - jitter, not a secret
                 pause = min(pause * 2, BACKOFF_MAX_SECONDS)
@@ -186,10 +190,22 @@ class Consumer:
             if len(lane.queue) <= QUEUE_LOW and not lane.closed and place in consumer.assignment():
                 consumer.resume(place)
 
+    def _goes_on(self, lane: _Lane) -> bool:
+        return bool(lane.queue) and not lane.closed and not self._stop.is_set() and not self.blown
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        if self._fuse:
+            async with self._precedence.bulk():
+                yield
+        else:
+            with self._precedence.alarm():
+                yield
+
     async def _handle(self, lane: _Lane) -> bool:
         """The next records of a lane; True when the first that is left must be tried again."""
         records = [_record(lane.queue[number]) for number in range(min(len(lane.queue), BATCH_RECORDS))]
-        outcomes = await self._in_its_turn(records)
+        outcomes = await self._pipeline.handle_batch(records)
         last = outcomes[-1]
         if not isinstance(last, Retry):
             lane.tries = 0
@@ -205,13 +221,6 @@ class Consumer:
         lane.tries = 0
         self._advance(lane, [kept])
         return False
-
-    async def _in_its_turn(self, records: Sequence[Record]) -> list[Outcome | None]:
-        if not self._fuse:
-            with self._precedence.alarm():
-                return await self._pipeline.handle_batch(records)
-        async with self._precedence.bulk():
-            return await self._pipeline.handle_batch(records)
 
     def _advance(self, lane: _Lane, outcomes: Sequence[Outcome | None]) -> None:
         for outcome in outcomes:

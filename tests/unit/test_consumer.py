@@ -174,6 +174,24 @@ async def test_records_of_the_bulk_lane_wait_for_an_alarm_in_hand(lane: str, mon
         await eventually(handled)
 
 
+async def test_a_partition_that_is_taken_away_while_its_records_wait_for_an_alarm_begins_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(precedence, "STAND_BACK_SECONDS", 60.0)
+    connection, pipeline, first = Connection(waiting=1), Answers(lambda _: Done()), Precedence()
+
+    async def asked_for_more() -> bool:
+        return connection.fetches > 3
+
+    async with member(connection, pipeline, first, fuse=True) as made:
+        with first.alarm():
+            await eventually(asked_for_more)
+            closing = asyncio.create_task(made.close({PLACE}))
+            await a_turn()
+        await closing
+        assert pipeline.handled == 0
+
+
 async def test_records_that_wait_are_handled_twenty_together() -> None:
     pipeline = Answers(lambda _: Done())
 
