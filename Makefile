@@ -34,7 +34,7 @@ fetch: $(SETUP) ## what the tests run beside packages: Java, Kafka, Chromium
 	@$(PY) -m tests.support.needed
 test: $(SETUP) ## every tier, on real MongoDB and Kafka: two files at a time, each half with a stack of its own; the faults alone
 	@$(MAKE) --no-print-directory --output-sync=target -j2 lint fetch
-	@$(PY) -m pytest -n 2 --no-loadscope-reorder tests/journey tests/integration tests/contract tests/unit
+	@$(PY) -m pytest -n 2 --no-loadscope-reorder --durations=12 --durations-min=10 tests/journey tests/integration tests/contract tests/unit
 	@$(PY) -m pytest tests/faults
 test-faults: $(SETUP) ## the tests that take minutes each, then faults at random: [SECONDS=] [SEED=]
 	@$(PY) -m pytest -m long tests

@@ -63,8 +63,13 @@ class ProtocolError(Exception):
 
 def load(path: Path, model: type[M]) -> M:
     """Raises ProtocolError with every fault. What a process ships is read once, for YAML is slow."""
-    shipped: M = _shipped(path.read_text(), path.name, model)
+    shipped: M = _shipped(path.read_text(), told(path), model)
     return shipped
+
+
+def told(path: Path) -> str:
+    """As faults name it: with its folder, for there are two of the name `adult.yaml`."""
+    return f"{path.parent.name}/{path.name}"
 
 
 @lru_cache

@@ -70,6 +70,18 @@ def stop(home: Path, chosen: Sequence[str]) -> None:
         (home / "run" / f"{name}.pid").unlink(missing_ok=True)
 
 
+def kill(home: Path, name: str) -> None:
+    """SIGKILL, until nothing of it is left: while one of its threads is still dying, its port is taken.
+
+    Raises StackError when it does not run, psutil.TimeoutExpired when it will not go.
+    """
+    process = running(home, name)
+    if process is None:
+        raise StackError(f"{name} does not run.")
+    process.kill()
+    process.wait(STOP_SECONDS)
+
+
 def write_whole(path: Path, text: str, mode: int = 0o600) -> None:
     """All of it or nothing, whenever the program is stopped."""
     made = path.with_suffix(".new")

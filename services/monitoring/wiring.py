@@ -31,7 +31,7 @@ from shared.loops import Loop
 from shared.messaging.kafka import KafkaAddress, new_producer
 from shared.persistence.mongo import Mongo
 from shared.persistence.vault import KeyRing, Vault
-from shared.protocols import ProtocolError, line_of, load, read
+from shared.protocols import ProtocolError, line_of, load, read, told
 from shared.service import Service, Wiring
 
 PROTOCOLS = Path(__file__).parent / "protocols"
@@ -41,7 +41,7 @@ PROTOCOLS = Path(__file__).parent / "protocols"
 def protocols() -> Mapping[str, SessionProtocol]:
     """Every route's protocol by version. Raises ProtocolError for content that is not valid."""
     paths = sorted(PROTOCOLS.glob("*.yaml"))
-    found = [load(path, model_of(read(path.read_text(), path.name)[0])) for path in paths]
+    found = [load(path, model_of(read(path.read_text(), told(path))[0])) for path in paths]
     return {protocol.version: protocol for protocol in found}
 
 
@@ -84,9 +84,9 @@ def make_deps(ring: KeyRing) -> Deps:
 
 def _nowhere(protocol: SessionProtocol, field: str, name: str) -> ProtocolError:
     for path in PROTOCOLS.glob("*.yaml"):
-        content, root = read(path.read_text(), path.name)
+        content, root = read(path.read_text(), told(path))
         if content["version"] == protocol.version:
-            return ProtocolError(f"{path.name}:{line_of(root, (field,))}: {field}: there is no {name}")
+            return ProtocolError(f"{told(path)}:{line_of(root, (field,))}: {field}: there is no {name}")
     raise AssertionError("a protocol comes from a file")
 
 

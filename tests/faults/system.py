@@ -79,7 +79,7 @@ class System:
 
     async def kill(self, name: str, down_s: float = 0.0) -> None:
         """kill -9, and start it again."""
-        self.send(name, signal.SIGKILL)
+        await asyncio.to_thread(processes.kill, self.stack.home, name)
         await self.lasts(down_s)
         await asyncio.to_thread(self.start, name)
 

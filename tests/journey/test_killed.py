@@ -52,10 +52,7 @@ async def watched(stack: Stack, *paths: str) -> None:
 def kill(stack: Stack, *names: str) -> None:
     """kill -9: nothing is said any more."""
     for name in names:
-        process = processes.running(stack.home, name)
-        assert process is not None, name
-        process.kill()
-        process.wait(10)
+        processes.kill(stack.home, name)
 
 
 async def again(stack: Stack, *names: str) -> None:

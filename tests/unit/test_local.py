@@ -3,6 +3,7 @@
 import importlib.util
 import shutil
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -128,3 +129,25 @@ def test_a_port_that_is_taken_is_not_given() -> None:
         following = processes.free_port() + 1
         taken.bind(("127.0.0.1", following))
         assert following not in [processes.free_port() for _ in range(3)]
+
+
+LARGE = """
+import socket, sys, threading, time
+held = bytearray(b"x") * 400_000_000
+for _ in range(20):
+    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+with socket.socket() as door:
+    door.bind(("127.0.0.1", int(sys.argv[1])))
+    door.listen()
+    time.sleep(60)
+"""
+
+
+def test_of_a_server_that_was_killed_nothing_holds_its_port(tmp_path: Path) -> None:
+    """A mongod with a gigabyte takes a tenth of a second to die; started again meanwhile it would find its port taken."""
+    port = processes.free_port()
+    processes.start(tmp_path, "large", [sys.executable, "-c", LARGE, str(port)])
+    processes.wait_for_port(port, tmp_path, "large")
+    processes.kill(tmp_path, "large")
+    processes.need_free_port(port, "of the server")
+    assert processes.running(tmp_path, "large") is None

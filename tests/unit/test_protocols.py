@@ -89,7 +89,7 @@ class Content:
         path = self.folder / name
         text = path.read_text().rstrip("\n") + "\ninvented_later: 1\n"
         path.write_text(text)
-        return f"{path.name}:{len(text.splitlines())}: invented_later: "
+        return f"{path.parent.name}/{path.name}:{len(text.splitlines())}: invented_later: "
 
     def name_in_vain(self, name: str, field: str) -> str:
         path = self.folder / name
@@ -97,7 +97,7 @@ class Content:
         number = next(number for number, line in enumerate(lines) if line.startswith(f"{field}: "))
         lines[number] = f"{field}: nowhere"
         path.write_text("\n".join(lines) + "\n")
-        return f"{path.name}:{number + 1}: {field}: there is no nowhere"
+        return f"{path.parent.name}/{path.name}:{number + 1}: {field}: there is no nowhere"
 
 
 @pytest.fixture
