@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.partitioner import murmur2
+from aiokafka.partitioner import DefaultPartitioner, murmur2
 
 from shared.messaging.topics import MAX_BATCH_BYTES, MAX_REQUEST_BYTES
 from shared.settings import ServiceSettings
@@ -17,6 +17,7 @@ STOP_SECONDS = 5.0
 FETCH_MS = 500  # how long the broker holds a fetch while there is nothing; what comes is answered at once
 REBALANCE_MS = 10_000
 HASHES = 50_000
+_ANYWHERE = DefaultPartitioner()
 REQUEST_MS = REBALANCE_MS + 2_000  # a way that is half open is noticed by this alone; joining a group takes a rebalance
 
 
@@ -61,8 +62,10 @@ def new_producer(address: KafkaAddress, client_id: str) -> AIOKafkaProducer:
     )
 
 
-def _partition(key: bytes, partitions: Sequence[int], _: Sequence[int]) -> int:
+def _partition(key: bytes | None, partitions: Sequence[int], available: Sequence[int]) -> int:
     """Where every Kafka client puts this key: `DefaultPartitioner`, which would hash it anew for each of its records."""
+    if key is None:
+        return int(_ANYWHERE(None, partitions, available))
     return partitions[_hash(key) % len(partitions)]
 
 

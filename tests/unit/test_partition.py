@@ -12,3 +12,7 @@ def test_a_key_lies_in_the_partition_of_the_default_partitioner(key: bytes, coun
     partitions = list(range(count))
     expected = DefaultPartitioner()(key, partitions, partitions)
     assert [_partition(key, partitions, partitions) for _ in range(2)] == [expected, expected]
+
+
+def test_a_record_without_a_key_lies_where_there_is_a_leader() -> None:
+    assert {_partition(None, [0, 1, 2], [1]) for _ in range(20)} == {1}
