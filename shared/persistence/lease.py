@@ -33,7 +33,7 @@ class Lease:
                 if self.held():
                     await self.acquire()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), self.term_s / 3)
+                await asyncio.wait_for(stop.wait(), self.term_s / 4)
 
     async def acquire(self) -> bool:
         """Take or renew; True while this holder has it. Raises Unavailable when the store does not answer.

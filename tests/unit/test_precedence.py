@@ -56,6 +56,18 @@ async def test_an_alarm_lane_in_trouble_holds_up_bulk_work_for_a_moment_only(mon
     assert 0.05 <= time.monotonic() - began < LONG
 
 
+async def test_an_alarm_lane_that_is_always_busy_is_stood_back_for_once_and_then_not_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(precedence, "STAND_BACK_SECONDS", 0.05)
+    monkeypatch.setattr(precedence, "THEN_FREE_SECONDS", LONG)
+    first, began = Precedence(), time.monotonic()
+    with first.alarm():
+        for _ in range(100):
+            await first.stand_back()
+    assert 0.05 <= time.monotonic() - began < 1
+
+
 async def test_an_alarm_never_waits_for_bulk_work(first: Precedence) -> None:
     async with first.bulk(), first.bulk():
         with first.alarm():
