@@ -43,12 +43,20 @@ class Changes:
     """Read in a thread of its own and handed over in whole batches: a change costs the event loop next to nothing.
 
     `source` is a collection or a database, `fields` the paths of the documents that are wanted (none named: all of
-    them). Use it as a context manager. One reader at a time.
+    them); `after_updates`: what was updated is looked up as it is by then. Use it as a context manager. One reader at a time.
     """
 
     def __init__(
-        self, source: Any, match: Document, *, after: str | None = None, wait_ms: int = 500, fields: Sequence[str] = ()
+        self,
+        source: Any,
+        match: Document,
+        *,
+        after: str | None = None,
+        wait_ms: int = 500,
+        fields: Sequence[str] = (),
+        after_updates: bool = True,
     ) -> None:
+        self._lookup = "updateLookup" if after_updates else None
         self._source, self._match, self._after, self._wait_ms = source, match, after, wait_ms
         self._fields = _ABOUT | ({f"fullDocument.{name}": 1 for name in fields} or {"fullDocument": 1})
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="changes")
@@ -97,7 +105,7 @@ class Changes:
         stages: list[Document] = [{"$match": self._match}, {"$project": self._fields}]
         after = {"_data": self._after} if self._after is not None else None
         self._stream = self._source.watch(
-            stages, full_document="updateLookup", resume_after=after, max_await_time_ms=self._wait_ms
+            stages, full_document=self._lookup, resume_after=after, max_await_time_ms=self._wait_ms
         )
 
     def _drain(self) -> list[Change]:

@@ -80,7 +80,7 @@ class Mongo:
 
     def inserts(self, name: str, *fields: str) -> Changes:
         """What is inserted into a collection from now on; of the documents only those fields are carried."""
-        return Changes(self._plain[name], {"operationType": "insert"}, fields=fields)
+        return Changes(self._plain[name], {"operationType": "insert"}, fields=fields, after_updates=False)
 
     def changes(self, match: Document, *, after: str | None = None, wait_ms: int = 500) -> Changes:
         """Committed changes of the whole database that match, after a position or from now on."""

@@ -132,14 +132,15 @@ def test_a_port_that_is_taken_is_not_given() -> None:
 
 
 LARGE = """
-import socket, sys, threading, time
+import socket, sys, threading
 held = bytearray(b"x") * 400_000_000
+never = threading.Event()
 for _ in range(20):
-    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+    threading.Thread(target=never.wait, args=(60,), daemon=True).start()
 with socket.socket() as door:
     door.bind(("127.0.0.1", int(sys.argv[1])))
     door.listen()
-    time.sleep(60)
+    never.wait(60)
 """
 
 
