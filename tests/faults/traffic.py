@@ -54,14 +54,25 @@ class Traffic:
 
     async def run(self) -> None:
         """All three until `stop`, and until what was begun is done."""
-        kinds = ((self.inquiry, 0.5), (self.episode, 2.0), (self.visit, 5.0))
+        kinds = ((self.inquiry, 0.5, 4), (self.episode, 2.0, 8), (self.visit, 5.0, 3))
         async with asyncio.TaskGroup() as group:
-            for kind, every_s in kinds:
-                group.create_task(self._again(group, kind, every_s))
+            for kind, every_s, at_once in kinds:
+                group.create_task(self._again(group, kind, every_s, at_once))
 
-    async def _again(self, group: asyncio.TaskGroup, kind: Callable[[], Awaitable[None]], every_s: float) -> None:
+    async def _again(
+        self, group: asyncio.TaskGroup, kind: Callable[[], Awaitable[None]], every_s: float, at_once: int
+    ) -> None:
+        """A clinic has so many chairs: who comes after a fault waits, so that no load piles up that nothing could carry."""
+        room = asyncio.Semaphore(at_once)
+
+        async def one() -> None:
+            async with room:
+                await self._whole(kind)
+
         while not self.stop.is_set():
-            group.create_task(self._whole(kind))
+            async with room:
+                if not self.stop.is_set():
+                    group.create_task(one())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.stop.wait(), every_s * self._random.uniform(0.5, 1.5))
 
