@@ -26,10 +26,10 @@ from tests.integration.monitoring.test_nurse import Nurse
 from tests.support.eventually import eventually
 from tests.support.stacks import Shared
 
-ROWS, KEYS, MOST_PAGES = 100_000, 1000, 10
-# The backlog takes far longer to leave: whoever queues behind it is found out. The design's bound for a page, one second
-# without faults, is for a machine of its own; the figure is printed beside that of the same page without a backlog.
-BOUND_SECONDS = 3.0
+ROWS, KEYS, MOST_PAGES, PAGES_WITHOUT = 100_000, 1000, 10, 3
+# The backlog takes far longer to leave: whoever queues behind it is found out. The design's bound for a page is one second;
+# where others have the machine too, so many times what the same page takes there without a backlog.
+BOUND_SECONDS, BOUND_TIMES = 1.0, 10
 AGGREGATE, LEASE = "flood/1", "relay.bulk"
 CLINIC = f"flood-{uuid4().hex}"
 Rows = Collection[dict[str, Any]]
@@ -158,9 +158,9 @@ async def test_every_page_arrives_in_time_while_100_000_rows_wait_in_each_outbox
     nurse, took = Nurse(stack), list[float]()
     every: list[Bedside] = []
     try:
-        every += [Bedside(stack, nurse) for _ in range(MOST_PAGES)]
-        calm, last, *chairs = every
-        without = await calm.collapses()
+        every += [Bedside(stack, nurse) for _ in range(PAGES_WITHOUT + MOST_PAGES)]
+        without = max([await calm.collapses() for calm in every[:PAGES_WITHOUT]])
+        last, *chairs = every[PAGES_WITHOUT:]
         await hold_back(outboxes)
         for outbox, event in zip(outboxes, EVENTS, strict=True):
             fill(outbox, event)
@@ -180,4 +180,4 @@ async def test_every_page_arrives_in_time_while_100_000_rows_wait_in_each_outbox
         sys.stdout.write(f"\npage after {found}; {without:.2f} s without them\n")
     assert before == [ROWS, ROWS]
     assert all(0 < number < ROWS for number in after), "the backlogs did not move, or were gone: this proves nothing"
-    assert max(took) < BOUND_SECONDS
+    assert max(took) < max(BOUND_SECONDS, BOUND_TIMES * without)
