@@ -3,9 +3,7 @@
 import asyncio
 import contextlib
 
-from shared.errors import StillwaterError
-from shared.persistence.mongo import Collection, Mongo, StoreFault, UnitOfWork
-from shared.persistence.scope import system_scope
+from shared.persistence.mongo import Document, Mongo, StoreFault
 
 _SAFE_SHARE = 2 / 3
 
@@ -29,36 +27,31 @@ class Lease:
     async def keep(self, stop: asyncio.Event) -> None:
         """Renew while it is held, so that work longer than the term goes on; until `stop`."""
         while not stop.is_set():
-            with contextlib.suppress(StillwaterError, StoreFault):
+            with contextlib.suppress(StoreFault):
                 if self.held():
                     await self.acquire()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), self.term_s / 4)
 
     async def acquire(self) -> bool:
-        """Take or renew; True while this holder has it. Raises Unavailable when the store does not answer.
+        """Take or renew; True while this holder has it. Raises StoreFault when the store does not answer.
 
         Who stands by only reads: it takes part in no write conflict with the holder.
         """
         if not self.held() and await self._anothers():
             return False
         asked = self._mongo.clock.monotonic()
-
-        async def take(unit: UnitOfWork) -> int:
-            return await self._take(unit.plumbing("leases"))
-
-        token = await self._mongo.run(system_scope("-", "lease"), take)
-        if token:
-            self.token = token
-            self._until = asked + self.term_s * _SAFE_SHARE
+        row = await self._take()
+        if row["holder"] == self.holder:
+            self.token, self._until = row["token"], asked + self.term_s * _SAFE_SHARE
         return self.held()
 
     async def _anothers(self) -> bool:
         live = {"$expr": {"$gt": ["$expires_at", "$$NOW"]}, "_id": self.name, "holder": {"$ne": self.holder}}
         return await self._mongo.plumbing("leases").find_one(live) is not None
 
-    async def _take(self, leases: Collection) -> int:
-        """One pipeline update by the store's clock; leaves another's live lease as it is."""
+    async def _take(self) -> Document:
+        """One command by the store's clock, and no transaction; leaves another's live lease as it is."""
         mine = {"$eq": [{"$ifNull": ["$holder", None]}, self.holder]}
         free = {"$lte": [{"$ifNull": ["$expires_at", "$$NOW"]}, "$$NOW"]}
         get = {"$or": [mine, free]}
@@ -68,16 +61,9 @@ class Lease:
             "holder": {"$cond": [get, self.holder, "$holder"]},
             "expires_at": {"$cond": [get, until, "$expires_at"]},
         }
-        await leases.update({"_id": self.name}, [{"$set": change}], upsert=True)
-        row = await leases.get(self.name)
-        return int(row["token"]) if row["holder"] == self.holder else 0
+        return await self._mongo.plumbing("leases").change_and_get({"_id": self.name}, [{"$set": change}], upsert=True)
 
     async def release(self) -> None:
         self._until = float("-inf")
-
-        async def drop(unit: UnitOfWork) -> None:
-            await unit.plumbing("leases").update(
-                {"_id": self.name, "holder": self.holder}, [{"$set": {"expires_at": "$$NOW"}}]
-            )
-
-        await self._mongo.run(system_scope("-", "lease"), drop)
+        mine = {"_id": self.name, "holder": self.holder}
+        await self._mongo.plumbing("leases").update(mine, [{"$set": {"expires_at": "$$NOW"}}])

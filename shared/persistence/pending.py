@@ -34,15 +34,24 @@ class Pending:
 
     def __init__(self) -> None:
         self._writes: dict[str, list[tuple[bool, Operation]]] = {}
+        self._touched: dict[str, set[object]] = {}
 
-    def add(self, name: str, operation: Operation, *, versioned: bool = False) -> None:
+    def add(self, name: str, operation: Operation, identifier: object, *, versioned: bool = False) -> None:
+        """`identifier`: the `_id` of the one document that it is about, or whatever else it says of it."""
         self._writes.setdefault(name, []).append((versioned, operation))
+        self._touched.setdefault(name, set()).add(identifier if isinstance(identifier, str) else None)
 
     def names(self) -> list[str]:
         return list(self._writes)
 
+    def concerns(self, name: str, identifier: object) -> bool:
+        """Whether something that waits may be about the document with this `_id`."""
+        touched = self._touched.get(name, set())
+        return bool(touched) and (not isinstance(identifier, str) or None in touched or identifier in touched)
+
     def take(self, name: str) -> Iterator[Run]:
         """What is to be written there; from now on it waits no longer."""
+        self._touched.pop(name, None)
         for versioned, writes in groupby(self._writes.pop(name, ()), key=lambda write: write[0]):
             yield Run([operation for _, operation in writes], versioned=versioned)
 

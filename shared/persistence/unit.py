@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from motor.motor_asyncio import AsyncIOMotorClientSession
-from pymongo import DeleteMany, InsertOne, ReplaceOne, UpdateOne
+from pymongo import DeleteMany, InsertOne, ReplaceOne, ReturnDocument, UpdateOne
 
 from shared.clock import Clock
 from shared.errors import NotFound, VersionConflict
@@ -17,7 +17,8 @@ from shared.persistence.shapes import Shapes
 class Collection:
     """One collection; all clinics for the plumbing (outbox, inbox, leases, timers, keys), else one.
 
-    In a unit of work what returns nothing is written at its end, or before the next look at this collection.
+    In a unit of work what returns nothing is written at its end, or before the next look at what it may be about: at the
+    same document, or at more than one.
     """
 
     def __init__(self, raw: Any, fixed: Document, shapes: Shapes, unit: "UnitOfWork | None" = None) -> None:
@@ -28,24 +29,26 @@ class Collection:
     def _where(self, query: Filter) -> Document:
         return {**query, **self._fixed}
 
-    async def _settled(self) -> Any:
-        """The driver's collection with this unit's own writes in it."""
-        if self._pending is not None:
+    async def _settled(self, identifier: object = None) -> Any:
+        """The driver's collection with this unit's own writes in it, or with those to one document."""
+        if self._pending is not None and self._pending.concerns(self._raw.name, identifier):
             await self._pending.settle(self._raw.name, self._bulk)
         return self._raw
 
     async def _bulk(self, operations: list[Operation]) -> Any:
         return await self._raw.bulk_write(operations, session=self._session)
 
-    async def _later(self, *operations: Operation) -> None:
+    async def _later(self, *writes: tuple[object, Operation]) -> None:
+        """Each with the `_id` that it is about."""
         if self._pending is None:
-            await self._bulk(list(operations))
+            await self._bulk([operation for _, operation in writes])
             return
-        for operation in operations:
-            self._pending.add(self._raw.name, operation)
+        for identifier, operation in writes:
+            self._pending.add(self._raw.name, operation, identifier)
 
     async def find_one(self, query: Filter) -> Document | None:
-        found: Document | None = await (await self._settled()).find_one(self._where(query), session=self._session)
+        raw = await self._settled(query.get("_id"))
+        found: Document | None = await raw.find_one(self._where(query), session=self._session)
         return found and self._shapes.read(self._raw.name, found)
 
     async def get(self, identifier: str) -> Document:
@@ -79,25 +82,25 @@ class Collection:
         return int(await raw.count_documents(self._where(query), session=self._session, **bound))
 
     async def insert(self, document: Document) -> None:
-        await self._later(InsertOne({**document, **self._fixed}))
+        await self.insert_many([document])
 
     async def insert_many(self, documents: Sequence[Document]) -> None:
         if documents:
             fixed = self._fixed
-            await self._later(*[InsertOne({**row, **fixed} if fixed else row) for row in documents])
+            await self._later(*[(row.get("_id"), InsertOne({**row, **fixed} if fixed else row)) for row in documents])
 
     async def put(self, document: Document) -> None:
         """Replace or make the document with this `_id`."""
         whole = {**document, **self._fixed}
-        await self._later(ReplaceOne(self._where({"_id": document["_id"]}), whole, upsert=True))
+        await self._later((document["_id"], ReplaceOne(self._where({"_id": document["_id"]}), whole, upsert=True)))
 
     async def change(self, query: Filter, change: Filter, *, upsert: bool = False) -> None:
         """`update` for one who need not know whether there was something to change."""
-        await self._later(UpdateOne(self._where(query), change, upsert=upsert))
+        await self._later((query.get("_id"), UpdateOne(self._where(query), change, upsert=upsert)))
 
     async def discard(self, query: Filter) -> None:
         """`delete` for one who need not know how many there were."""
-        await self._later(DeleteMany(self._where(query)))
+        await self._later((query.get("_id"), DeleteMany(self._where(query))))
 
     async def replace_versioned(self, document: Document) -> None:
         """Save a document whose `version` is the new one.
@@ -107,7 +110,7 @@ class Collection:
         query = self._where({"_id": document["_id"], "version": document["version"] - 1})
         operation = ReplaceOne(query, {**document, **self._fixed})
         if self._pending is not None:
-            self._pending.add(self._raw.name, operation, versioned=True)
+            self._pending.add(self._raw.name, operation, document["_id"], versioned=True)
         elif (await self._bulk([operation])).matched_count == 0:
             raise VersionConflict
 
@@ -116,6 +119,14 @@ class Collection:
         raw = await self._settled()
         result = await raw.update_one(self._where(query), change, upsert=upsert, session=self._session)
         return int(result.matched_count) + (result.upserted_id is not None)
+
+    async def change_and_get(self, query: Filter, change: Sequence[Filter], *, upsert: bool = False) -> Document:
+        """Change or make one document, and read it as it is now, in one command."""
+        raw = await self._settled()
+        made: Document = await raw.find_one_and_update(
+            self._where(query), change, upsert=upsert, return_document=ReturnDocument.AFTER, session=self._session
+        )
+        return made
 
     async def update_many(self, query: Filter, change: Filter) -> int:
         raw = await self._settled()
@@ -155,6 +166,7 @@ class UnitOfWork(Reader):
         super().__init__(database, scope, clock, shapes)
         self.session = session
         self.pending = Pending()
+        self.looked_up: dict[str, Any] = {}  # by a name of its user: what need not be read twice in one unit
         self._staged: dict[str, list[Document]] = {}
         self._ordinals: Counter[str] = Counter()
         self._after_commit: list[Callable[[], None]] = []
@@ -163,7 +175,7 @@ class UnitOfWork(Reader):
         """The same transaction on behalf of another scope: a consumer's batch holds events of several clinics."""
         other = UnitOfWork(self._database, scope, self.clock, self.shapes, self.session)
         other.pending, other._staged, other.memo = self.pending, self._staged, self.memo
-        other._ordinals, other._after_commit = self._ordinals, self._after_commit
+        other.looked_up, other._ordinals, other._after_commit = self.looked_up, self._ordinals, self._after_commit
         return other
 
     def collection(self, name: str) -> Collection:
@@ -175,7 +187,7 @@ class UnitOfWork(Reader):
     def stage(self, name: str, document: Document) -> None:
         """Insert a row of the plumbing that no use case reads (outbox, audit, inbox)."""
         self._staged.setdefault(name, []).append(document)
-        self.pending.add(name, InsertOne(document))
+        self.pending.add(name, InsertOne(document), document.get("_id"))
 
     def staged(self, name: str) -> list[Document]:
         return self._staged.get(name, [])

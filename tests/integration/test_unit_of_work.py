@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from uuid import uuid4
 
@@ -16,13 +16,17 @@ from pymongo.monitoring import CommandListener
 from deploy.local.stack import Stack
 from shared.clock import SystemClock
 from shared.errors import Unavailable, VersionConflict
-from shared.persistence.mongo import DuplicateKey, Mongo, UnitOfWork
+from shared.persistence.mongo import Collection, Document, DuplicateKey, Mongo, UnitOfWork
 from shared.persistence.scope import system_scope
 from tests.support.databases import empty_database
 from tests.support.eventually import eventually
 
 SCOPE = system_scope("clinic-1", "test")
 UNKNOWN = "UnknownTransactionCommitResult"
+
+
+class Rehearsed(Exception):
+    """Ends a unit without a commit."""
 
 
 class Commits(CommandListener):
@@ -127,6 +131,76 @@ async def test_writes_wait_for_the_end_and_go_by_collection(mongo: Mongo, commit
         ("a", 2, "clinic-1"),
         ("b", 1, "clinic-1"),
     ]
+
+
+Write = Callable[[Collection], Awaitable[object]]
+WRITES: dict[str, Write] = {
+    "insert": lambda things: things.insert({"_id": "new"}),
+    "put": lambda things: things.put({"_id": "known", "n": 2}),
+    "change": lambda things: things.change({"_id": "known"}, {"$set": {"n": 2}}),
+    "replace_versioned": lambda things: things.replace_versioned({"_id": "known", "version": 2}),
+    "discard": lambda things: things.discard({"_id": "known"}),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+async def test_a_look_at_another_document_keeps_nobody_waiting_for_what_is_to_be_written(
+    mongo: Mongo, commits: Commits, write: Write
+) -> None:
+    await mongo.reader(SCOPE).collection("things").insert({"_id": "known", "version": 1})
+
+    async def work(unit: UnitOfWork) -> None:
+        await write(unit.collection("things"))
+        await unit.collection("things").find_one({"_id": "other"})
+
+    await mongo.run(SCOPE, work)
+    assert commits.commands[0] == "find"
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+async def test_a_look_at_the_same_document_or_at_several_sees_what_was_written(mongo: Mongo, write: Write) -> None:
+    things = mongo.reader(SCOPE).collection("things")
+    await things.insert({"_id": "known", "version": 1})
+
+    async def written(unit: UnitOfWork) -> list[Document | None]:
+        await write(unit.collection("things"))
+        return [await unit.collection("things").find_one({"_id": name}) for name in ("known", "new")]
+
+    async def listed(unit: UnitOfWork) -> list[Document]:
+        await write(unit.collection("things"))
+        return await unit.collection("things").find({})
+
+    async def rehearsed(work: Callable[[UnitOfWork], Awaitable[Any]]) -> Any:
+        """What it saw; nothing stays."""
+        seen: list[Any] = []
+
+        async def end(unit: UnitOfWork) -> None:
+            seen.append(await work(unit))
+            raise Rehearsed
+
+        with pytest.raises(Rehearsed):
+            await mongo.run(SCOPE, end)
+        return seen[0]
+
+    one_by_one, together = await rehearsed(written), await rehearsed(listed)
+    await mongo.run(SCOPE, written)
+    stored = await things.find({})
+    assert [row for row in one_by_one if row] == together == stored
+
+
+@pytest.mark.parametrize("whose", [{"n": 1}, {"_id": {"$in": ["known"]}}], ids=["by a field", "by several ids"])
+async def test_what_may_be_about_any_document_is_written_before_a_look_at_one(
+    mongo: Mongo, whose: dict[str, Any]
+) -> None:
+    await mongo.reader(SCOPE).collection("things").insert({"_id": "known", "n": 1})
+
+    async def work(unit: UnitOfWork) -> Document | None:
+        await unit.collection("things").change(whose, {"$set": {"n": 2}})
+        return await unit.collection("things").find_one({"_id": "known"})
+
+    seen = await mongo.run(SCOPE, work)
+    assert seen is not None
+    assert seen["n"] == 2
 
 
 async def test_a_unit_reads_its_own_writes(mongo: Mongo) -> None:

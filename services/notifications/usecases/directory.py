@@ -85,6 +85,15 @@ async def open_book(reader: Reader, deps: Deps) -> Book:
     return Book(_rota(chosen, rows[STAFF]), await _routes(reader, deps, rows[STAFF_CONTACTS]))
 
 
+async def book_of(unit: UnitOfWork, deps: Deps) -> Book:
+    """The clinic's, as it was when this unit looked first: a batch of alarms opens it once."""
+    name = f"book {unit.scope.clinic_id}"
+    if name not in unit.looked_up:
+        unit.looked_up[name] = await open_book(unit, deps)
+    book: Book = unit.looked_up[name]
+    return book
+
+
 def _book_stages(reader: Reader) -> list[Document]:
     of_clinic = {"clinic_id": reader.scope.clinic_id}
     others = {STAFF: of_clinic, STAFF_CONTACTS: of_clinic, DATA_KEYS.collection: Vault.keys_of(reader, "staff/")}
