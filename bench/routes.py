@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from bench.figures import Figure, median
 from bench.http import Pool
 from bench.world import World
+from deploy.local import processes
 from shared.ids import new_id
 
 IN_FLIGHT = 32
@@ -14,6 +15,8 @@ Act = Callable[[Pool], Awaitable[tuple[int, bytes]]]
 
 
 async def create(world: World, seconds: float) -> list[Figure]:
+    """The API by itself: on two cores what the workers make of its events would be measured along, with either route."""
+    await asyncio.to_thread(processes.stop, world.stack.home, [part.name for part in world.workers()])
     token = world.stack.token("front_desk", "desk-bench")
     contact = {"name": "B", "email": "b@example.org"}
 

@@ -55,6 +55,9 @@ class World:
     def part(self, name: str) -> Part:
         return next(part for part in self.stack.parts if part.name == name)
 
+    def workers(self) -> list[Part]:
+        return [part for part in self.stack.parts if part.role == "worker"]
+
     async def start_bare(self) -> None:
         arguments = [str(self.bare_port), self.stack.mongodb_uri, self.stack.kafka]
         began = time.perf_counter()

@@ -27,7 +27,7 @@ from shared.persistence.changes import Changes
 from shared.persistence.pending import Document, Filter, Pending
 from shared.persistence.scope import Scope
 from shared.persistence.shapes import Shapes
-from shared.persistence.unit import Collection, Reader, UnitOfWork
+from shared.persistence.unit import Collection, Collections, Reader, UnitOfWork
 from shared.telemetry.commands import CommandSpans
 
 __all__ = ["Collection", "Document", "DuplicateKey", "Filter", "Mongo", "Reader", "StoreFault", "UnitOfWork"]
@@ -68,15 +68,16 @@ class Mongo:
         self.database = self.client[database]
         self._driver: pymongo.MongoClient[Document] = self.client.delegate
         self._plain = self._driver[database]
+        self._collections, self._plain_collections = Collections(self.database), Collections(self._plain)
         self._threads = ThreadPoolExecutor(_FINISHING_THREADS, thread_name_prefix="commit")
         self.last_success = float("-inf")
         self.wakers: list[Callable[[str], None]] = []  # of the relays: each is told the lane of what was committed
 
     def reader(self, scope: Scope) -> Reader:
-        return Reader(self.database, scope, self.clock, self.shapes)
+        return Reader(self._collections, scope, self.clock, self.shapes)
 
     def plumbing(self, name: str) -> Collection:
-        return Collection(self.database[name], {}, self.shapes)
+        return Collection(self._collections[name], {}, self.shapes)
 
     def inserts(self, name: str, *fields: str) -> Changes:
         """What is inserted into a collection from now on; of the documents only those fields are carried."""
@@ -118,7 +119,7 @@ class Mongo:
         session.start_transaction(
             read_concern=ReadConcern("snapshot"), write_concern=DURABLE, read_preference=ReadPreference.PRIMARY
         )
-        unit = UnitOfWork(self.database, scope, self.clock, self.shapes, session)
+        unit = UnitOfWork(self._collections, scope, self.clock, self.shapes, session)
         try:
             with pymongo.timeout(_UNIT_DEADLINE_SECONDS):
                 result = await work(unit)
@@ -142,7 +143,8 @@ class Mongo:
         """What waits to be written, and the commit: one visit to a thread for all of it."""
         try:
             with pymongo.timeout(_UNIT_DEADLINE_SECONDS):
-                pending.finish(lambda name, operations: self._plain[name].bulk_write(operations, session=session))
+                raw = self._plain_collections
+                pending.finish(lambda name, operations: raw[name].bulk_write(operations, session=session))
             self._commit(session)
         finally:
             session.end_session()

@@ -137,33 +137,44 @@ class Collection:
         return int((await raw.delete_many(self._where(query), session=self._session)).deleted_count)
 
 
+class Collections(dict[str, Any]):
+    """A database's by their names, each made once: the driver makes a new one at every look."""
+
+    def __init__(self, database: Any) -> None:
+        self._database = database
+
+    def __missing__(self, name: str) -> Any:
+        made = self[name] = self._database[name]
+        return made
+
+
 class Reader:
     """Reads of one clinic outside a transaction, majority-committed."""
 
-    def __init__(self, database: Any, scope: Scope, clock: Clock, shapes: Shapes) -> None:
-        self._database, self.scope, self.clock, self.shapes = database, scope, clock, shapes
+    def __init__(self, raw: Collections, scope: Scope, clock: Clock, shapes: Shapes) -> None:
+        self._raw, self.scope, self.clock, self.shapes = raw, scope, clock, shapes
         self.memo: dict[str, Document] = {}  # of the vault: which keys were read on behalf of this caller
 
     def beside(self) -> "Reader":
         """What is committed, whatever this unit is about to write."""
-        return Reader(self._database, self.scope, self.clock, self.shapes)
+        return Reader(self._raw, self.scope, self.clock, self.shapes)
 
     def collection(self, name: str) -> Collection:
         """The clinic's part of a collection: every filter and every document gets the clinic."""
-        return Collection(self._database[name], {"clinic_id": self.scope.clinic_id}, self.shapes)
+        return Collection(self._raw[name], {"clinic_id": self.scope.clinic_id}, self.shapes)
 
     def plumbing(self, name: str) -> Collection:
         """A collection without the clinic filter; for `shared` alone (an architecture test holds services to that)."""
-        return Collection(self._database[name], {}, self.shapes)
+        return Collection(self._raw[name], {}, self.shapes)
 
 
 class UnitOfWork(Reader):
     """One transaction. May be run again from the start, so nothing in it may have an outside effect."""
 
     def __init__(
-        self, database: Any, scope: Scope, clock: Clock, shapes: Shapes, session: AsyncIOMotorClientSession
+        self, raw: Collections, scope: Scope, clock: Clock, shapes: Shapes, session: AsyncIOMotorClientSession
     ) -> None:
-        super().__init__(database, scope, clock, shapes)
+        super().__init__(raw, scope, clock, shapes)
         self.session = session
         self.pending = Pending()
         self.looked_up: dict[str, Any] = {}  # by a name of its user: what need not be read twice in one unit
@@ -173,16 +184,16 @@ class UnitOfWork(Reader):
 
     def under(self, scope: Scope) -> "UnitOfWork":
         """The same transaction on behalf of another scope: a consumer's batch holds events of several clinics."""
-        other = UnitOfWork(self._database, scope, self.clock, self.shapes, self.session)
+        other = UnitOfWork(self._raw, scope, self.clock, self.shapes, self.session)
         other.pending, other._staged, other.memo = self.pending, self._staged, self.memo
         other.looked_up, other._ordinals, other._after_commit = self.looked_up, self._ordinals, self._after_commit
         return other
 
     def collection(self, name: str) -> Collection:
-        return Collection(self._database[name], {"clinic_id": self.scope.clinic_id}, self.shapes, self)
+        return Collection(self._raw[name], {"clinic_id": self.scope.clinic_id}, self.shapes, self)
 
     def plumbing(self, name: str) -> Collection:
-        return Collection(self._database[name], {}, self.shapes, self)
+        return Collection(self._raw[name], {}, self.shapes, self)
 
     def stage(self, name: str, document: Document) -> None:
         """Insert a row of the plumbing that no use case reads (outbox, audit, inbox)."""
