@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from bench.figures import Figure, median
 from bench.http import Pool
 from bench.world import World
-from deploy.local import processes
 from shared.ids import new_id
 
 IN_FLIGHT = 32
@@ -15,8 +14,6 @@ Act = Callable[[Pool], Awaitable[tuple[int, bytes]]]
 
 
 async def create(world: World, seconds: float) -> list[Figure]:
-    """The API by itself: on two cores what the workers make of its events would be measured along, with either route."""
-    await asyncio.to_thread(processes.stop, world.stack.home, [part.name for part in world.workers()])
     token = world.stack.token("front_desk", "desk-bench")
     contact = {"name": "B", "email": "b@example.org"}
 
@@ -28,8 +25,9 @@ async def create(world: World, seconds: float) -> list[Figure]:
 
     rates: dict[str, list[float]] = {"ours": [], "bare": []}
     singles: dict[str, list[float]] = {"ours": [], "bare": []}
-    for _ in range(3):
-        for name, act, port in (("ours", ours, world.part("intake-api").port), ("bare", bare, world.bare_port)):
+    sides = (("ours", ours, world.part("intake-api").port), ("bare", bare, world.bare_port))
+    async with world.without_workers():
+        for name, act, port in sides * 3:
             async with Pool(port) as pool:
                 singles[name] += await _one_by_one(pool, act, seconds / 2)
                 rates[name].append(await _together(pool, act, seconds))

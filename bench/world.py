@@ -55,8 +55,18 @@ class World:
     def part(self, name: str) -> Part:
         return next(part for part in self.stack.parts if part.name == name)
 
-    def workers(self) -> list[Part]:
-        return [part for part in self.stack.parts if part.role == "worker"]
+    @contextlib.asynccontextmanager
+    async def without_workers(self) -> AsyncIterator[None]:
+        """On two cores what they make of an API's events would be measured along with it."""
+        workers = [part for part in self.stack.parts if part.role == "worker"]
+        await asyncio.to_thread(processes.stop, self.stack.home, [part.name for part in workers])
+        try:
+            yield
+        finally:
+            for part in workers:
+                await asyncio.to_thread(self.stack.start_part, part)
+            for part in workers:
+                await asyncio.to_thread(self.stack.wait_ready, part)
 
     async def start_bare(self) -> None:
         arguments = [str(self.bare_port), self.stack.mongodb_uri, self.stack.kafka]

@@ -13,6 +13,7 @@ BOUND_SECONDS = 30.0
 CALM_SECONDS = 1.0
 SHADOW_SECONDS = 40.0
 CLOCK = "clock"
+RENEWED = "org.stillwater.monitoring.AlarmRenewed.v1"
 ACKNOWLEDGED = "org.stillwater.monitoring.AlarmAcknowledged.v1"
 
 
@@ -161,21 +162,16 @@ def check_repeats(history: History, seen: Observed) -> Iterator[Violation]:
 
 
 def check_accepted(history: History, seen: Observed) -> Iterator[Violation]:
-    """An alarm that was accepted by the link in its page is so at monitoring too, once.
-
-    To a clock that jumps ahead meanwhile it was accepted long ago and still is true: it is renewed, and accepted again.
-    """
-    jumps = [fault.ended for fault in history.faults if CLOCK in fault.name]
-    begun = {reading.session_id: reading.taken_at for reading in reversed(history.readings)}
+    """An alarm that was accepted by the link in its page is so at monitoring too: once, and once more when it was renewed."""
     alarms = {row["_id"]: row for row in seen.alarms}
-    told = Counter(record["source"].rpartition("/")[2] for record in _unique(seen) if record["type"] == ACKNOWLEDGED)
+    told = Counter((record["type"], record["source"].rpartition("/")[2]) for record in _unique(seen))
     for alarm_id in history.links:
         if not alarms.get(alarm_id, {}).get("acknowledged_at"):
             yield Violation("accepted_back", f"alarm {alarm_id} was accepted in its page, and monitoring does not know")
-        session = alarms.get(alarm_id, {}).get("session_id", "")
-        jumped = any(ended >= begun.get(session, float("inf")) for ended in jumps)
-        if told[alarm_id] != 1 and not (told[alarm_id] > 1 and jumped):
-            yield Violation("accepted_once", f"alarm {alarm_id} was told as accepted {told[alarm_id]} times")
+        times, renewed = told[ACKNOWLEDGED, alarm_id], told[RENEWED, alarm_id]
+        if not 1 <= times <= 1 + renewed:
+            what = f"alarm {alarm_id} was told as accepted {times} times, as renewed {renewed} times"
+            yield Violation("accepted_once", what)
 
 
 def _unique(seen: Observed) -> list[dict[str, Any]]:

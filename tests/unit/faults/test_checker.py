@@ -13,6 +13,7 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 AT = NOW.timestamp()
 EVENT = "org.stillwater.intake.InquiryReceived.v1"
 ACCEPTED = "org.stillwater.monitoring.AlarmAcknowledged.v1"
+RENEWED = "org.stillwater.monitoring.AlarmRenewed.v1"
 SPO2 = "59408-5"
 
 
@@ -43,9 +44,9 @@ def record(event_id: str = "e1", sequence: str = "0000000001.0001") -> dict[str,
     return {"id": event_id, "type": EVENT, "topic": "t", "source": "/inquiry/i1", "sequence": sequence}
 
 
-def accepted(event_id: str = "e2") -> dict[str, Any]:
+def accepted(event_id: str = "e2", name: str = ACCEPTED) -> dict[str, Any]:
     source = "/stillwater/monitoring/alarm/a1"
-    return {"id": event_id, "type": ACCEPTED, "topic": "m", "source": source, "sequence": f"0000000002.{event_id}"}
+    return {"id": event_id, "type": name, "topic": "m", "source": source, "sequence": f"0000000002.{event_id}"}
 
 
 def told(template: str, subject: str) -> dict[str, Any]:
@@ -67,7 +68,7 @@ INTEGRATION = {"_id": "ap2", "kind": "integration", "follows_session": "s2"}
 DOSING = {"_id": "ap1", "kind": "dosing", "follows_session": None}
 TOLD = [told("inquiry_received", "i1"), told("dosing_booked", "p1"), told("appointment_booked", "p1")]
 INBOX = ["c|stillwater.notifications|/inquiry/i1|e1"]
-INBOX += [f"c|stillwater.notifications.alarms|/stillwater/monitoring/alarm/a1|e{number}" for number in (2, 3)]
+INBOX += [f"c|stillwater.notifications.alarms|/stillwater/monitoring/alarm/a1|e{number}" for number in (2, 3, 4)]
 
 
 def observed(**changed: Any) -> Observed:
@@ -125,6 +126,7 @@ def test_a_good_run_is_silent() -> None:
         ({"alarms": [{**ALARM, "acknowledged_at": None}]}, "accepted_back"),
         ({"records": [record()]}, "accepted_once"),
         ({"records": [record(), accepted(), accepted("e3")]}, "accepted_once"),
+        ({"records": [record(), accepted(name=RENEWED)]}, "accepted_once"),
         ({"pages": []}, "paged"),
         ({"pages": [page(after_s=3.5)]}, "paged_in_time"),
         ({"pages": [page(), page("room-9", "p2")]}, "page_has_breach"),
@@ -149,6 +151,11 @@ def test_a_good_run_is_silent() -> None:
 )
 def test_each_check_turns_red(changed: dict[str, Any], red: str) -> None:
     assert red in names(history(), observed(**changed))
+
+
+def test_an_alarm_that_was_renewed_is_accepted_once_more() -> None:
+    told = [record(), accepted(), accepted("e3", RENEWED), accepted("e4")]
+    assert check(history(), observed(records=told)) == []
 
 
 def test_an_alarm_that_the_board_did_not_show_is_red() -> None:
