@@ -1,6 +1,6 @@
-"""Micro-batches of readings: what arrives while one batch is being committed is the next one (ADR 7).
+"""Micro-batches of readings: a few calm ones wait 10 ms for company, a value that may be an alarm for nothing (ADR 7).
 
-Nobody lingers: a reading that comes alone is committed alone, at once; under load up to 200 readings share a transaction.
+What arrives while two batches are being committed is the next one; up to 200 readings share a transaction.
 Devices take turns, and what is long is committed in parts, so that none of them holds up another.
 """
 
@@ -23,7 +23,8 @@ from shared.persistence.mongo import Mongo, UnitOfWork
 
 log = logging.getLogger(__name__)
 
-BATCH_READINGS = 200
+BATCH_READINGS, BATCH_SECONDS = 200, 0.01
+ENOUGH = 40  # so many cost more than their transaction does: company would save little
 AT_ONCE, AT_MOST = 2, 4  # more than two where a full batch waits: a lone one would only be smaller
 WAITING = 4000
 WAITING_OF_ONE = 200
@@ -49,6 +50,7 @@ class Ingest:
         self._recent, self._flood = Recent(), Flood(mongo.clock.monotonic)
         self._waiting: OrderedDict[Turn, deque[_Waiter]] = OrderedDict()
         self._count = self._readings = 0
+        self._closed = False  # what waits is the next batch, as soon as there is room for one
         self._running: set[asyncio.Task[None]] = set()
 
     async def deliver(self, delivery: Delivery) -> Results:
@@ -99,17 +101,29 @@ class Ingest:
         if self._count >= WAITING or len(queue) >= WAITING_OF_ONE:
             waiter.answer.set_exception(Unavailable("Too many readings are waiting; send them again."))
             return waiter.answer
+        if not self._waiting:
+            asyncio.get_running_loop().call_later(BATCH_SECONDS, self._close)
         self._waiting.setdefault(waiter.turn, deque()).append(waiter)
         self._count += 1
         self._readings += len(delivery.readings)
-        self._start()
+        if self._readings >= ENOUGH or any(self._abnormal(delivery, reading) for reading in delivery.readings):
+            self._close()
         return waiter.answer
 
+    def _close(self) -> None:
+        """By its timer too when the batch has left early: then the next one is closed a little sooner."""
+        self._closed = bool(self._waiting)
+        self._start()
+
     def _start(self) -> None:
-        while self._waiting and len(self._running) < (AT_MOST if self._readings >= BATCH_READINGS else AT_ONCE):
+        while self._waiting and self._closed and len(self._running) < self._room():
             task = asyncio.create_task(self._commit(self._next()))
             self._running.add(task)
             task.add_done_callback(self._ended)
+            self._closed = bool(self._waiting)
+
+    def _room(self) -> int:
+        return AT_MOST if self._readings >= BATCH_READINGS else AT_ONCE
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)

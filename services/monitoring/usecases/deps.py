@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import orjson
 
 from services.monitoring.combinations import Combination
-from services.monitoring.limits import PHASES, Bounds, Limit, Limits, Rule, bounds_of, limits
+from services.monitoring.limits import EVERYTHING, PHASES, Bounds, Limit, Limits, Rule, bounds_of, limits
 from services.monitoring.medicines import Medicines
 from services.monitoring.model import PHASE
 from services.monitoring.protocol import DosingProtocol, HardBounds, SessionProtocol, model_of
@@ -98,13 +99,14 @@ class Deps:
         """
         if judge(sign, value, unit)[0] != "plausible" or doubtful(sign, value):
             return True
-        if session is not None:
-            return any(limit.rule.sign == sign and limit.breached(value) for limit in self.limits(session))
-        return any(
-            limit.rule.sign == sign and limit.breached(value)
-            for rules in self.rules.values()
-            for phase in PHASES
-            for limit in limits(rules, phase, {})
+        low, high = (self.calm(self.limits(session)) if session else self.calm_anywhere).get(sign, EVERYTHING)
+        return not low < value < high
+
+    @cached_property
+    def calm_anywhere(self) -> Bounds:
+        """Within these bounds no limit of any protocol of the files is broken."""
+        return bounds_of(
+            [limit for rules in self.rules.values() for phase in PHASES for limit in limits(rules, phase, {})]
         )
 
     def protocol_of(self, subject: str) -> SessionProtocol | None:

@@ -1,4 +1,4 @@
-"""Micro-batches without a timer (ADR 7), with a store that commits when the test says so."""
+"""Micro-batches and when they close (ADR 7), with a store that commits when the test says so."""
 
 import asyncio
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
-from services.monitoring.ingest import AT_MOST, BATCH_READINGS, WAITING, WAITING_OF_ONE, Ingest
+from services.monitoring.ingest import AT_MOST, BATCH_READINGS, ENOUGH, WAITING, WAITING_OF_ONE, Ingest
 from services.monitoring.recent import Recent
 from services.monitoring.schemas import Reading
 from services.monitoring.usecases.readings import Answers, Delivery
@@ -17,6 +17,7 @@ from shared.persistence.scope import Actor, Scope
 from tests.support.eventually import a_turn
 
 NOW = datetime(2026, 11, 20, 9, tzinfo=UTC)
+CALM, ABNORMAL = 97, 60
 STORED = Outcome(id="-", result="stored")
 BEING_COMMITTED = 1 + 1 + (AT_MOST - 2) * BATCH_READINGS
 
@@ -36,10 +37,15 @@ class Held(Ingest):
         await self.commits.wait()
         return [[STORED for _ in delivery.readings] for delivery in deliveries], Recent()
 
-    async def arrive(self, requests: int, readings: int = 1, device: str | None = None) -> None:
+    def _abnormal(self, delivery: Delivery, reading: Reading) -> bool:  # noqa: ARG002 - as the real one is asked
+        return reading.value != CALM
+
+    async def arrive(
+        self, requests: int, readings: int = 1, device: str | None = None, value: float = ABNORMAL
+    ) -> None:
         """Each from a device of its own, or all from one; returns when whatever does not wait for a timer has begun."""
         for _ in range(requests):
-            sent = delivery(device or f"m{len(self._sent)}", readings)
+            sent = delivery(device or f"m{len(self._sent)}", readings, value)
             self._sent.append(asyncio.create_task(self.deliver(sent)))
         for _ in range(5):
             await a_turn()
@@ -56,16 +62,45 @@ class Held(Ingest):
         return sum(len(results) for results in await asyncio.wait_for(asyncio.gather(*self._sent), 5))
 
 
-def delivery(device: str, readings: int) -> Delivery:
-    one = Reading(sign="59408-5", value=97, unit="%", taken_at=NOW, device=device)
+def delivery(device: str, readings: int, value: float) -> Delivery:
+    one = Reading(sign="59408-5", value=value, unit="%", taken_at=NOW, device=device)
     return Delivery(Scope("clinic-1", Actor("gateway", "device")), None, [one] * readings)
 
 
-async def test_a_lone_reading_does_not_wait_for_company() -> None:
+async def test_a_value_that_may_be_an_alarm_does_not_wait_for_company() -> None:
     ingest = Held()
     await ingest.arrive(1)
     assert ingest.begun == [1]
     assert await ingest.ends() == 1
+
+
+async def test_calm_values_wait_for_company_and_no_longer_than_their_time() -> None:
+    ingest = Held()
+    await ingest.arrive(1, value=CALM)
+    await ingest.arrive(1, value=CALM)
+    assert ingest.begun == []
+    assert await ingest.ends() == 2
+    assert ingest.begun == [2]
+
+
+async def test_calm_values_leave_with_the_first_that_may_be_an_alarm() -> None:
+    ingest = Held()
+    await ingest.arrive(3, value=CALM)
+    await ingest.arrive(1)
+    assert ingest.begun == [4]
+    await ingest.arrive(1, value=CALM)
+    assert ingest.begun == [4], "the next batch is open again"
+    assert await ingest.ends() == 5
+    assert ingest.begun == [4, 1]
+
+
+async def test_calm_values_that_are_enough_wait_for_nobody() -> None:
+    ingest = Held()
+    await ingest.arrive(ENOUGH - 1, value=CALM)
+    assert ingest.begun == []
+    await ingest.arrive(1, value=CALM)
+    assert ingest.begun == [ENOUGH]
+    assert await ingest.ends() == ENOUGH
 
 
 async def test_what_arrives_while_two_batches_are_committed_is_the_next_one() -> None:
