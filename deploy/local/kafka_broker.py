@@ -74,7 +74,7 @@ def need_java() -> None:
 
 
 def start(home: Path, cache: Path, ports: Mapping[str, int], passwords: Mapping[str, str]) -> None:
-    """Format on the first start, then run; returns when the operator's listener answers."""
+    """Format on the first start, then run; returns when both listeners answer: they open one after the other."""
     need_java()
     classpath, properties = jars(cache), home / "kafka.properties"
     properties.write_text(_properties(home / "data" / "kafka", ports))
@@ -84,7 +84,8 @@ def start(home: Path, cache: Path, ports: Mapping[str, int], passwords: Mapping[
         (home / "data" / FORMATTED).touch()
     flags = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=WARN"]
     processes.start(home, "kafka", ["java", *flags, "-cp", classpath, "kafka.Kafka", str(properties)])
-    processes.wait_for_port(ports["operator"], home, "kafka", 40)
+    for listener in ("operator", "services"):
+        processes.wait_for_port(ports[listener], home, "kafka", 40)
 
 
 def _is_formatted(home: Path) -> bool:
