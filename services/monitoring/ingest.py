@@ -101,13 +101,14 @@ class Ingest:
         if self._count >= WAITING or len(queue) >= WAITING_OF_ONE:
             waiter.answer.set_exception(Unavailable("Too many readings are waiting; send them again."))
             return waiter.answer
-        if not self._waiting:
-            asyncio.get_running_loop().call_later(BATCH_SECONDS, self._close)
+        first = not self._waiting
         self._waiting.setdefault(waiter.turn, deque()).append(waiter)
         self._count += 1
         self._readings += len(delivery.readings)
         if self._readings >= ENOUGH or any(self._abnormal(delivery, reading) for reading in delivery.readings):
             self._close()
+        elif first:
+            asyncio.get_running_loop().call_later(BATCH_SECONDS, self._close)
         return waiter.answer
 
     def _close(self) -> None:

@@ -51,7 +51,7 @@ class Sealer:
         if self._head is None or not await self._try():
             return
         await self._anchor("stop")
-        with contextlib.suppress(StillwaterError):
+        with contextlib.suppress(PyMongoError):
             await self._lease.release()
 
     async def _try(self) -> bool:

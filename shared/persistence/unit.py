@@ -153,7 +153,7 @@ class Reader:
 
     def __init__(self, raw: Collections, scope: Scope, clock: Clock, shapes: Shapes) -> None:
         self._raw, self.scope, self.clock, self.shapes = raw, scope, clock, shapes
-        self.memo: dict[str, Document] = {}  # of the vault: which keys were read on behalf of this caller
+        self.memo: dict[str, Any] = {}  # what was read on behalf of this caller and need not be read twice
 
     def beside(self) -> "Reader":
         """What is committed, whatever this unit is about to write."""
@@ -177,7 +177,6 @@ class UnitOfWork(Reader):
         super().__init__(raw, scope, clock, shapes)
         self.session = session
         self.pending = Pending()
-        self.looked_up: dict[str, Any] = {}  # by a name of its user: what need not be read twice in one unit
         self._staged: dict[str, list[Document]] = {}
         self._ordinals: Counter[str] = Counter()
         self._after_commit: list[Callable[[], None]] = []
@@ -186,7 +185,7 @@ class UnitOfWork(Reader):
         """The same transaction on behalf of another scope: a consumer's batch holds events of several clinics."""
         other = UnitOfWork(self._raw, scope, self.clock, self.shapes, self.session)
         other.pending, other._staged, other.memo = self.pending, self._staged, self.memo
-        other.looked_up, other._ordinals, other._after_commit = self.looked_up, self._ordinals, self._after_commit
+        other._ordinals, other._after_commit = self._ordinals, self._after_commit
         return other
 
     def collection(self, name: str) -> Collection:

@@ -75,7 +75,16 @@ class Book:
 
 
 async def open_book(reader: Reader, deps: Deps) -> Book:
-    """The clinic's, in one visit to the store, beside the transaction: it has no `$unionWith`. Who has no address is in no route."""
+    """The clinic's, as it was when this caller looked first: a batch of alarms opens it once."""
+    name = f"book {reader.scope.clinic_id}"
+    if name not in reader.memo:
+        reader.memo[name] = await _read_book(reader, deps)
+    book: Book = reader.memo[name]
+    return book
+
+
+async def _read_book(reader: Reader, deps: Deps) -> Book:
+    """In one visit to the store, beside the transaction: it has no `$unionWith`. Who has no address is in no route."""
     rows: dict[str, list[Document]] = {ROTA: [], STAFF: [], STAFF_CONTACTS: [], DATA_KEYS.collection: []}
     for row in await reader.beside().collection(ROTA).aggregate(_book_stages(reader)):
         name = row.pop("_from")
@@ -83,15 +92,6 @@ async def open_book(reader: Reader, deps: Deps) -> Book:
     deps.vault.know(reader, rows[DATA_KEYS.collection])
     chosen = rows[ROTA][0]["on_call"] if rows[ROTA] else {}
     return Book(_rota(chosen, rows[STAFF]), await _routes(reader, deps, rows[STAFF_CONTACTS]))
-
-
-async def book_of(unit: UnitOfWork, deps: Deps) -> Book:
-    """The clinic's, as it was when this unit looked first: a batch of alarms opens it once."""
-    name = f"book {unit.scope.clinic_id}"
-    if name not in unit.looked_up:
-        unit.looked_up[name] = await open_book(unit, deps)
-    book: Book = unit.looked_up[name]
-    return book
 
 
 def _book_stages(reader: Reader) -> list[Document]:

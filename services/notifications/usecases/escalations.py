@@ -106,7 +106,7 @@ async def _save(unit: UnitOfWork, deps: Deps, row: Document, state: State) -> Do
 
 async def take_step(unit: UnitOfWork, deps: Deps, row: Document) -> Document:
     """Page the people of the next step that reaches somebody, and at the end of the ladder the fallback pager too."""
-    book = await directory.book_of(unit, deps)
+    book = await directory.open_book(unit, deps)
     reached = {role: [person for person in people if person in book.routes] for role, people in book.rota.items()}
     responsible = [who for who in row["responsible"] if who["staff_id"] in book.routes]
     taken = rules.take(deps.policy, _state(row), responsible, reached)

@@ -35,14 +35,14 @@ async def page_once(
     unit: UnitOfWork, deps: Deps, cause: str, roles: Sequence[str], facts: Document, raised_at: datetime
 ) -> bool:
     """Page everybody on call in these roles, once per cause; nobody reachable: the fallback pager. False when repeated."""
-    book = await directory.book_of(unit, deps)
+    book = await directory.open_book(unit, deps)
     people = dict.fromkeys(person for role in roles for person in book.rota.get(role, ()))
     return await _page_all(unit, deps, cause, list(people), book.routes, facts, raised_at)
 
 
 async def page_everybody(unit: UnitOfWork, deps: Deps, cause: str, facts: Document, raised_at: datetime) -> bool:
     """All staff at once."""
-    routes = (await directory.book_of(unit, deps)).routes
+    routes = (await directory.open_book(unit, deps)).routes
     return await _page_all(unit, deps, cause, list(routes), routes, facts, raised_at)
 
 
