@@ -1,7 +1,6 @@
 """A roll-out with both codes at work: an earlier commit beside this one, on the same documents, events and outbox rows."""
 
 import asyncio
-import re
 import shutil
 import subprocess
 import sys
@@ -16,10 +15,8 @@ from deploy.local.stack import Part
 from tests.faults.run import play
 from tests.faults.system import System
 
-EARLIER = "4dd0e77"
+EARLIER = "e1f3819"
 ROOT = Path(__file__).parents[2]
-# The earlier code gave a reminder the number of its booking; any other disorder of an appointment is a fault.
-KNOWN = re.compile(r"in_order: /stillwater/scheduling/appointment/\S+: (\S+) after \1")
 BESIDE_REQUESTS = 75
 
 
@@ -67,4 +64,4 @@ async def test_an_earlier_code_and_this_one_work_side_by_side_and_back(system: S
 
     steps = [{"roll": workers}, {"roll": apis}, {"roll": back}]
     found = [str(violation) for violation in await play(system, steps, seed=7)]
-    assert [text for text in found if not KNOWN.fullmatch(text)] == [], "\n".join(found)
+    assert found == [], "\n".join(found)
