@@ -17,8 +17,7 @@ async def _alarm_path(system: World, quick: bool) -> list[Figure]:
 
 
 async def _relay(system: World, quick: bool) -> list[Figure]:
-    found = await outbox.latency(system, 4 if quick else 20)
-    return found + await outbox.throughput(system, 5_000 if quick else 20_000)
+    return await outbox.measure(system, 4 if quick else 20, 5_000 if quick else 20_000)
 
 
 async def _consumer(system: World, quick: bool) -> list[Figure]:

@@ -8,36 +8,41 @@ from typing import Any
 from pymongo import MongoClient
 from rich.progress import Progress
 
-from bench import alarm_path, outbox, routes
+from bench import alarm_path, inbox, outbox, routes
 from bench.figures import Figure
 from bench.world import World
 from shared.ids import new_id
 
 BATCH = 5_000
-GOAL = "<= 1.2 x"
-TIMED = frozenset({"alarm_path_p50_ms", "relay_latency_p50_ms", "api_create_p50_ms"})
+GOALS = {"ms": "<= 1.2 x"}
+AT_LEAST = ">= 0.83 x"
 Make = Callable[[int], dict[str, Any]]
 
 
 async def measure(world: World, rows: int, *, quick: bool) -> list[Figure]:
     """Each figure beside the one of the same system before it had grown."""
     before = await _figures(world, quick)
-    await asyncio.to_thread(fill, world.stack.mongodb_uri, rows)
+    async with world.without("api", "worker"):
+        await asyncio.to_thread(fill, world.stack.mongodb_uri, rows)
     after = await _figures(world, quick)
-    return [Figure(f"growth_{name}", after[name], "ms", before[name], GOAL) for name in sorted(before)]
+    return [
+        Figure(f"growth_{name}", after[name].value, now.unit, now.value, GOALS.get(now.unit, AT_LEAST))
+        for name, now in sorted(before.items())
+    ]
 
 
-async def _figures(world: World, quick: bool) -> dict[str, float]:
-    found = await alarm_path.measure_calm(world, 60 if quick else 300)
+async def _figures(world: World, quick: bool) -> dict[str, Figure]:
+    found = await alarm_path.measure_calm(world, 60 if quick else 500)
     found += await routes.create(world, 1.0 if quick else 4.0)
-    found += await outbox.latency(world, 4 if quick else 10, "growth")
-    return {figure.name: figure.value for figure in found if figure.name in TIMED}
+    found += await outbox.measure(world, 4 if quick else 20, 5_000 if quick else 20_000)
+    found += await inbox.throughput(world, 1_000 if quick else 6_000)
+    return {figure.name: figure for figure in found if not figure.name.endswith("_lost")}
 
 
 def fill(uri: str, rows: int) -> None:
     """Where the measured paths write: notifications has all four, intake the two that a request writes."""
     wanted = [("notifications", name) for name in ("outbox", "inbox", "audit", "timers")]
-    wanted += [("intake", "outbox"), ("intake", "audit"), ("bench_growth", "outbox")]
+    wanted += [("intake", "outbox"), ("intake", "audit"), ("bench_relay", "outbox"), ("bench_inbox", "inbox")]
     with MongoClient[Any](uri, w=1) as client, Progress(transient=True) as progress:
         for service, name in wanted:
             task = progress.add_task(f"{service}.{name}", total=rows)

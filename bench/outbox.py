@@ -27,10 +27,11 @@ TOPIC = BULK["intake"].name
 SCOPE = system_scope("bench", "bench")
 PER_SECOND = 50
 KEYS = 1000
+DATABASE = "bench_relay"
 
 
-async def _database(world: World, name: str) -> Mongo:
-    mongo = Mongo(world.stack.mongodb_uri, f"bench_{name}", SystemClock())
+async def _database(world: World) -> Mongo:
+    mongo = Mongo(world.stack.mongodb_uri, DATABASE, SystemClock())
     await mongo.build_indexes(PLUMBING_INDEXES)
     return mongo
 
@@ -63,9 +64,15 @@ class _Reader:
             await asyncio.sleep(0.01)
 
 
-async def latency(world: World, seconds: int, name: str = "latency") -> list[Figure]:
+async def measure(world: World, seconds: int, rows: int) -> list[Figure]:
+    """The relay by itself: the services' consumers would read what it sends, their change streams what it marks."""
+    async with world.without("api", "worker"):
+        return await _latency(world, seconds) + await _throughput(world, rows)
+
+
+async def _latency(world: World, seconds: int) -> list[Figure]:
     """50 commits a second; the relay is a process of its own and is woken by the change stream alone."""
-    mongo = await _database(world, name)
+    mongo = await _database(world)
     arguments = [world.stack.mongodb_uri, mongo.database.name, world.stack.kafka]
     processes.start(world.stack.home, "bench-relay", [sys.executable, "-m", "bench.relay_process", *arguments])
     reader = _Reader(world.stack.kafka)
@@ -121,24 +128,19 @@ async def _paced(seconds: int, act: Callable[[], Awaitable[str]], reader: _Reade
     return [(reader.arrived[name] - at) * 1000 for name, at in committed.items() if name in reader.arrived]
 
 
-async def throughput(world: World, rows: int) -> list[Figure]:
+async def _throughput(world: World, rows: int) -> list[Figure]:
     """Rows that wait: read, sent, acknowledged, marked; beside a bare pipelined produce of the same records.
 
     They are of a thousand patients, so they lie in all partitions.
     """
-    mongo = await _database(world, "throughput")
+    mongo = await _database(world)
     template = await _template(mongo)
     keys = [Binary(new_id().encode()) for _ in range(KEYS)]
     ours, bare = [], []
-    for round_ in range(3):
+    for _ in range(3):
         await mongo.plumbing("outbox").insert_many(
             [
-                {
-                    **template,
-                    "_id": f"{round_}-{number:08d}",
-                    "aggregate": f"inquiry/{number}",
-                    "key": keys[number % KEYS],
-                }
+                {**template, "_id": new_id(), "aggregate": f"inquiry/{number}", "key": keys[number % KEYS]}
                 for number in range(rows)
             ]
         )
@@ -158,9 +160,11 @@ async def throughput(world: World, rows: int) -> list[Figure]:
 
 
 async def _template(mongo: Mongo) -> Document:
-    await _emit(mongo)
-    row = (await mongo.plumbing("outbox").find({}))[0]
-    await mongo.run(SCOPE, lambda unit: unit.plumbing("outbox").delete({}))
+    """A row of an event, taken out again."""
+    event_id = await _emit(mongo)
+    outbox = mongo.plumbing("outbox")
+    (row,) = await outbox.find({"_id": event_id})
+    await outbox.delete({"_id": event_id})
     return row
 
 

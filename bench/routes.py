@@ -26,7 +26,7 @@ async def create(world: World, seconds: float) -> list[Figure]:
     rates: dict[str, list[float]] = {"ours": [], "bare": []}
     singles: dict[str, list[float]] = {"ours": [], "bare": []}
     sides = (("ours", ours, world.part("intake-api").port), ("bare", bare, world.bare_port))
-    async with world.without_workers():
+    async with world.without("worker"):
         for name, act, port in sides * 3:
             async with Pool(port) as pool:
                 singles[name] += await _one_by_one(pool, act, seconds / 2)

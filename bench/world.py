@@ -56,16 +56,16 @@ class World:
         return next(part for part in self.stack.parts if part.name == name)
 
     @contextlib.asynccontextmanager
-    async def without_workers(self) -> AsyncIterator[None]:
-        """On two cores what they make of an API's events would be measured along with it."""
-        workers = [part for part in self.stack.parts if part.role == "worker"]
-        await asyncio.to_thread(processes.stop, self.stack.home, [part.name for part in workers])
+    async def without(self, *roles: str) -> AsyncIterator[None]:
+        """On two cores what those make of it, or what they ask of the store, would be measured along with it."""
+        stopped = [part for part in self.stack.parts if part.role in roles]
+        await asyncio.to_thread(processes.stop, self.stack.home, [part.name for part in stopped])
         try:
             yield
         finally:
-            for part in workers:
+            for part in stopped:
                 await asyncio.to_thread(self.stack.start_part, part)
-            for part in workers:
+            for part in stopped:
                 await asyncio.to_thread(self.stack.wait_ready, part)
 
     async def start_bare(self) -> None:

@@ -3,7 +3,8 @@
 A breach that lasts its rule's delay raises one alarm per episode. Priority high latches: it stays until somebody
 acknowledged it and the value is back within the limit less the hysteresis (pitfalls.md 2.4). An alarm that was
 acknowledged and is still true is renewed after three minutes. A reading that came late may show that there was an
-episode; never does it take an alarm back.
+episode; never does it take an alarm back. While the alarm of a graver limit of the same sign and side stands that was
+broken no later, the milder one says nothing; a breach that outlasts it is told then (ADR 19).
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from services.monitoring.episodes import SPAN, Course, Episode, Point, Track, advance, begin
-from services.monitoring.limits import Limit, of_sign
+from services.monitoring.limits import Limit, of_sign, resolved
 
 RENEW_AFTER = timedelta(seconds=180)  # CFG: accepted and still true it is told again (pitfalls.md 2.4)
 QUIET = timedelta(seconds=2)
@@ -98,7 +99,8 @@ def evaluate(
     `earlier`: the sign's readings of the minute before and of the seconds after it, wanted where a rule is at rest and
     broken, for nothing was kept of them.
     """
-    mine, low, high = of_sign(limits, sign)
+    watched = resolved(limits)
+    mine, low, high = of_sign(watched, sign)
     if low < value < high and not (states and any(limit.rule.name in states for limit in mine)):
         return states, []
     after, transitions = dict(states), Found()
@@ -115,6 +117,7 @@ def evaluate(
         if state.raised_at is None and not episodes and track.head.since is not None:
             after[name] = state  # most of what is stirred only waits
             continue
+        episodes = _uncovered(after, watched.covering[name], episodes, max(at, state.at))
         _settle(after, transitions, limit, state, at=max(at, state.at), episodes=episodes)
     return after, transitions
 
@@ -128,15 +131,24 @@ def tick(states: States, at: datetime, limits: Sequence[Limit]) -> tuple[dict[st
 
     A sign that was read within two seconds is left to its next reading, which says more and is whose trace the page ends.
     """
+    watched = resolved(limits)
     after, transitions = dict(states), Found()
-    for limit in limits:
+    for limit in (limit for mine, _, _ in watched.by_sign.values() for limit in mine):
         state = after.get(limit.name)
         if state is not None and at - state.at >= QUIET:
             head, episodes = state.track.head, list[Episode]()
             if head.since is not None and (head.reached or at - head.since >= timedelta(seconds=limit.rule.delay_s)):
                 episodes = [Episode(head.since, None, head.breached_at or head.since, head.worst or 0.0)]
+            episodes = _uncovered(after, watched.covering[limit.name], episodes, max(at, state.at))
             _settle(after, transitions, limit, state, at=max(at, state.at), episodes=episodes)
     return after, transitions
+
+
+def _uncovered(states: States, graver: Sequence[Limit], episodes: list[Episode], at: datetime) -> list[Episode]:
+    """Those of which no alarm of a graver limit tells: one that stands, begun no later, of a rule that is not quiet."""
+    standing = [states[limit.name].alarm_since for limit in graver if limit.name in states and not limit.quiet(at)]
+    begun = min((since for since in standing if since is not None), default=None)
+    return episodes if begun is None else [episode for episode in episodes if episode.since < begun]
 
 
 def acknowledge(states: States, limit: Limit, at: datetime) -> tuple[dict[str, RuleState], Found]:

@@ -15,6 +15,7 @@ from shared.protocols import Protocol, Sourced
 Phase = Literal["baseline", "dosing", "recovery"]
 Bounds = dict[str, tuple[float, float]]
 EVERYTHING = (float("-inf"), float("inf"))
+RANKS: dict[Priority, int] = {"low": 0, "medium": 1, "high": 2}
 PHASES: tuple[Phase, ...] = ("baseline", "dosing", "recovery")
 
 
@@ -86,6 +87,13 @@ class Limit:
     def worse(self, value: float, other: float) -> bool:
         return value > other if self.high else value < other
 
+    def covers(self, other: "Limit") -> bool:
+        """Whether an alarm of this limit tells all that one of the other would: same sign and side, no less grave."""
+        if self.rule.sign != other.rule.sign or self.high != other.high or self.bound == other.bound:
+            return False
+        graver = RANKS[self.rule.priority] >= RANKS[other.rule.priority]
+        return graver and (self.rule.pages or not other.rule.pages) and other.breached(self.bound)
+
     def jumped(self, before: float, value: float) -> bool:
         """Whether the change bypasses the delay."""
         jump = self.rule.jump
@@ -112,9 +120,17 @@ class Limits(tuple[Limit, ...]):  # noqa: SLOT001 - what is found by sign is kep
 
     @cached_property
     def by_sign(self) -> dict[str, OfSign]:
-        """With the values between which, ends excluded, none of the sign's limits is broken."""
+        """The gravest first, with the values between which, ends excluded, none of the sign's limits is broken."""
         bounds = bounds_of(self)
-        return {sign: (tuple(item for item in self if item.rule.sign == sign), *bounds[sign]) for sign in bounds}
+        return {
+            sign: (tuple(sorted((item for item in self if item.rule.sign == sign), key=_gravest_first)), *bounds[sign])
+            for sign in bounds
+        }
+
+    @cached_property
+    def covering(self) -> dict[str, tuple[Limit, ...]]:
+        """By rule name the limits of which an alarm tells all that one of this rule would."""
+        return {limit.name: tuple(item for item in self if item.covers(limit)) for limit in self}
 
     @cached_property
     def stirred_by(self) -> dict[str, tuple[str, ...]]:
@@ -127,9 +143,16 @@ class Limits(tuple[Limit, ...]):  # noqa: SLOT001 - what is found by sign is kep
         }
 
 
+def _gravest_first(limit: Limit) -> tuple[int, float]:
+    return -RANKS[limit.rule.priority], -limit.bound if limit.high else limit.bound
+
+
+def resolved(limits: Sequence[Limit]) -> Limits:
+    return limits if isinstance(limits, Limits) else Limits(limits)
+
+
 def of_sign(limits: Sequence[Limit], sign: str) -> OfSign:
-    known = limits if isinstance(limits, Limits) else Limits(limits)
-    return known.by_sign.get(sign, NO_LIMIT)
+    return resolved(limits).by_sign.get(sign, NO_LIMIT)
 
 
 def broken(limits: Sequence[Limit], sign: str, value: float) -> list[Limit]:
@@ -153,9 +176,9 @@ def limits(
         bound = (own or {}).get(rule.name, _bound(rule, baseline))
         if phase in rule.phases and bound is not None:
             found.append(Limit(rule, rule.high, bound, (suppressed or {}).get(rule.name)))
-    resolved = Limits(found)
-    resolved.combinations = tuple(combinations)
-    return resolved
+    of_phase = Limits(found)
+    of_phase.combinations = tuple(combinations)
+    return of_phase
 
 
 def _bound(rule: Rule, baseline: Mapping[str, float]) -> float | None:

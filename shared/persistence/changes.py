@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 
 from pymongo.errors import OperationFailure
 
-from shared.persistence.pending import Document
+from shared.persistence.writes import Document
 
 T = TypeVar("T")
 _POSITION = re.compile(r"[0-9A-Fa-f]{2,1024}")

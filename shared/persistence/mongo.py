@@ -1,4 +1,4 @@
-"""The client and the transaction; with `unit.py` and `pending.py` the only code that knows the driver (ADR 2).
+"""The client and the transaction; with `unit.py` and `writes.py` the only code that knows the driver (ADR 2).
 
 Every concern is stated, on the client and on every transaction: `w:majority, j:true`, reads `majority`, inside a
 transaction `snapshot` (Jepsen, MongoDB 4.2.6: transaction options silently override those of the database).
@@ -24,11 +24,12 @@ from pymongo.write_concern import WriteConcern
 from shared.clock import Clock
 from shared.errors import CommitUnknown, Unavailable
 from shared.persistence.changes import Changes
-from shared.persistence.pending import Document, Filter, Pending
+from shared.persistence.pending import Pending
 from shared.persistence.scope import Scope
 from shared.persistence.shapes import Shapes
 from shared.persistence.unit import Collection, Collections, Reader, UnitOfWork
-from shared.telemetry.commands import CommandSpans
+from shared.persistence.writes import Document, Filter, Write, named, send
+from shared.telemetry.commands import command_span
 
 __all__ = ["Collection", "Document", "DuplicateKey", "Filter", "Mongo", "Reader", "StoreFault", "UnitOfWork"]
 
@@ -41,7 +42,7 @@ _UNIT_DEADLINE_SECONDS = 5.0
 _TRANSIENT = "TransientTransactionError"
 _UNKNOWN_COMMIT = "UnknownTransactionCommitResult"
 _DUPLICATE_KEY = 11000
-_FINISHING_THREADS = 32
+_FINISHING_THREADS = 8  # more fight for the interpreter: 32 are a fifth slower at 32 requests in flight
 
 
 class DuplicateKey(Exception):
@@ -62,7 +63,7 @@ class Mongo:
             serverSelectionTimeoutMS=3000,
             waitQueueTimeoutMS=3000,
             timeoutMS=10_000,
-            event_listeners=[CommandSpans(), *listeners],
+            event_listeners=list(listeners),
         )
         self.clock, self.shapes = clock, Shapes()
         self.database = self.client[database]
@@ -143,17 +144,20 @@ class Mongo:
         """What waits to be written, and the commit: one visit to a thread for all of it."""
         try:
             with pymongo.timeout(_UNIT_DEADLINE_SECONDS):
-                raw = self._plain_collections
-                pending.finish(lambda name, operations: raw[name].bulk_write(operations, session=session))
+                pending.finish(lambda name, writes: self._write(session, name, writes))
             self._commit(session)
         finally:
             session.end_session()
+
+    def _write(self, session: ClientSession, name: str, writes: Sequence[Write]) -> Any:
+        with command_span(named(writes), self._plain.name, name):
+            return send(self._plain_collections[name], writes, session)
 
     def _commit(self, session: ClientSession) -> None:
         deadline = self.clock.monotonic() + _UNIT_DEADLINE_SECONDS
         while True:
             try:
-                with pymongo.timeout(_UNIT_DEADLINE_SECONDS):
+                with pymongo.timeout(_UNIT_DEADLINE_SECONDS), command_span("commitTransaction", "admin", None):
                     session.commit_transaction()
                 return
             except (ConnectionFailure, OperationFailure, WTimeoutError) as error:

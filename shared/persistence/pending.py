@@ -3,29 +3,23 @@
 A use case that makes six documents so pays for one visit to the store instead of six, and still reads its own writes.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from itertools import groupby
 from typing import Any
 
-from pymongo import DeleteMany, InsertOne, ReplaceOne, UpdateOne
-from pymongo.results import BulkWriteResult
-
 from shared.errors import VersionConflict
-
-Document = dict[str, Any]
-Filter = Mapping[str, Any]
-Operation = InsertOne[Document] | ReplaceOne[Document] | UpdateOne | DeleteMany
+from shared.persistence.writes import Write
 
 
 class Run:
-    """Operations of one collection in their order, sent together; `versioned` ones must all find what they replace."""
+    """Writes to one collection in their order, sent together; `versioned` ones must all find what they replace."""
 
-    def __init__(self, operations: list[Operation], *, versioned: bool) -> None:
-        self.operations, self._versioned = operations, versioned
+    def __init__(self, writes: list[Write], *, versioned: bool) -> None:
+        self.writes, self._versioned = writes, versioned
 
-    def check(self, result: BulkWriteResult) -> None:
-        """Raises VersionConflict."""
-        if self._versioned and result.matched_count != len(self.operations):
+    def check(self, result: Any) -> None:
+        """Of the driver, whatever it calls it. Raises VersionConflict."""
+        if self._versioned and result.matched_count != len(self.writes):
             raise VersionConflict
 
 
@@ -33,12 +27,12 @@ class Pending:
     """By collection, in the order of the first write to each."""
 
     def __init__(self) -> None:
-        self._writes: dict[str, list[tuple[bool, Operation]]] = {}
+        self._writes: dict[str, list[tuple[bool, Write]]] = {}
         self._touched: dict[str, set[object]] = {}
 
-    def add(self, name: str, operation: Operation, identifier: object, *, versioned: bool = False) -> None:
+    def add(self, name: str, write: Write, identifier: object, *, versioned: bool = False) -> None:
         """`identifier`: the `_id` of the one document that it is about, or whatever else it says of it."""
-        self._writes.setdefault(name, []).append((versioned, operation))
+        self._writes.setdefault(name, []).append((versioned, write))
         self._touched.setdefault(name, set()).add(identifier if isinstance(identifier, str) else None)
 
     def names(self) -> list[str]:
@@ -53,15 +47,15 @@ class Pending:
         """What is to be written there; from now on it waits no longer."""
         self._touched.pop(name, None)
         for versioned, writes in groupby(self._writes.pop(name, ()), key=lambda write: write[0]):
-            yield Run([operation for _, operation in writes], versioned=versioned)
+            yield Run([write for _, write in writes], versioned=versioned)
 
-    async def settle(self, name: str, write: Callable[[list[Operation]], Awaitable[BulkWriteResult]]) -> None:
+    async def settle(self, name: str, write: Callable[[list[Write]], Awaitable[Any]]) -> None:
         """Before somebody looks at this collection. Raises VersionConflict, and what the store raised."""
         for run in self.take(name):
-            run.check(await write(run.operations))
+            run.check(await write(run.writes))
 
-    def finish(self, write: Callable[[str, list[Operation]], BulkWriteResult]) -> None:
+    def finish(self, write: Callable[[str, list[Write]], Any]) -> None:
         """All of it. Raises VersionConflict, and what the store raised."""
         for name in self.names():
             for run in self.take(name):
-                run.check(write(name, run.operations))
+                run.check(write(name, run.writes))

@@ -1,17 +1,21 @@
 """Collections bound to a clinic, and the unit of work: what a use case sees of the store."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 from motor.motor_asyncio import AsyncIOMotorClientSession
-from pymongo import DeleteMany, InsertOne, ReplaceOne, ReturnDocument, UpdateOne
+from pymongo import ReturnDocument
 
 from shared.clock import Clock
 from shared.errors import NotFound, VersionConflict
-from shared.persistence.pending import Document, Filter, Operation, Pending
+from shared.persistence.pending import Pending
 from shared.persistence.scope import Scope
 from shared.persistence.shapes import Shapes
+from shared.persistence.writes import Change, Discard, Document, Filter, Insert, Replace, Write, named, send
+from shared.telemetry.commands import command_span
+
+T = TypeVar("T")
 
 
 class Collection:
@@ -32,23 +36,27 @@ class Collection:
     async def _settled(self, identifier: object = None) -> Any:
         """The driver's collection with this unit's own writes in it, or with those to one document."""
         if self._pending is not None and self._pending.concerns(self._raw.name, identifier):
-            await self._pending.settle(self._raw.name, self._bulk)
+            await self._pending.settle(self._raw.name, self._write)
         return self._raw
 
-    async def _bulk(self, operations: list[Operation]) -> Any:
-        return await self._raw.bulk_write(operations, session=self._session)
+    async def _write(self, writes: Sequence[Write]) -> Any:
+        return await self._told(named(writes), send(self._raw, writes, self._session))
 
-    async def _later(self, *writes: tuple[object, Operation]) -> None:
+    async def _told(self, command: str, answer: Awaitable[T]) -> T:
+        with command_span(command, self._raw.database.name, self._raw.name):
+            return await answer
+
+    async def _later(self, *writes: tuple[object, Write]) -> None:
         """Each with the `_id` that it is about."""
         if self._pending is None:
-            await self._bulk([operation for _, operation in writes])
+            await self._write([write for _, write in writes])
             return
-        for identifier, operation in writes:
-            self._pending.add(self._raw.name, operation, identifier)
+        for identifier, write in writes:
+            self._pending.add(self._raw.name, write, identifier)
 
     async def find_one(self, query: Filter) -> Document | None:
         raw = await self._settled(query.get("_id"))
-        found: Document | None = await raw.find_one(self._where(query), session=self._session)
+        found: Document | None = await self._told("find", raw.find_one(self._where(query), session=self._session))
         return found and self._shapes.read(self._raw.name, found)
 
     async def get(self, identifier: str) -> Document:
@@ -63,7 +71,7 @@ class Collection:
     ) -> list[Document]:
         raw = await self._settled()
         cursor = raw.find(self._where(query), session=self._session, sort=list(sort), limit=limit)
-        return [self._shapes.read(self._raw.name, row) for row in await cursor.to_list(None)]
+        return [self._shapes.read(self._raw.name, row) for row in await self._told("find", cursor.to_list(None))]
 
     async def aggregate(self, stages: Sequence[Document]) -> list[Document]:
         """The fixed part of the filter comes first. Documents have the shape in which they were stored.
@@ -72,14 +80,15 @@ class Collection:
         """
         first = [{"$match": self._fixed}] if self._fixed else []
         cursor = (await self._settled()).aggregate([*first, *stages], session=self._session)
-        rows: list[Document] = await cursor.to_list(None)
+        rows: list[Document] = await self._told("aggregate", cursor.to_list(None))
         return rows
 
     async def count(self, query: Filter, *, limit: int | None = None) -> int:
         """With a limit no more are counted than that."""
         bound = {"limit": limit} if limit else {}
         raw = await self._settled()
-        return int(await raw.count_documents(self._where(query), session=self._session, **bound))
+        counting = raw.count_documents(self._where(query), session=self._session, **bound)
+        return int(await self._told("aggregate", counting))
 
     async def insert(self, document: Document) -> None:
         await self.insert_many([document])
@@ -87,20 +96,20 @@ class Collection:
     async def insert_many(self, documents: Sequence[Document]) -> None:
         if documents:
             fixed = self._fixed
-            await self._later(*[(row.get("_id"), InsertOne({**row, **fixed} if fixed else row)) for row in documents])
+            await self._later(*[(row.get("_id"), Insert({**row, **fixed} if fixed else row)) for row in documents])
 
     async def put(self, document: Document) -> None:
         """Replace or make the document with this `_id`."""
         whole = {**document, **self._fixed}
-        await self._later((document["_id"], ReplaceOne(self._where({"_id": document["_id"]}), whole, upsert=True)))
+        await self._later((document["_id"], Replace(self._where({"_id": document["_id"]}), whole, upsert=True)))
 
     async def change(self, query: Filter, change: Filter, *, upsert: bool = False) -> None:
         """`update` for one who need not know whether there was something to change."""
-        await self._later((query.get("_id"), UpdateOne(self._where(query), change, upsert=upsert)))
+        await self._later((query.get("_id"), Change(self._where(query), change, upsert)))
 
     async def discard(self, query: Filter) -> None:
         """`delete` for one who need not know how many there were."""
-        await self._later((query.get("_id"), DeleteMany(self._where(query))))
+        await self._later((query.get("_id"), Discard(self._where(query))))
 
     async def replace_versioned(self, document: Document) -> None:
         """Save a document whose `version` is the new one.
@@ -108,33 +117,37 @@ class Collection:
         Raises VersionConflict when it was not one behind: at the end of the unit, or before the next look.
         """
         query = self._where({"_id": document["_id"], "version": document["version"] - 1})
-        operation = ReplaceOne(query, {**document, **self._fixed})
+        write = Replace(query, {**document, **self._fixed})
         if self._pending is not None:
-            self._pending.add(self._raw.name, operation, document["_id"], versioned=True)
-        elif (await self._bulk([operation])).matched_count == 0:
+            self._pending.add(self._raw.name, write, document["_id"], versioned=True)
+        elif (await self._write([write])).matched_count == 0:
             raise VersionConflict
 
     async def update(self, query: Filter, change: Filter | Sequence[Filter], *, upsert: bool = False) -> int:
         """Change one document; returns how many were matched or made."""
         raw = await self._settled()
-        result = await raw.update_one(self._where(query), change, upsert=upsert, session=self._session)
+        updating = raw.update_one(self._where(query), change, upsert=upsert, session=self._session)
+        result = await self._told("update", updating)
         return int(result.matched_count) + (result.upserted_id is not None)
 
     async def change_and_get(self, query: Filter, change: Sequence[Filter], *, upsert: bool = False) -> Document:
         """Change or make one document, and read it as it is now, in one command."""
         raw = await self._settled()
-        made: Document = await raw.find_one_and_update(
+        changing = raw.find_one_and_update(
             self._where(query), change, upsert=upsert, return_document=ReturnDocument.AFTER, session=self._session
         )
+        made: Document = await self._told("findAndModify", changing)
         return made
 
     async def update_many(self, query: Filter, change: Filter) -> int:
         raw = await self._settled()
-        return int((await raw.update_many(self._where(query), change, session=self._session)).modified_count)
+        updating = raw.update_many(self._where(query), change, session=self._session)
+        return int((await self._told("update", updating)).modified_count)
 
     async def delete(self, query: Filter) -> int:
         raw = await self._settled()
-        return int((await raw.delete_many(self._where(query), session=self._session)).deleted_count)
+        deleting = raw.delete_many(self._where(query), session=self._session)
+        return int((await self._told("delete", deleting)).deleted_count)
 
 
 class Collections(dict[str, Any]):
@@ -197,7 +210,7 @@ class UnitOfWork(Reader):
     def stage(self, name: str, document: Document) -> None:
         """Insert a row of the plumbing that no use case reads (outbox, audit, inbox)."""
         self._staged.setdefault(name, []).append(document)
-        self.pending.add(name, InsertOne(document), document.get("_id"))
+        self.pending.add(name, Insert(document), document.get("_id"))
 
     def staged(self, name: str) -> list[Document]:
         return self._staged.get(name, [])

@@ -1,60 +1,48 @@
 """Spans of the store's commands below the request or handler that sent them: names and times, never a value (interop.md 7)."""
 
-import time
+import contextlib
+from collections.abc import Iterator
 from typing import Final
 
 from opentelemetry import trace
-from opentelemetry.trace import SpanKind, Status, StatusCode
-from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
+from opentelemetry.trace import SpanKind
+from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 
 from shared.telemetry.attributes import Attributes, plain
 
 _TRACER: Final = trace.get_tracer("stillwater")
+_NONE: Final = contextlib.nullcontext()
 
 
-class CommandSpans(CommandListener):
+def command_span(operation: str, database: str, collection: str | None) -> contextlib.AbstractContextManager[None]:
     """Nothing is made where nothing records: commands outside a sampled span cost one look.
 
-    The driver calls from a thread of its own, in the context of the coroutine that waits, and in the same one for the
-    start and the end of a command.
+    The driver's own events would tell the same, and cost a tenth of a creating request whether a span is kept or not.
     """
+    if not trace.get_current_span().is_recording():
+        return _NONE
+    return _recorded(operation, database, collection)
 
-    def __init__(self) -> None:
-        self._collections: dict[int, str | None] = {}
 
-    def started(self, event: CommandStartedEvent) -> None:
-        if trace.get_current_span().is_recording():
-            name = event.command.get(event.command_name)
-            if event.command_name == "getMore":
-                name = event.command.get("collection")
-            self._collections[event.request_id] = name if isinstance(name, str) else None
+@contextlib.contextmanager
+def _recorded(operation: str, database: str, collection: str | None) -> Iterator[None]:
+    attributes: Attributes = {"db.system.name": "mongodb", "db.namespace": database, "db.operation.name": operation}
+    if collection:
+        attributes["db.collection.name"] = collection
+    name = f"{operation} {collection}" if collection else operation
+    with _TRACER.start_as_current_span(
+        name, None, SpanKind.CLIENT, plain(attributes), record_exception=False, set_status_on_exception=False
+    ) as span:
+        try:
+            yield
+        except PyMongoError as error:
+            span.set_status(trace.StatusCode.ERROR)
+            span.set_attributes({"db.response.status_code": _code(error), "error.type": _code(error)})
+            raise
 
-    def succeeded(self, event: CommandSucceededEvent) -> None:
-        refused = event.reply.get("writeErrors")
-        self._ended(event, str(refused[0]["code"]) if refused else None)
 
-    def failed(self, event: CommandFailedEvent) -> None:
-        self._ended(event, str(event.failure.get("code", "unreached")))
-
-    def _ended(self, event: CommandSucceededEvent | CommandFailedEvent, code: str | None) -> None:
-        """`code` is the server's number: its text quotes what was written."""
-        if event.request_id not in self._collections:
-            return
-        collection = self._collections.pop(event.request_id)
-        attributes: Attributes = {
-            "db.system.name": "mongodb",
-            "db.namespace": event.database_name,
-            "db.operation.name": event.command_name,
-        }
-        if collection:
-            attributes["db.collection.name"] = collection
-        if code:
-            attributes |= {"db.response.status_code": code, "error.type": code}
-        end = time.time_ns()
-        name = f"{event.command_name} {collection}" if collection else event.command_name
-        span = _TRACER.start_span(
-            name, kind=SpanKind.CLIENT, attributes=plain(attributes), start_time=end - event.duration_micros * 1000
-        )
-        if code:
-            span.set_status(Status(StatusCode.ERROR))
-        span.end(end)
+def _code(error: PyMongoError) -> str:
+    """The server's number: its text quotes what was written."""
+    if isinstance(error, BulkWriteError):
+        return str(error.details["writeErrors"][0]["code"]) if error.details.get("writeErrors") else "unreached"
+    return str(error.code) if isinstance(error, OperationFailure) and error.code else "unreached"

@@ -3,7 +3,7 @@
 It is written from clinical.md and knows nothing of the engine. An episode is what was measured, in the order and at the
 times of measurement, however late and in whatever order it arrived; no clock of a device is wrong here. While a reading
 was not acknowledged the one before it goes on, and where that leaves open whether a delay was reached, the alarm may be
-there.
+there; so may the milder alarm of a breach that began with or after a graver one: the graver tells of it while it stands.
 """
 
 import math
@@ -29,6 +29,10 @@ class Rule:
 
     def breached(self, value: float) -> bool:
         return value >= self.bound if self.high else value <= self.bound
+
+    def covers(self, other: "Rule") -> bool:
+        same = (self.sign, self.high) == (other.sign, other.high)
+        return same and self.bound != other.bound and other.breached(self.bound)
 
     def jumped(self, before: float, value: float) -> bool:
         return self.jump is not None and (value - before if self.high else before - value) >= self.jump
@@ -69,13 +73,21 @@ def expected(readings: Iterable[Reading]) -> dict[Key, float | None]:
         series[reading.session_id, reading.sign].append(reading)
     found: dict[Key, float | None] = {}
     for (session_id, sign), row in series.items():
-        for rule in RULES:
-            if rule.sign == sign:
-                found |= _judge(session_id, rule, sorted(row, key=lambda reading: reading.taken_at))
+        taken = sorted(row, key=lambda reading: reading.taken_at)
+        for rule in (rule for rule in RULES if rule.sign == sign):
+            graver = [item for item in RULES if item.covers(rule) and _judge(session_id, item, taken)]
+            found |= _judge(session_id, rule, taken, _began(graver, taken))
     return found
 
 
-def _judge(session_id: str, rule: Rule, row: list[Reading]) -> dict[Key, float | None]:
+def _began(graver: list[Rule], row: list[Reading]) -> float:
+    """When the first of them was broken; infinite where there is none."""
+    broken = (reading.taken_at for reading in row if any(rule.breached(reading.value) for rule in graver))
+    return next(broken, math.inf)
+
+
+def _judge(session_id: str, rule: Rule, row: list[Reading], graver_began: float = math.inf) -> dict[Key, float | None]:
+    """`graver_began`: from then on an alarm may be there and need not."""
     run: list[Reading] = []
     before: Reading | None = None
     possible = False
@@ -83,9 +95,13 @@ def _judge(session_id: str, rule: Rule, row: list[Reading]) -> dict[Key, float |
         if rule.breached(reading.value):
             run.append(reading)
             due = _due(rule, run, before)
-            if due is not None:
+            if due is not None and run[0].taken_at < graver_began:
                 return {(session_id, rule.name): due}
-            possible |= rule.delay_s == 0 or (before is not None and rule.jumped(before.value, reading.value))
+            possible |= (
+                due is not None
+                or rule.delay_s == 0
+                or (before is not None and rule.jumped(before.value, reading.value))
+            )
         elif run:
             possible |= (reading.acknowledged_at or math.inf) - run[0].taken_at >= rule.delay_s
             run = []

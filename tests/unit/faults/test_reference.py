@@ -21,7 +21,7 @@ def series(sign: str, *values: float, every_s: float = 1.0, late_s: float = 0.05
 @pytest.mark.parametrize(
     ("readings", "must"),
     [
-        (series(SPO2, 98, 0, 98), {"spo2_collapse", "spo2_critical_low"}),
+        (series(SPO2, 98, 85, 98, 0, 98), {"spo2_critical_low", "spo2_collapse"}),
         (series(SPO2, 98, 85, 98), {"spo2_critical_low"}),
         (series(SPO2, 92, 88, 98), set()),
         (series(PULSE, 70, *[36] * 8, 70), {"hr_critical_low"}),
@@ -34,6 +34,11 @@ def test_what_must_alarm(readings: list[Reading], must: set[str]) -> None:
     found = expected(readings)
     assert {rule for (_, rule), due in found.items() if due is not None} == must
     assert set(found) == {("s", rule) for rule in must}
+
+
+def test_a_collapse_tells_of_the_milder_breach_that_began_with_it() -> None:
+    found = expected(series(SPO2, 98, 0, 98))
+    assert found == {("s", "spo2_collapse"): T + 1.05, ("s", "spo2_critical_low"): None}
 
 
 def test_where_lateness_leaves_it_open_the_alarm_may_be_there() -> None:

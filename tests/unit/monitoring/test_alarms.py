@@ -42,8 +42,9 @@ class Bed:
         self.seen += found
         return self
 
-    def is_acknowledged(self, second: float) -> "Bed":
-        self.states, found = acknowledge(self.states, self.limits[0], NOW + timedelta(seconds=second))
+    def is_acknowledged(self, second: float, name: str = "high") -> "Bed":
+        (accepted,) = (limit for limit in self.limits if limit.name == name)
+        self.states, found = acknowledge(self.states, accepted, NOW + timedelta(seconds=second))
         self.seen += found
         return self
 
@@ -126,6 +127,46 @@ def test_a_late_tick_changes_nothing_that_was_told() -> None:
     assert bed.log == ["raised", "cleared"]
 
 
+WARNING = {"name": "warning", "above": 160, "priority": "medium", "delay_s": 15}
+
+
+def two_tiers(**changed: object) -> Bed:
+    """The graver tier comes last in the protocol: the order of its lines says nothing."""
+    return Bed(*limits([rule(**WARNING), rule(jump=40, **changed)], "dosing", {}))
+
+
+def test_a_leap_beyond_both_tiers_is_one_alarm_of_the_graver() -> None:
+    bed = two_tiers().reads(190, 0, previous=120).reads(191, 5).reads(192, 16).waits_until(30)
+    assert [item.limit.name for item in bed.seen] == ["high"]
+
+
+def test_a_milder_breach_that_began_before_the_graver_has_an_alarm_of_its_own() -> None:
+    bed = two_tiers().reads(170, 0).reads(190, 4).reads(190, 9).reads(190, 15)
+    assert [item.limit.name for item in bed.seen] == ["high", "warning"]
+
+
+def test_what_outlasts_the_graver_alarm_is_told_by_the_milder() -> None:
+    bed = two_tiers().reads(190, 0, previous=120).reads(170, 10).reads(170, 20)
+    assert [item.limit.name for item in bed.seen] == ["high"]
+    bed.is_acknowledged(21).reads(170, 22)
+    assert [(item.limit.name, item.kind) for item in bed.seen[1:]] == [("high", "cleared"), ("warning", "raised")]
+
+
+def test_a_rule_that_is_quiet_speaks_for_no_other() -> None:
+    rules = [rule(**WARNING), rule(jump=40)]
+    bed = two_tiers().reads(190, 0, previous=120)
+    bed.limits = limits(rules, "dosing", {}, suppressed={"high": NOW + timedelta(seconds=180)})
+    assert [item.limit.name for item in bed.reads(190, 16).seen] == ["high", "warning"]
+
+
+def test_a_milder_priority_a_shown_only_rule_and_the_other_side_cover_nothing() -> None:
+    milder = limits([rule(**WARNING), rule(priority="low")], "dosing", {})
+    shown = limits([rule(**WARNING), rule(pages=False)], "dosing", {})
+    low = limits([rule(**WARNING | {"above": None, "below": 100}), rule()], "dosing", {})
+    for watched in (milder, shown, low):
+        assert watched.covering == {"warning": (), "high": ()}
+
+
 def test_a_relative_limit_needs_a_baseline() -> None:
     fall = rule(above=None, fall_percent=30)
     assert limits([fall], "dosing", {}) == ()
@@ -157,6 +198,29 @@ def test_a_breach_that_outlasts_its_delay_is_never_silent(steps: list[tuple[int,
         if since is not None and second - since >= 5:
             state = bed.states["high"]
             assert state.raised_at is not None
+
+
+@given(readings, st.lists(st.integers(0, 60), max_size=8))
+def test_a_breach_that_outlasts_its_delay_has_its_own_alarm_or_a_graver_one(
+    steps: list[tuple[int, int]], accepted: list[int]
+) -> None:
+    bed, second = two_tiers(), 0.0
+    since: dict[str, float] = {}
+    for number, (value, pause) in enumerate(steps):
+        second += pause
+        bed.reads(value, second)
+        for watched in bed.limits:
+            name = watched.name
+            since = since | {name: since.get(name, second)} if watched.breached(value) else _without(since, name)
+            if name in since and second - since[name] >= watched.rule.delay_s:
+                names = {name, *(item.name for item in bed.limits if item.covers(watched))}
+                assert any(state.raised_at for key, state in bed.states.items() if key in names)
+        if number in accepted:
+            bed.is_acknowledged(second, "high").is_acknowledged(second, "warning")
+
+
+def _without(since: dict[str, float], name: str) -> dict[str, float]:
+    return {key: value for key, value in since.items() if key != name}
 
 
 @given(readings, st.lists(st.integers(0, 60), max_size=8))

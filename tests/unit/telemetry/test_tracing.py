@@ -9,18 +9,19 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from types import SimpleNamespace
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from pymongo.errors import DuplicateKeyError
 
 from shared.clock import ManualClock
 from shared.messaging.relay import Relay
 from shared.telemetry import commands, tracing
 from shared.telemetry.attributes import DECLARED
-from shared.telemetry.commands import CommandSpans
+from shared.telemetry.commands import command_span
 from shared.telemetry.logs import JsonFormatter
 from shared.telemetry.tracing import (
     Header,
@@ -111,19 +112,9 @@ def test_of_an_error_a_span_tells_the_class_and_never_the_text(
     assert span.events == ()
 
 
-def a_command_fails() -> NoReturn:
-    told: Any = SimpleNamespace(
-        request_id=1,
-        command={"insert": "things"},
-        command_name="insert",
-        database_name="intake",
-        duration_micros=1,
-        failure={"code": 11000, "errmsg": NAME},
-    )
-    listener = CommandSpans()
-    listener.started(told)
-    listener.failed(told)
-    raise ValueError(NAME)
+def a_command_fails() -> None:
+    with command_span("insert", "intake", "things"):
+        raise DuplicateKeyError(NAME, 11000)
 
 
 @pytest.mark.parametrize("kept", [1.0], indirect=True)
@@ -133,7 +124,7 @@ def test_every_span_says_what_is_declared_and_no_more(
     """But for the route and the status, which the answer adds."""
     monkeypatch.setattr(commands, "_TRACER", tracing._TRACER)
     for begin in SPANS.values():
-        with pytest.raises(ValueError, match=NAME), begin():
+        with pytest.raises(DuplicateKeyError, match=NAME), begin():
             a_command_fails()
     found = {name for span in kept.get_finished_spans() for name in span.attributes or {}}
     assert found == DECLARED - {"http.route", "http.response.status_code"}
