@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pymongo.errors import AutoReconnect
 
 from deploy.local.stack import Stack
 from shared.clock import ManualClock
@@ -331,6 +332,20 @@ async def test_the_head_is_anchored_at_the_start_each_hour_and_at_the_stop(archi
     heads = {block["_id"]: block["hash"] async for block in archive.db.audit_blocks.find({})}
     assert [anchor.hash for anchor in anchors[1:]] == [heads[anchor.number] for anchor in anchors[1:]]
     assert anchors[1].number < anchors[2].number
+
+
+class Unanswered(Lease):
+    """The store goes between the last anchor and the lease."""
+
+    async def release(self) -> None:
+        raise AutoReconnect
+
+
+async def test_a_lease_that_cannot_be_given_back_keeps_no_process_from_ending(archive: Archive) -> None:
+    sealer = Sealer(archive.mongo, "intake", KEY, archive.anchors, Unanswered(archive.mongo, "other", "two"))
+    await sealer.seal()
+    await sealer.close()
+    assert [anchor.reason for anchor in read_anchors(archive.anchors) if anchor][-2:] == ["start", "stop"]
 
 
 async def test_a_stop_that_was_said_is_no_silence(archive: Archive) -> None:
