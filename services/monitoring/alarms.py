@@ -145,10 +145,16 @@ def tick(states: States, at: datetime, limits: Sequence[Limit]) -> tuple[dict[st
 
 
 def _uncovered(states: States, graver: Sequence[Limit], episodes: list[Episode], at: datetime) -> list[Episode]:
-    """Those of which no alarm of a graver limit tells: one that stands, begun no later, of a rule that is not quiet."""
-    standing = [states[limit.name].alarm_since for limit in graver if limit.name in states and not limit.quiet(at)]
+    """Those of which no alarm of a graver limit tells, begun no later."""
+    known = [(limit, states[limit.name]) for limit in graver if limit.name in states]
+    standing = [state.alarm_since for limit, state in known if _speaks(limit, state, at)]
     begun = min((since for since in standing if since is not None), default=None)
     return episodes if begun is None else [episode for episode in episodes if episode.since < begun]
+
+
+def _speaks(limit: Limit, state: RuleState, at: datetime) -> bool:
+    """Whether people hear of this alarm until it is over: it waits for an answer, or is still true and so told again."""
+    return not limit.quiet(at) and (state.acknowledged_at is None or limit.breached(state.value))
 
 
 def acknowledge(states: States, limit: Limit, at: datetime) -> tuple[dict[str, RuleState], Found]:

@@ -152,6 +152,12 @@ def test_what_outlasts_the_graver_alarm_is_told_by_the_milder() -> None:
     assert [(item.limit.name, item.kind) for item in bed.seen[1:]] == [("high", "cleared"), ("warning", "raised")]
 
 
+def test_a_graver_alarm_that_was_accepted_and_is_true_no_more_speaks_for_no_other() -> None:
+    """Within its hysteresis it stands and is not told again: the milder breach would be silent for good."""
+    bed = two_tiers().reads(190, 0, previous=120).is_acknowledged(10).reads(178, 20)
+    assert [(item.limit.name, item.kind) for item in bed.seen] == [("high", "raised"), ("warning", "raised")]
+
+
 def test_a_rule_that_is_quiet_speaks_for_no_other() -> None:
     rules = [rule(**WARNING), rule(jump=40)]
     bed = two_tiers().reads(190, 0, previous=120)
@@ -213,8 +219,12 @@ def test_a_breach_that_outlasts_its_delay_has_its_own_alarm_or_a_graver_one(
             name = watched.name
             since = since | {name: since.get(name, second)} if watched.breached(value) else _without(since, name)
             if name in since and second - since[name] >= watched.rule.delay_s:
-                names = {name, *(item.name for item in bed.limits if item.covers(watched))}
-                assert any(state.raised_at for key, state in bed.states.items() if key in names)
+                speak = [state for key, state in bed.states.items() if key == name and state.raised_at]
+                for graver in (item for item in bed.limits if item.covers(watched) and item.name in bed.states):
+                    state = bed.states[graver.name]
+                    told_again = state.acknowledged_at is None or graver.breached(value)
+                    speak += [state] if state.raised_at and told_again else []
+                assert speak
         if number in accepted:
             bed.is_acknowledged(second, "high").is_acknowledged(second, "warning")
 
