@@ -75,7 +75,7 @@ def make_token(
         "iat": now,
         "exp": now + TOKEN_SECONDS,
     }
-    claims |= {"roles": [role], "clinics": [clinic]} | ({"patient_id": patient_id} if patient_id else {})
+    claims |= {"roles": [role], "clinics": clinic.split()} | ({"patient_id": patient_id} if patient_id else {})
     return jwt.encode(claims, key, algorithm="RS256", headers={"kid": KID})
 
 

@@ -33,9 +33,18 @@ STEADY = {
 }
 _ALARM_FIELDS = (
     *("session_id", "participant_id", "rule", "category", "sign", "value", "limit", "priority", "open", "version"),
-    *("raised_at", "acknowledged_at", "attended_at", "renewed_at", "silenced_until", "cleared_at", "escalation_step"),
+    *(
+        "raised_at",
+        "acknowledged_at",
+        "attended_at",
+        "renewed_at",
+        "silenced_until",
+        "cleared_at",
+        "escalated_at",
+        "escalation_step",
+    ),
 )
-_MOMENTS = ("raised_at", "renewed_at", "escalated_at", "acknowledged_at", "attended_at")
+_MOMENTS = ("raised_at", "renewed_at", "escalated_at", "acknowledged_at", "attended_at", "silenced_at", "suppressed_at")
 
 Shown = dict[str, Any]
 Values = dict[str, dict[str, Shown | None]]
@@ -84,6 +93,15 @@ class Chair:
     label: str | None = None
     alarms: dict[str, Document] = field(default_factory=dict)
     signs: dict[str, Series] = field(default_factory=dict)
+    due: Shown | None = None
+
+    def place(self) -> tuple[str, str, str]:
+        return self.row["room"] or "", self.row["chair"] or "", self.row["_id"]
+
+    def has_other_due(self, protocol: SessionProtocol | None) -> bool:
+        """Whether something else is due next than was shown last; `due` is that from now on."""
+        before, self.due = self.due, show_due(self, protocol)
+        return self.due != before
 
     def take(self, reading: Document, tolerance: timedelta = NOT_NOW) -> bool:
         """Whether a reading changes what is shown: believed, and of now; by a clock known to be wrong it is of its arrival."""
@@ -136,8 +154,7 @@ def transition(alarm: Document) -> str:
 
 def show_chair(chair: Chair, protocol: SessionProtocol | None) -> Shown:
     """Everything of one chair; without its protocol, where a process does not know the version, nothing is due."""
-    row, newest = chair.row, {sign: series.newest[0] for sign, series in chair.signs.items() if series.newest}
-    due = due_next(row, protocol, newest)
+    row, chair.due = chair.row, show_due(chair, protocol)
     return {
         "session_id": row["_id"],
         "label": chair.label,
@@ -150,9 +167,17 @@ def show_chair(chair: Chair, protocol: SessionProtocol | None) -> Shown:
         "colour": colour(alarm["priority"] for alarm in chair.alarms.values()),
         "alarms": [show_alarm(alarm) for alarm in in_order(chair.alarms.values())],
         "signs": {sign: shown for sign, series in chair.signs.items() if (shown := series.shown())},
-        "due": {"code": due.code, "at": due.at, "signs": due.signs} if due else None,
+        "due": chair.due,
         "version": row["version"],
     }
+
+
+def show_due(chair: Chair, protocol: SessionProtocol | None) -> Shown | None:
+    """The next step at a chair; by now taken are the signs that it shows, and the scales that were noted."""
+    taken = {sign: series.newest[0] for sign, series in chair.signs.items() if series.newest}
+    taken |= {scale: score["at"] for scale, score in (chair.row.get("scores") or {}).items()}
+    due = due_next(chair.row, protocol, taken)
+    return {"code": due.code, "at": due.at, "signs": due.signs} if due else None
 
 
 def in_order(alarms: Iterable[Document]) -> list[Document]:

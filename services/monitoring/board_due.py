@@ -12,7 +12,7 @@ from shared.persistence.mongo import Document
 
 @dataclass(frozen=True)
 class Due:
-    """`at` None is now; `signs` (LOINC) of a measurement."""
+    """`at` None is now; `signs` of a measurement by LOINC code, scales by theirs."""
 
     code: str
     at: datetime | None
@@ -45,13 +45,14 @@ def _measurements(row: Document, protocol: Any, taken: Mapping[str, datetime]) -
     """What the session's timers wait for; what was measured in its time is due again when the schedule says so."""
     for item in getattr(protocol, "schedule", ()):
         at = (row.get("due") or {}).get(item.name)
-        if at is None or not item.signs:
+        asked = (*item.signs, *item.scales)
+        if at is None or not asked:
             continue
         opens_at = at - timedelta(minutes=item.grace_minutes)
-        if all(sign in taken and taken[sign] >= opens_at for sign in item.signs):
+        if all(name in taken and taken[name] >= opens_at for name in asked):
             at = _following(row, item, at)
         if at is not None:
-            yield Due("measure", at, tuple(item.signs))
+            yield Due("measure", at, asked)
 
 
 def _following(row: Document, item: Measurement, before: datetime) -> datetime | None:

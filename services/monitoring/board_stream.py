@@ -16,6 +16,7 @@ from services.monitoring.board import FRAME_SECONDS, NOT_NOW, Chair, Latest, sho
 from services.monitoring.board_beats import HeardBeats
 from services.monitoring.board_readers import Reader
 from services.monitoring.memory import Memory
+from services.monitoring.model import SessionProtocol
 from services.monitoring.store import ALARMS, SESSIONS, VITALS, open_alarms, recent_signs, vault_keys, watched_sessions
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.placing import TRANSPORT_SECONDS
@@ -78,8 +79,8 @@ class Board:
 
     # Readers
 
-    async def join(self, clinic_id: str) -> Reader:
-        """From now on it gets every frame of its clinic. Raises Unavailable while the process is ending."""
+    async def join(self, clinic_id: str, seconds: float = LIFETIME_SECONDS) -> Reader:
+        """From now on it gets every frame of its clinic, for so long at most. Raises Unavailable while the process is ending."""
         if self._stopped:
             raise Unavailable("This process is ending; come again.")
         if clinic_id not in self._watched:
@@ -90,7 +91,7 @@ class Board:
                 await self._load_signs(clinic_id)
             except StoreFault as error:
                 log.warning("board.signs", extra={"error": type(error).__name__})
-        reader = Reader(clinic_id, self._clock.monotonic() + LIFETIME_SECONDS)
+        reader = Reader(clinic_id, self._clock.monotonic() + min(seconds, LIFETIME_SECONDS))
         self._readers.setdefault(clinic_id, set()).add(reader)
         return reader
 
@@ -114,7 +115,7 @@ class Board:
     def snapshot(self, clinic_id: str, missed: str | None) -> bytes:
         """Everything of a clinic's board. `missed`: why transitions before it could not be replayed, if they could not."""
         chairs = self._chairs.get(clinic_id, {}).values()
-        shown = [self._show(chair) for chair in sorted(chairs, key=_place)]
+        shown = [self._show(chair) for chair in sorted(chairs, key=Chair.place)]
         if self._position is not None:
             self._kept.append((self._position, clinic_id, b""))
         about = {**self._status(clinic_id), "missed": missed, "chairs": shown}
@@ -324,7 +325,9 @@ class Board:
         latest = self._latest.get(clinic_id)
         values = latest.take(self._chairs.get(clinic_id, {})) if latest else {}
         if values:
-            self._tell(clinic_id, frame("values", {"at": self._clock.clinical_now(), "values": values}))
+            chairs = [self._chairs[clinic_id][name] for name in values]
+            due = {chair.row["_id"]: chair.due for chair in chairs if chair.has_other_due(self._protocol(chair))}
+            self._tell(clinic_id, frame("values", {"at": self._clock.clinical_now(), "values": values, "due": due}))
 
     def _send_beat(self, clinic_id: str, *, always: bool) -> None:
         status = self._status(clinic_id)
@@ -372,18 +375,18 @@ class Board:
         return [reader for readers in self._readers.values() for reader in readers]
 
     def _show(self, chair: Chair) -> Document:
+        return show_chair(chair, self._protocol(chair))
+
+    def _protocol(self, chair: Chair) -> SessionProtocol | None:
+        """None where it is of a newer process's content: the chair is shown all the same."""
         try:
-            return show_chair(chair, self._deps.protocol(chair.row))
-        except KeyError:  # of a newer process's content: the chair is shown all the same
-            return show_chair(chair, None)
+            return self._deps.protocol(chair.row)
+        except KeyError:
+            return None
 
 
 def _told(change: Change, row: Document) -> bytes:
     return frame("alarm", show_alarm(row), change.position)
-
-
-def _place(chair: Chair) -> tuple[str, str, str]:
-    return chair.row["room"] or "", chair.row["chair"] or "", chair.row["_id"]
 
 
 async def _note(unit: UnitOfWork, late_from: datetime | None = None) -> None:

@@ -1,7 +1,7 @@
 """What a chart shows, in minutes on one axis; goes to the chart's process as JSON. Pure."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Self
 
@@ -83,7 +83,7 @@ class Chart:
     alarms: Sequence[Alarm] = field(default=())
 
     def encode(self) -> bytes:
-        return orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps(self)
 
     @classmethod
     def decode(cls, data: bytes) -> Self:

@@ -7,7 +7,6 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Callable
 
-from services.monitoring.chart_data import Chart
 from shared.errors import Unavailable
 
 IDLE_SECONDS = 60.0
@@ -35,14 +34,14 @@ class Charts:
                 await asyncio.wait_for(stop.wait(), LOOK_SECONDS)
         await self.end()
 
-    async def draw(self, chart: Chart) -> bytes:
-        """SVG. Raises Unavailable when too many wait, and when it was not drawn in time."""
+    async def draw(self, chart: bytes) -> bytes:
+        """SVG of an encoded chart. Raises Unavailable when too many wait, and when it was not drawn in time."""
         if self._waiting >= WAITING:
             raise Unavailable("Too many charts are being drawn; try again.", retry_after_s=5)
         self._waiting += 1
         try:
             async with asyncio.timeout(DRAW_SECONDS), self._turn:
-                return await self._draw(chart.encode())
+                return await self._draw(chart)
         except (TimeoutError, OSError, asyncio.IncompleteReadError):
             raise Unavailable("The chart could not be drawn; try again.") from None
         finally:

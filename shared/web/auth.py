@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -43,12 +44,13 @@ _RANK = (Role.PATIENT, Role.DEVICE, Role.PARTNER, Role.OPERATOR, *STAFF)
 
 @dataclass(frozen=True)
 class Principal:
-    """Whom the token names: ids only."""
+    """Whom the token names: ids only. `expires_at`: when the token does, in seconds since 1970."""
 
     subject: str
     roles: frozenset[Role]
     clinics: frozenset[str]
     patient_id: str | None = None
+    expires_at: float = math.inf
 
     def role(self, admitted: frozenset[Role]) -> Role | None:
         """In which role somebody of several acts where these are admitted: the one that may do most."""
@@ -89,8 +91,9 @@ class Tokens:
         claims = await self._claims(token)
         if len(self._good) >= _REMEMBERED:
             self._good.clear()
-        self._good[token] = (float(claims["exp"]) + _LEEWAY_SECONDS, _principal(claims))
-        return self._good[token][1]
+        found = _principal(claims)
+        self._good[token] = (found.expires_at, found)
+        return found
 
     async def _claims(self, token: str) -> dict[str, Any]:
         try:
@@ -161,4 +164,5 @@ def _principal(claims: dict[str, Any]) -> Principal:
         roles=frozenset(Role(role) for role in roles if role in known),
         clinics=frozenset(str(clinic) for clinic in clinics),
         patient_id=str(patient) if patient else None,
+        expires_at=float(claims["exp"]) + _LEEWAY_SECONDS,
     )

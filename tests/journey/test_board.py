@@ -1,5 +1,6 @@
 """The board in a real Chromium: an alarm appears, is acknowledged, the stream is cut, comes back, nothing missed."""
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from uuid import uuid4
@@ -134,7 +135,7 @@ async def test_an_alarm_appears_and_is_acknowledged_by_keyboard(page: Page, ward
     ward.measures("8480-6", 35)
     shown = chair(page, ward)
     await expect(shown).to_have_attribute("data-colour", "red", timeout=SHOWN_MS)
-    await expect(shown.locator(".count")).to_have_text("1 x high")
+    await expect(shown.locator(".count")).to_have_text("1 high")
     await expect(page.locator("#spoken")).to_contain_text("Alarm high, ADA, R chair 2")
     await expect(page.locator("body")).to_have_attribute("data-sounding", "high", timeout=SHOWN_MS)
     button = shown.get_by_role("button", name="Acknowledge: high: sbp collapse")
@@ -145,6 +146,26 @@ async def test_an_alarm_appears_and_is_acknowledged_by_keyboard(page: Page, ward
     await expect(shown.locator(".alarms")).to_contain_text("accepted", timeout=SHOWN_MS)
     await expect(page.locator("body")).to_have_attribute("data-sounding", "", timeout=SHOWN_MS)
     assert ward.alarm("sbp_collapse")["acknowledged_at"]
+    await expect(shown.get_by_role("button", name="At bedside")).to_be_focused()
+
+
+async def test_help_is_called_from_the_board_and_the_chair_is_named_above_all(page: Page, ward: Ward) -> None:
+    ward.measures("8480-6", 35)
+    await chair(page, ward).get_by_role("button", name="Call for help").click()
+    await expect(logged(page, ward, "sbp_collapse", "escalated")).to_have_count(1, timeout=SHOWN_MS)
+    await expect(chair(page, ward).get_by_role("button", name="Call for help")).to_be_hidden()
+    assert ward.alarm("sbp_collapse")["escalated_at"]
+    link = page.get_by_role("navigation").get_by_role("link", name="ADA, R chair 2: 1 high")
+    await expect(link).to_have_attribute("href", f"#chair-{ward.session_id}")
+
+
+async def test_a_button_after_the_end_of_the_sign_in_says_so(page: Page, ward: Ward) -> None:
+    ward.measures("8480-6", 35)
+    await page.route("**/acknowledge", lambda route: route.fulfill(status=401))
+    await chair(page, ward).get_by_role("button", name="Acknowledge").click()
+    await expect(page.locator("#link")).to_have_text("Your sign-in has ended", timeout=SHOWN_MS)
+    await expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+    await expect(page.locator("#lost")).to_be_visible()
 
 
 async def test_silence_mutes_the_sound_and_nothing_else(page: Page, ward: Ward) -> None:
@@ -155,6 +176,10 @@ async def test_silence_mutes_the_sound_and_nothing_else(page: Page, ward: Ward) 
     await expect(page.locator("body")).to_have_attribute("data-sounding", "", timeout=SHOWN_MS)
     await expect(shown).to_have_attribute("data-colour", "red")
     assert ward.alarm("sbp_collapse").get("acknowledged_at") is None
+    await expect(logged(page, ward, "sbp_collapse", "silenced")).to_have_count(1)
+    ward.measures("59408-5")
+    await expect(shown.locator('[data-sign="59408-5"]')).to_have_count(1, timeout=SHOWN_MS)
+    await expect(logged(page, ward, "sbp_collapse", "raised")).to_have_count(1)
 
 
 async def test_a_cut_stream_is_loud_at_once_and_nothing_is_missed(page: Page, ward: Ward, way: Way) -> None:
@@ -174,7 +199,7 @@ async def test_a_cut_stream_is_loud_at_once_and_nothing_is_missed(page: Page, wa
     }.items():
         for transition in transitions:
             await expect(logged(page, ward, rule, transition)).to_have_count(1, timeout=SHOWN_MS)
-    await expect(chair(page, ward).locator(".count")).to_have_text("2 x high")
+    await expect(chair(page, ward).locator(".count")).to_have_text("2 high")
     await expect(page.locator("#log")).not_to_contain_text("may have come and gone")
 
 
@@ -209,9 +234,41 @@ async def test_an_alarm_that_another_process_could_not_record_is_shown_as_such(w
         await producer.send_and_wait(BEATS.name, beat.model_dump_json().encode(), clinic.encode(), headers=headers)
         await expect(chair(page, ward)).to_contain_text("NOT RECORDED: spo2 collapse (high)", timeout=SHOWN_MS)
         await expect(page.locator("#unrecorded")).to_contain_text("ADA, R chair 2")
+        await expect(chair(page, ward).locator(".count")).to_have_text("1 high")
         await expect(page.locator("body")).to_have_attribute("data-sounding", "lost", timeout=SHOWN_MS)
     ward.nurse.post(f"{ward.path}/leave", {"disposition": "transferred"}).raise_for_status()
     ward.nurse.client.close()
+
+
+def told(event: str, **data: Any) -> str:
+    return f"event: {event}\ndata: {json.dumps({'store': 'ok', 'unrecorded': [], **data})}\n\n"
+
+
+async def test_on_a_quiet_board_minutes_pass_and_values_grow_old(page: Page) -> None:
+    """Twelve minutes in which nothing is measured, in one breath."""
+    systolic = {"8480-6": {"value": 121, "at": "2026-01-01T12:00:00.000Z", "trend": "steady"}}
+    quiet = {"session_id": "quiet", "label": "BO", "room": "R", "chair": "9", "phase": "dosing", "version": 1}
+    quiet |= {"dosed_at": "2026-01-01T12:00:00.000Z", "alarms": [], "signs": systolic, "due": None}
+    stream = told("snapshot", at="2026-01-01T12:00:00.000Z", chairs=[quiet], missed=None)
+    stream += told("beat", at="2026-01-01T12:12:00.000Z")
+    event_stream = {"Content-Type": "text/event-stream"}
+    await page.route("**/v1/board/stream", lambda route: route.fulfill(body=stream, headers=event_stream))
+    await page.evaluate("document.getElementById('sign-out').click()")
+    await page.wait_for_url("**/board")
+    await signs_in(page)
+    await expect(page.locator("#chair-quiet .where")).to_contain_text("12 min since dose", timeout=SHOWN_MS)
+    await expect(page.locator('#chair-quiet [data-sign="8480-6"] dd')).to_have_text("121 of 12:00")
+
+
+async def test_of_a_token_with_several_clinics_the_board_shows_the_one_that_is_chosen(ward: Ward, way: Way) -> None:
+    async with chromium() as browser:
+        page = await browser.new_page()
+        await page.goto(f"http://127.0.0.1:{way.port}/board")
+        await signs_in(page, clinic=f"{uuid4()} {ward.clinic}")
+        await expect(page.locator("#link")).to_have_text("Connected", timeout=SHOWN_MS)
+        await expect(chair(page, ward)).to_have_count(0)
+        await page.get_by_label("Clinic").select_option(ward.clinic)
+        await expect(chair(page, ward)).to_be_visible(timeout=SHOWN_MS)
 
 
 async def test_who_may_not_see_it_is_told_so(way: Way) -> None:

@@ -66,7 +66,7 @@ async def test_an_alarm_without_a_store_is_on_the_board_and_is_not_recorded(alon
             await expect(page.locator("#store")).to_be_hidden(timeout=BACK_MS)
         ward.measures("8480-6", 35)
         for page in (early, late):
-            await expect(chair(page, ward).locator(".count")).to_have_text("1 x high", timeout=BACK_MS)
+            await expect(chair(page, ward).locator(".count")).to_have_text("1 high", timeout=BACK_MS)
     with MongoClient[Any](alone.mongodb_uri) as client:
 
         async def owed() -> bool:

@@ -82,7 +82,8 @@ async def stream_board(request: Request, call: Clinical) -> Response:
     """The clinic's board as it changes; with Last-Event-ID first the alarm transitions after it."""
     board = edge(call).board
     await board.noted(call.scope)
-    reader = await board.join(call.scope.clinic_id)
+    left = call.principal.expires_at - call.runtime.mongo.clock.system_now().timestamp()
+    reader = await board.join(call.scope.clinic_id, left)
     frames = _frames(board, reader, request.headers.get("last-event-id"))
     return EventStream(frames, reader.cut, partial(board.leave, reader))
 

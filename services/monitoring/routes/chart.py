@@ -1,11 +1,13 @@
 """A session's vital signs as a picture."""
 
+import asyncio
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from services.monitoring.chart_data import Chart, chart_of
+from services.monitoring.chart_data import chart_of
 from services.monitoring.routes.edge import SESSION, Clinical, deps, edge
 from services.monitoring.store import ALARMS, ENTRIES, charted_readings
 from services.monitoring.timeline import present
@@ -31,16 +33,18 @@ _SVG: dict[int | str, dict[str, Any]] = {
 async def get_chart(session_id: Id, request: Request, call: Clinical) -> Response:
     """Values, limits, doses, alarms and interventions on one time axis."""
 
-    async def work(unit: UnitOfWork) -> Chart:
+    async def work(unit: UnitOfWork) -> Callable[[], bytes]:
         session = await sessions.load(unit, session_id, "chart")
         mine, limits = {"session_id": session_id}, deps(call).limits(session)
         alarms = await unit.collection(ALARMS).find(mine)
         entries = present(await unit.collection(ENTRIES).find(mine))
         readings = await charting.folded(unit, session_id, None) or await charted_readings(unit, session_id)
-        return chart_of(session, readings, limits, alarms, entries, unit.clock.clinical_now())
+        now = unit.clock.clinical_now()
+        return lambda: chart_of(session, readings, limits, alarms, entries, now).encode()
 
-    chart = await call.runtime.mongo.run(call.scope, work)
-    headers = {**_HEADERS, "ETag": f'"{hashlib.sha256(DRAWING + chart.encode()).hexdigest()[:32]}"'}
+    # A long session is tens of thousands of points: a quarter of a second, in which no reading would be judged.
+    chart = await asyncio.to_thread(await call.runtime.mongo.run(call.scope, work))
+    headers = {**_HEADERS, "ETag": f'"{hashlib.sha256(DRAWING + chart).hexdigest()[:32]}"'}
     if headers["ETag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     return Response(await edge(call).charts.draw(chart), headers=headers, media_type="image/svg+xml")

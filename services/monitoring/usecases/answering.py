@@ -84,8 +84,10 @@ async def attend(unit: UnitOfWork, alarm_id: str, by_role: str) -> Document:
 async def silence(unit: UnitOfWork, alarm_id: str, seconds: int) -> Document:
     """Mutes the board's sound for at most two minutes; paging goes on. Raises NotFound."""
     alarm, session = await _load(unit, alarm_id, "silence")
-    until = unit.clock.clinical_now() + min(timedelta(seconds=seconds), SILENCE)
-    after = await raising.next_version(unit, alarm, silenced_until=until, silenced_by=unit.scope.actor.id)
+    now = unit.clock.clinical_now()
+    until = now + min(timedelta(seconds=seconds), SILENCE)
+    who = {"silenced_at": now, "silenced_by": unit.scope.actor.id}
+    after = await raising.next_version(unit, alarm, silenced_until=until, **who)
     await record(unit, session, "alarm_silenced", alarm_id=alarm_id, seconds=seconds)
     return after
 
@@ -106,7 +108,7 @@ async def suppress(unit: UnitOfWork, deps: Deps, alarm_id: str, body: schemas.Su
     until = now + timedelta(minutes=body.minutes)
     await accept(unit, deps, alarm_id, unit.scope.actor.role, now)
     alarm = await unit.collection(ALARMS).get(alarm_id)
-    who = {"suppressed_by": unit.scope.actor.id, "suppressed_reason": body.reason_code}
+    who = {"suppressed_at": now, "suppressed_by": unit.scope.actor.id, "suppressed_reason": body.reason_code}
     after = await raising.next_version(unit, alarm, suppressed_until=until, **who)
     change = {"$set": {f"suppressed.{alarm['rule']}": until}}
     await unit.collection(SESSIONS).change({"_id": session["_id"]}, change)

@@ -151,6 +151,8 @@ def test_alarms_are_shown_worst_first_then_oldest() -> None:
         ({"acknowledged_at": after(9), "attended_at": after(12)}, "attended"),
         ({"renewed_at": after(200)}, "renewed"),
         ({"escalated_at": after(3)}, "escalated"),
+        ({"silenced_at": after(3), "silenced_until": after(123)}, "silenced"),
+        ({"acknowledged_at": after(9), "suppressed_at": after(9)}, "suppressed"),
         ({"open": False, "cleared_at": after(9), "acknowledged_at": after(10)}, "cleared"),
     ],
 )
@@ -190,7 +192,6 @@ EVERY_10, AT_40 = PRESSURE | {"every_minutes": 10.0}, PRESSURE | {"since": "firs
         (EVERY_10, 90, {}, None),
         (AT_40, 40, {SYSTOLIC: 12, "8462-4": 12}, 40),
         (AT_40, 40, {SYSTOLIC: 41, "8462-4": 41}, None),
-        (EVERY_10 | {"signs": (), "scales": ("moaas",)}, 10, {}, None),
     ],
 )
 def test_the_next_measurement_of_the_schedule_is_due_before_what_comes_later(
@@ -201,6 +202,18 @@ def test_the_next_measurement_of_the_schedule_is_due_before_what_comes_later(
     due = due_next(row, protocol, {sign: after(60 * when) for sign, when in taken.items()})
     measured = Due("measure", after(60 * (minutes or 0)), (SYSTOLIC, "8462-4"))
     assert due == (measured if minutes is not None else Due("discharge_from", after(3600)))
+
+
+def test_a_scale_is_due_until_it_was_noted_and_a_value_tells_what_is_due_instead() -> None:
+    sedation = EVERY_10 | {"name": "sedation", "signs": (), "scales": ("moaas",)}
+    protocol: Any = SimpleNamespace(gate=IV.gate, discharge=IV.discharge, schedule=[Measurement(**sedation)])
+    chair = Chair(session(phase_since=NOON, due={"sedation": after(600)}))
+    assert chair.has_other_due(protocol)
+    assert chair.due == {"code": "measure", "at": after(600), "signs": ("moaas",)}
+    assert not chair.has_other_due(protocol)
+    chair.row["scores"] = {"moaas": {"at": after(540), "value": 5}}
+    assert chair.has_other_due(protocol)
+    assert chair.due["at"] == after(1200)
 
 
 def test_where_no_dose_is_given_nothing_of_a_dose_is_due() -> None:

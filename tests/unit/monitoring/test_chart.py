@@ -111,12 +111,12 @@ def test_minute_zero_is_the_first_dose() -> None:
 async def test_charts_are_drawn_by_a_process_of_their_own_one_after_the_other() -> None:
     charts = Charts(SystemClock().monotonic)
     try:
-        first, second = await asyncio.gather(charts.draw(CHART), charts.draw(CHART))
+        first, second = await asyncio.gather(charts.draw(CHART.encode()), charts.draw(CHART.encode()))
         assert first == second == render(CHART)
         assert charts._process
         charts._process.kill()
         await charts._process.wait()
-        assert await charts.draw(CHART) == first
+        assert await charts.draw(CHART.encode()) == first
     finally:
         await charts.end()
 
@@ -125,7 +125,7 @@ async def test_a_chart_that_cannot_be_drawn_is_said_so_and_harms_no_other() -> N
     charts = Charts(SystemClock().monotonic)
     try:
         with pytest.raises(Unavailable):
-            await charts.draw(replace(CHART, series=[Series("unknown", "x", [])], now=float("nan")))
-        assert re.match(rb"<svg", await charts.draw(CHART))
+            await charts.draw(replace(CHART, series=[Series("unknown", "x", [])], now=float("nan")).encode())
+        assert re.match(rb"<svg", await charts.draw(CHART.encode()))
     finally:
         await charts.end()

@@ -6,6 +6,7 @@ const CONNECT_MS = 10000;
 const RETRY_MS = 1000;
 const OLD_MINUTES = 10;
 const LOGGED = 200;
+const SPOKEN = 5;
 const SIGNS = {
   "8480-6": ["Systolic", "mmHg"],
   "8462-4": ["Diastolic", "mmHg"],
@@ -16,13 +17,15 @@ const SIGNS = {
   "19891-1": ["EtCO2", "mmHg"],
   "72514-3": ["Pain", "/10"],
 };
+const SCALES = { moaas: "MOAA/S", cadss: "CADSS", cadss6: "CADSS-6", aldrete: "Aldrete", padss: "PADSS" };
 const PHASES = {
   checked_in: "checked in", baseline: "baseline taken", gate_open: "gate open", dosing: "dosing", recovery: "recovery",
 };
 const DUE = {
   baseline: "baseline", dose_before: "dose, else baseline again", discharge_from: "discharge possible",
 };
-const DONE = { acknowledge: "acknowledged", attend: "attended", silence: "muted" };
+const DONE = { acknowledge: "acknowledged", attend: "attended", silence: "silenced", escalate: "escalated" };
+const PRIORITIES = ["high", "medium", "low"];
 const TREND = { up: ["↑", "rising"], down: ["↓", "falling"], steady: ["→", "steady"] };
 const $ = (id) => document.getElementById(id);
 
@@ -30,6 +33,7 @@ const $ = (id) => document.getElementById(id);
 const chairs = new Map();
 const seen = new Map();
 let token = null;
+let clinic = null;
 let position = null;
 let clinicalNow = null;
 let heardAt = 0;
@@ -79,6 +83,24 @@ async function signedIn(answer) {
   return reply.ok ? (await reply.json()).access_token : null;
 }
 
+// Of a token with several clinics the board shows one; the service decides whether the token has it.
+function chooseClinic() {
+  const claims = JSON.parse(new TextDecoder().decode(Uint8Array.from(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")), (one) => one.charCodeAt(0))));
+  const known = Array.isArray(claims.clinics) ? claims.clinics.map(String) : [];
+  if (known.length < 2) return;
+  const choice = $("clinic");
+  choice.replaceChildren(...known.map((name) => new Option(name, name)));
+  choice.parentElement.hidden = false;
+  clinic = known[0];
+  choice.addEventListener("change", () => {
+    clinic = choice.value;
+    position = null;
+    connection?.abort();
+  });
+}
+
+const asWho = () => ({ Authorization: `Bearer ${token}`, ...(clinic && { "Clinic-Id": clinic }) });
+
 function signedOut(words) {
   token = null;
   $("link").textContent = words;
@@ -110,18 +132,22 @@ function parse(text) {
   return frame;
 }
 
+// Whether the service does not admit us any more: said once, loudly, with the way back in.
+function ended(reply) {
+  if (![401, 403, 404].includes(reply.status)) return false;
+  lose("Signed out");
+  signedOut(reply.status === 401 ? "Your sign-in has ended" : "Your role does not admit the board");
+  return true;
+}
+
 async function readOnce() {
-  const headers = { Authorization: `Bearer ${token}`, Accept: "text/event-stream" };
+  const headers = { ...asWho(), Accept: "text/event-stream" };
   if (position) headers["Last-Event-ID"] = position;
   connection = new AbortController();
   const opening = setTimeout(() => connection.abort(), CONNECT_MS);
   try {
     const reply = await fetch("/v1/board/stream", { headers, signal: connection.signal, cache: "no-store" });
-    if (reply.status === 401 || reply.status === 403 || reply.status === 404) {
-      lose("Signed out");
-      signedOut(reply.status === 401 ? "Your sign-in has ended" : "Your role does not admit the board");
-      return;
-    }
+    if (ended(reply)) return;
     if (!reply.ok) throw new Error("refused");
     clearTimeout(opening);
     for await (const frame of frames(reply.body)) take(frame);
@@ -156,19 +182,22 @@ function snapshot(data) {
   chairs.clear();
   for (const one of data.chairs) {
     chairs.set(one.session_id, { ...one, alarms: new Map(one.alarms.map((alarm) => [alarm.id, alarm])) });
-    for (const alarm of one.alarms) if (!seen.has(alarm.id)) note(alarm);
   }
+  note(data.chairs.flatMap((one) => one.alarms).filter((alarm) => !seen.has(alarm.id)));
   for (const id of before) if (!chairs.has(id)) document.getElementById(`chair-${id}`)?.remove();
   if (data.missed) log("Alarms may have come and gone while the board was not connected: look at the sessions.", null);
   found();
   beat(data);
-  draw();
 }
 
 function values(data) {
   for (const [id, signs] of Object.entries(data.values)) {
     const known = chairs.get(id);
     if (known) Object.assign(known.signs, signs); // null where no value stands any more
+  }
+  for (const [id, due] of Object.entries(data.due ?? {})) {
+    const known = chairs.get(id);
+    if (known) known.due = due;
   }
   draw();
 }
@@ -182,7 +211,7 @@ function alarm(data) {
       else known.alarms.delete(data.id);
     }
   }
-  note(data);
+  note([data]);
   draw();
 }
 
@@ -200,12 +229,10 @@ function gone(data) {
 }
 
 function beat(data) {
-  const changed = JSON.stringify(unrecorded) !== JSON.stringify(data.unrecorded);
   unrecorded = data.unrecorded;
-  if (changed) draw();
   banner("store", data.store === "gone" ? "The store does not answer: nothing new is recorded. Look at the monitors." : "");
   banner("unrecorded", unrecorded.map((one) => `NOT RECORDED: ${place(one.session_id)} ${words(one.rule)} (${one.priority})`).join(" · "));
-  drawClock();
+  draw(); // without a new value too: minutes pass, and what was measured grows old
 }
 
 // Being loud
@@ -297,13 +324,18 @@ function say(alarmShown) {
   return `${alarmShown.priority}: ${words(alarmShown.rule)}${value}`;
 }
 
-function note(data) {
-  if ((seen.get(data.id) ?? 0) >= data.version) return;
-  seen.set(data.id, data.version);
-  log(`${place(data.session_id)}: ${data.transition} ${say(data)}`, data);
-  if (data.transition === "raised" || data.transition === "renewed") {
-    $("spoken").textContent = `Alarm ${data.priority}, ${place(data.session_id)}, ${say(data)}`;
+// Written down in their order; spoken the worst first, for a voice may be interrupted.
+function note(changes) {
+  const fresh = changes.filter((one) => (seen.get(one.id) ?? 0) < one.version);
+  for (const one of fresh) {
+    seen.set(one.id, one.version);
+    log(`${place(one.session_id)}: ${one.transition} ${say(one)}`, one);
   }
+  const told = fresh.filter((one) => ["raised", "renewed", "escalated"].includes(one.transition));
+  told.sort((a, b) => PRIORITIES.indexOf(a.priority) - PRIORITIES.indexOf(b.priority));
+  const texts = told.slice(0, SPOKEN).map((one) => `Alarm ${one.priority}, ${place(one.session_id)}, ${say(one)}`);
+  if (told.length > SPOKEN) texts.push(`and ${told.length - SPOKEN} more`);
+  if (texts.length) $("spoken").textContent = texts.join(". ");
 }
 
 function log(text, data) {
@@ -330,18 +362,46 @@ function draw() {
     drawChair(box, one);
   });
   $("empty").hidden = order.length > 0 || !token;
+  drawAlarmed(order);
   drawClock();
+}
+
+const counted = (alarms) => Object.fromEntries(PRIORITIES.map((priority) => [priority, alarms.filter((one) => one.priority === priority).length]));
+
+function inWords(counts) {
+  return PRIORITIES.filter((priority) => counts[priority]).map((priority) => `${counts[priority]} ${priority}`).join(", ") || "no alarm";
+}
+
+// Which chairs have an alarm, above all of them: on a full ward one may lie below the screen's edge.
+function drawAlarmed(order) {
+  const alarmed = order.map((one) => [one, counted([...one.alarms.values(), ...unrecorded.filter((item) => item.session_id === one.session_id)])])
+    .filter(([, counts]) => counts.high || counts.medium);
+  const list = $("alarmed");
+  const wanted = alarmed.map(([one, counts]) => ({ id: one.session_id, text: `${place(one.session_id)}: ${inWords(counts)}` }));
+  const shown = [...list.querySelectorAll("a")].map((link) => ({ id: link.dataset.session, text: link.textContent }));
+  list.parentElement.hidden = !wanted.length;
+  if (JSON.stringify(wanted) === JSON.stringify(shown)) return;
+  list.replaceChildren(...wanted.map(({ id, text }) => {
+    const line = document.createElement("li");
+    const link = document.createElement("a");
+    link.href = `#chair-${id}`;
+    link.dataset.session = id;
+    link.textContent = text;
+    line.append(link);
+    return line;
+  }));
 }
 
 function drawChair(box, one) {
   const alarms = [...one.alarms.values()];
   const only = unrecorded.filter((item) => item.session_id === one.session_id);
-  const worst = ["high", "medium", "low"].find((priority) => [...alarms, ...only].some((item) => item.priority === priority));
+  const counts = counted([...alarms, ...only]);
+  const worst = PRIORITIES.find((priority) => counts[priority]);
   box.dataset.colour = { high: "red", medium: "yellow", low: "cyan" }[worst] ?? "none";
   const head = `${one.label ?? "-"}, room ${one.room}, chair ${one.chair}`;
-  box.setAttribute("aria-label", `${head}, ${alarms.length} open alarms${worst ? `, worst ${worst}` : ""}`);
+  box.setAttribute("aria-label", `${head}, ${inWords(counts)}`);
   set(box.querySelector(".label"), one.label ?? "-");
-  set(box.querySelector(".count"), alarms.length ? `${alarms.length} x ${worst}` : "no alarm");
+  set(box.querySelector(".count"), inWords(counts));
   const since = one.dosed_at && clinicalNow ? `, ${Math.max(0, Math.floor((clinicalNow - Date.parse(one.dosed_at)) / 60000))} min since dose` : "";
   set(box.querySelector(".where"), `${one.room} · chair ${one.chair} · ${PHASES[one.phase] ?? one.phase}${one.aborted ? " (aborted)" : ""}${since}`);
   set(box.querySelector(".due"), one.due ? `Next: ${dueWords(one.due)} ${one.due.at ? `at ${time(one.due.at)}` : "now"}` : "");
@@ -354,7 +414,7 @@ function drawChair(box, one) {
 
 function dueWords(due) {
   if (due.code !== "measure") return DUE[due.code] ?? words(due.code);
-  return due.signs.includes("8480-6") ? "blood pressure" : due.signs.map((sign) => SIGNS[sign]?.[0] ?? sign).join(", ");
+  return due.signs.includes("8480-6") ? "blood pressure" : due.signs.map((sign) => SIGNS[sign]?.[0] ?? SCALES[sign] ?? words(sign)).join(", ");
 }
 
 function drawSigns(list, signs) {
@@ -373,9 +433,10 @@ function drawSigns(list, signs) {
     }
     const shown = signs[code];
     const [arrow, spoken] = TREND[shown.trend] ?? ["", ""];
-    set(cell.querySelector("dd"), `${shown.value} ${arrow}`.trim());
-    cell.querySelector("dd").setAttribute("aria-label", `${shown.value} ${unit} ${spoken}`.trim());
-    cell.classList.toggle("old", clinicalNow - Date.parse(shown.at) > OLD_MINUTES * 60000);
+    const old = clinicalNow - Date.parse(shown.at) > OLD_MINUTES * 60000;
+    set(cell.querySelector("dd"), `${shown.value} ${old ? `of ${time(shown.at)}` : arrow}`.trim());
+    cell.querySelector("dd").setAttribute("aria-label", `${shown.value} ${unit} ${old ? "" : spoken}, measured ${time(shown.at)}`);
+    cell.classList.toggle("old", old);
     cell.title = `measured ${time(shown.at)}`;
   }
 }
@@ -388,7 +449,7 @@ function drawAlarms(list, alarms, one) {
     if (!line) {
       line = document.createElement("li");
       line.dataset.alarm = item.id;
-      line.append(document.createElement("span"), ask(item, "acknowledge", "Acknowledge"), ask(item, "attend", "At bedside"), ask(item, "silence", "Mute 2 min"));
+      line.append(document.createElement("span"), ask(item, "acknowledge", "Acknowledge"), ask(item, "attend", "At bedside"), ask(item, "escalate", "Call for help"), ask(item, "silence", "Mute 2 min"));
       list.append(line);
     }
     line.className = item.priority;
@@ -397,6 +458,7 @@ function drawAlarms(list, alarms, one) {
     set(line.querySelector("span"), `${say(item)} since ${time(item.raised_at)}${accepted}${step}`);
     line.querySelector("[data-verb=acknowledge]").hidden = Boolean(item.acknowledged_at);
     line.querySelector("[data-verb=attend]").hidden = !item.acknowledged_at || Boolean(item.attended_at);
+    line.querySelector("[data-verb=escalate]").hidden = Boolean(item.escalated_at);
     for (const button of line.querySelectorAll("button")) {
       button.setAttribute("aria-label", `${button.textContent}: ${say(item)}, ${one.label ?? "-"}, chair ${one.chair}`);
     }
@@ -414,13 +476,16 @@ function ask(item, verb, text) {
 
 async function act(id, verb, button) {
   const body = verb === "silence" ? JSON.stringify({ seconds: 120 }) : undefined;
+  const focused = document.activeElement === button;
   button.disabled = true;
   try {
-    const headers = { Authorization: `Bearer ${token}`, "Content-Type": "application/json" };
+    const headers = { ...asWho(), "Content-Type": "application/json" };
     const reply = await fetch(`/v1/alarms/${id}/${verb}`, { method: "POST", headers, body, signal: AbortSignal.timeout(CONNECT_MS) });
+    if (reply.status === 401) ended(reply);
     if (!reply.ok) throw new Error("refused");
     const version = Number(reply.headers.get("ETag").replace(/\D/g, ""));
     alarm({ ...(await reply.json()), version, transition: DONE[verb] });
+    if (focused) (button.parentElement?.querySelector("button:not([hidden]):not(:disabled)") ?? button.closest(".chair"))?.focus();
   } catch (error) {
     log(`${button.textContent} was NOT accepted: try again, or call.`, null);
     $("spoken").textContent = `${button.textContent} was not accepted. Try again.`;
@@ -446,6 +511,7 @@ async function begin() {
     return;
   }
   $("sign-out").hidden = false;
+  chooseClinic();
   $("link").textContent = "Connecting";
   heardAt = performance.now();
   read();
