@@ -8,6 +8,7 @@ from uuid import uuid4
 import httpx
 import orjson
 import pytest
+from pymongo import MongoClient
 
 from deploy.local.stack import Stack
 from shared.events.envelope import rfc3339
@@ -105,6 +106,17 @@ def test_ten_thousand_readings_in_one_request_are_refused_and_nothing_is_stored(
     answer = nurse.post(f"{path}/vitals", {"readings": short})
     assert (answer.status_code, [fault["code"] for fault in answer.json()["errors"]]) == (422, ["too_long"])
     assert stored(nurse, path) == []
+
+
+def test_a_backlog_of_ten_thousand_lines_is_taken_whole(nurse: Nurse, stack: Stack) -> None:
+    """Nearly three hours of one sign at 1 Hz, after the network was away."""
+    path, device = nurse.session("dosing"), f"b-{uuid4().hex[:8]}"
+    lines = [orjson.dumps(reading(stack, 70, 10_000 - number, device=device)) for number in range(10_000)]
+    told = [orjson.loads(line) for line in send_lines(nurse, f"{path}/vitals", lines).content.splitlines()]
+    assert [row["line"] for row in told] == list(range(1, 10_001))
+    assert {row["result"] for row in told} == {"stored"}
+    with MongoClient[Any](stack.mongodb_uri) as client:
+        assert client.monitoring.vitals.count_documents({"device": device}) == 10_000
 
 
 def test_a_gateway_that_floods_is_answered_and_its_abnormal_value_is_kept(nurse: Nurse, stack: Stack) -> None:
