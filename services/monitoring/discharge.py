@@ -1,6 +1,6 @@
 """The discharge gate (clinical.md sections 2, 5, 6): every criterion with whether it is met, never only the first. Pure."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -14,6 +14,7 @@ Name = Literal[
     "padss",
     "moaas",
     "dissociation_resolved",
+    "breathing_resolved",
     "blood_pressure_near_baseline",
     "escort_confirmed",
     "aftercare_given",
@@ -23,12 +24,14 @@ Name = Literal[
 Aftercare = Literal["no_driving", "written_instructions", "emergency_contact", "next_appointment", "medication"]
 PRESCRIBERS = ("prescriber", "medical_director")
 ESKETAMINE = "esketamine_nasal"
+REMS: tuple[Name, ...] = ("minimum_time", "moaas", "dissociation_resolved", "breathing_resolved")
 
 
 class DischargeRules(Protocol):
     """`absolute` are the criteria that no override passes; a signature and, for esketamine, what REMS fixes always are.
 
-    Findings older than `findings_valid_minutes`, or from before the last dose, are none.
+    `max_systolic_change_percent` holds for the diastolic pressure too. Findings older than `findings_valid_minutes`, or
+    from before the last dose, are none.
     """
 
     min_minutes_after_dose: int
@@ -45,10 +48,12 @@ class DischargeRules(Protocol):
 
 @dataclass(frozen=True)
 class Findings:
-    """What is known when the gate is judged; pressures in mm[Hg], None where nothing valid was found.
+    """What is known when the gate is judged; pressures in mm[Hg], SpO2 in %, breaths per minute, None where nothing
+    valid was found.
 
-    `last_dose_at` is the end of the last administration: None while it still runs. `cadss` is the newest total of
-    either form, `cadss_before` the baseline's.
+    `last_dose_at` is the end of the last administration: None while it still runs, or nobody has said that it ended.
+    `cadss` is the newest total of either form, `cadss_before` the baseline's. `breathing_beyond` are the limits of
+    recovery that SpO2 and respiratory rate break, `breathing_alarms` the open alarms about either.
     """
 
     route: str
@@ -65,6 +70,12 @@ class Findings:
     aftercare: Collection[str]
     baseline_systolic: float | None
     systolic: float | None
+    baseline_diastolic: float | None
+    diastolic: float | None
+    spo2: float | None
+    respiratory_rate: float | None
+    breathing_beyond: Collection[str]
+    breathing_alarms: int
     open_alarms: int
 
     @property
@@ -82,6 +93,7 @@ def criteria(rules: DischargeRules, found: Findings) -> list[Criterion]:
         "padss": found.padss is not None and found.padss >= rules.min_padss,
         "moaas": found.moaas is not None and found.moaas >= rules.min_moaas,
         "dissociation_resolved": _dissociation_resolved(rules, found),
+        "breathing_resolved": _breathing_resolved(found),
         "blood_pressure_near_baseline": _near_baseline(rules, found),
         "escort_confirmed": found.escort_confirmed,
         "aftercare_given": set(rules.aftercare) <= set(found.aftercare),
@@ -97,11 +109,31 @@ def _dissociation_resolved(rules: DischargeRules, found: Findings) -> bool:
     return found.dissociation_resolved and by_scale
 
 
+def _breathing_resolved(found: Findings) -> bool:
+    """REMS-FDA, clinical.md 2. Where no oximeter has to be present, SpO2 counts as far as it was measured."""
+    measured = found.spo2 is not None or found.route != ESKETAMINE
+    return measured and not found.breathing_beyond and found.breathing_alarms == 0
+
+
 def _near_baseline(rules: DischargeRules, found: Findings) -> bool:
-    if found.systolic is None or found.baseline_systolic is None:
-        return False
-    change = rules.max_systolic_change_percent / 100 * found.baseline_systolic
-    return abs(found.systolic - found.baseline_systolic) <= change
+    """ALD, clinical.md 2: circulation, of which both pressures are told."""
+    pairs = (found.systolic, found.baseline_systolic), (found.diastolic, found.baseline_diastolic)
+    return all(_near(now, before, rules.max_systolic_change_percent) for now, before in pairs)
+
+
+def _near(now: float | None, before: float | None, percent: float) -> bool:
+    return now is not None and before is not None and abs(now - before) <= percent / 100 * before
+
+
+def detail(name: str, found: Findings) -> str:
+    """Why a criterion is not met, in words."""
+    if name == "minimum_time" and found.last_dose_at is None:
+        return "The minimum time has not begun: nobody has said that the dose ended (/dose/stop)."
+    if name == "breathing_resolved" and found.breathing_beyond:
+        return f"SpO2 or respiratory rate is beyond a limit of recovery: {', '.join(found.breathing_beyond)}."
+    if name == "breathing_resolved" and found.spo2 is None and found.route == ESKETAMINE:
+        return "SpO2 was not measured since the last dose, or too long ago."
+    return f"The criterion {name} is not met."
 
 
 def may_sign(rules: DischargeRules, route: str, role: str) -> bool:
@@ -111,5 +143,4 @@ def may_sign(rules: DischargeRules, route: str, role: str) -> bool:
 
 def absolute(rules: DischargeRules, route: str) -> set[str]:
     """The criteria that nobody may override (REMS-FDA: at least two hours, and until the effects have resolved)."""
-    fixed: Iterable[Name] = ("minimum_time", "moaas", "dissociation_resolved") if route == ESKETAMINE else ()
-    return {*rules.absolute, *fixed, "signature"}
+    return {*rules.absolute, *(REMS if route == ESKETAMINE else ()), "signature"}

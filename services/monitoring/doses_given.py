@@ -24,8 +24,18 @@ def corrected(session: Document, before: Document, after: Document) -> Changed:
     return {"doses": doses, "started_at": min(item["at"] for item in doses)}, facts
 
 
+def infusion_of(session: Document, entry: Document) -> Document | None:
+    """What runs, or ran, of this dose: it is known of the newest alone."""
+    newest: Document = {"doses": session["doses"][-1:]}
+    infusion: Document | None = session.get("infusion")
+    return infusion if _number(newest, entry) is not None else None
+
+
 def taken_away(session: Document, before: Document, after: Document) -> Changed:
-    """The patient never had it: without any dose an open session is where it was before the first."""
+    """The patient never had it: without any dose an open session is where it was before the first.
+
+    Where doses are left, nobody has said when those ended: what is known of the infusion stays.
+    """
     number = _number(session, before)
     if number is None:
         return {}, after["facts"]
@@ -36,8 +46,11 @@ def taken_away(session: Document, before: Document, after: Document) -> Changed:
     return changed, after["facts"]
 
 
-def taken_over(session: Document, before: Document, after: Document) -> Changed:
-    """The patient has had it: whoever is here is dosed, and watched as such. Raises Conflict before check-in."""
+def taken_over(session: Document, before: Document, after: Document, infusion: Document | None = None) -> Changed:
+    """The patient has had it, with its `infusion`: whoever is here is dosed, and watched as such.
+
+    Raises Conflict before check-in.
+    """
     if session["state"] in ("scheduled", "voided"):
         text = f"The other session is {session['state']}: check the patient in first."
         raise Conflict(text, reasons=[{"code": "state", "detail": text}])
@@ -47,9 +60,19 @@ def taken_over(session: Document, before: Document, after: Document) -> Changed:
     dose.setdefault("mg_per_kg", None)
     doses = [*session["doses"], dose]
     changed: Document = {"doses": doses, "started_at": min(item["at"] for item in doses)}
-    if session["state"] in OPEN and session["state"] != "recovery":
+    if infusion is not None:
+        changed["infusion"] = _later(session.get("infusion"), infusion)
+    runs = (infusion or {}).get("state", "stopped") != "stopped" and not session.get("aborted")
+    if session["state"] in OPEN and (session["state"] != "recovery" or runs):
         changed["state"] = "dosing"
     return changed, facts
+
+
+def _later(own: Document | None, moved: Document) -> Document:
+    """The one that ends last: one that has not ended, else the later end."""
+    if own is None:
+        return moved
+    return max(own, moved, key=lambda infusion: (infusion["state"] != "stopped", infusion["since"]))
 
 
 def _number(session: Document, entry: Document) -> int | None:

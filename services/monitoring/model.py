@@ -94,15 +94,19 @@ def aborted(session: Document, now: datetime) -> Document:
     if session["state"] in ENDED:
         return session
     if session["doses"]:
-        return changed(_infused(session, "stopped", now), now, state="recovery", aborted=True)
+        return changed(_over(session, now), now, state="recovery", aborted=True)
     return changed(session, now, state="aborted", aborted=True, ended_at=now)
 
 
 def stopped(session: Document, now: datetime) -> Document:
-    """The dose ended; in any other state nothing moves, the entry alone is kept."""
-    return (
-        changed(_infused(session, "stopped", now), now, state="recovery") if session["state"] == "dosing" else session
-    )
+    """The dose ended; where it has ended already, or nobody is here, nothing moves, the entry alone is kept.
+
+    A session in recovery whose end is not known (a dose moved there) learns it late.
+    """
+    if session["state"] not in ("dosing", "recovery"):
+        return session
+    ended = _over(session, now)
+    return session if session["state"] == "recovery" and ended is session else changed(ended, now, state="recovery")
 
 
 def left(session: Document, now: datetime) -> Document:
@@ -129,9 +133,24 @@ def infusion(
     return changed(_infused(session, state, now, rate), now)
 
 
+def started(session: Document, at: datetime, rate: float | None) -> Document:
+    """What runs once a dose was begun; one more beside an infusion that has not ended leaves that as it is."""
+    known: Document = session.get("infusion") or {}
+    if rate is None and known.get("state", "stopped") != "stopped":
+        return known
+    return {"state": "running", "since": at, "rate_mg_per_h": rate}
+
+
+def _over(session: Document, at: datetime) -> Document:
+    """With the end of what was given, kept as it was told first."""
+    ended = (session.get("infusion") or {}).get("state") == "stopped"
+    return session if ended else _infused(session, "stopped", at)
+
+
 def _infused(session: Document, state: str | None, at: datetime, rate: float | None = None) -> Document:
     known: dict[str, Any] = session.get("infusion") or {}
-    if not known and rate is None:
+    if not known and rate is None and state != "stopped":
         return session
     given = {"state": state or known.get("state", "running"), "since": at}
-    return {**session, "infusion": {**known, **given, "rate_mg_per_h": rate or known.get("rate_mg_per_h")}}
+    rate = rate if rate is not None else known.get("rate_mg_per_h")
+    return {**session, "infusion": {**known, **given, "rate_mg_per_h": rate}}

@@ -79,6 +79,11 @@ class DosingProtocol(SessionProtocol):
     medicines: str
 
     @property
+    def infused(self) -> bool:
+        """Whether a dose takes its time, so that what follows counts from its end (clinical.md 5)."""
+        return self.route == "iv"
+
+    @property
     def ceiling(self) -> Ceiling:
         return Ceiling(self.ceiling_mg_per_kg, self.ceiling_mg, self.devices)
 

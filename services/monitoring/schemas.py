@@ -151,7 +151,10 @@ class Baseline(Moment):
 
 
 class Dose(Moment):
-    """One dose, or one device; with `rate_mg_per_h` an infusion starts. `prescriber_on_site` is in the staff directory."""
+    """One dose, or one device; into a vein or with `rate_mg_per_h` an infusion starts, which runs until /dose/stop.
+
+    `prescriber_on_site` is in the staff directory.
+    """
 
     medication: Medication
     amount_mg: Milligrams

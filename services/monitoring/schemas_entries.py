@@ -217,7 +217,7 @@ class EmergencyLogged(EntryShown):
 
 
 class Discharge(Moment):
-    """Scales and pressure are read from what was recorded after the last dose; whoever calls signs."""
+    """Scales, pressures and breathing are read from what was recorded after the last dose; whoever calls signs."""
 
     dissociation_resolved: bool
     escort_confirmed: bool

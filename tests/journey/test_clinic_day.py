@@ -72,6 +72,7 @@ TOLD = (
     ("IV", "nurse", "gives 35 mg (0.5 mg/kg)", "SessionStarted, DoseAdministered"),
     ("IV", "notifications", "no answer: pages the prescriber", "EscalationStepTaken"),
     ("IV", "monitor", "values fall to 132; the alarms clear", "AlarmCleared"),
+    ("IV", "nurse", "ends the infusion after 40 minutes; recovery begins", "DoseStopped"),
     ("IV", "nurse", "discharges the patient with the escort", "PatientDischarged"),
 )
 
@@ -172,6 +173,12 @@ def test_nobody_leaves_the_esketamine_chair_within_two_hours(day: Day) -> None:
     last = datetime.fromisoformat(facts["discharged"]["doses"][-1]["at"])
     left = datetime.fromisoformat(facts["discharged"]["disposition"]["at"])
     assert left - last >= timedelta(hours=2)
+
+
+def test_nobody_leaves_the_iv_chair_within_an_hour_of_the_infusions_end(day: Day) -> None:
+    [stop] = whole(day, f"{day.iv.path}/timeline?kind=dose_stopped")
+    left = datetime.fromisoformat(day.iv.facts["discharged"]["disposition"]["at"])
+    assert left - datetime.fromisoformat(stop["occurred_at"]) >= timedelta(hours=1)
 
 
 def test_the_silent_monitor_is_one_alarm_that_was_answered_and_cleared_when_it_was_heard(day: Day) -> None:

@@ -11,6 +11,7 @@ from shared.events.envelope import rfc3339
 
 NAME, PHONE = "Ada Example", "+12025550123"
 NOTE = "hears her late grandmother singing"
+INFUSED_MINUTES = 40
 DOSE = {"medication": "ketamine", "lot": "L42", "expiry": "2028-01"}
 
 
@@ -163,9 +164,15 @@ class IvChair(Chair):
 
     def _discharge(self) -> None:
         self.monitor.shows(126)
+        self.minutes_after_dose(INFUSED_MINUTES)
+        self.post("dose/stop", {"given_mg": 35})
+        text = f"ends the infusion after {INFUSED_MINUTES} minutes; recovery begins"
+        self.say("nurse", text, monitoring.DoseStopped)
         self.facts["discharge_reasons"] = self.refused("discharge", LEAVES | {"escort_confirmed": False})
         self.say("monitoring", f"refuses the discharge: {', '.join(self.facts['discharge_reasons'])}")
-        self.minutes_after_dose(60)
+        self.minutes_after_dose(INFUSED_MINUTES + 30)
+        self.observe("moaas", score=5)
+        self.minutes_after_dose(INFUSED_MINUTES + 60)
         written = {"aldrete", "padss", "moaas"}
         self.until("the rest to be right", lambda: set(self.refused("discharge", LEAVES)) <= written)
         self.recovered()

@@ -1,10 +1,11 @@
 """Entries that were wrong, and entries that were another patient's: nothing is changed, everything leaves a trail."""
 
+from functools import partial
 from typing import Any
 
 from services.monitoring import model
 from services.monitoring import schemas_entries as bodies
-from services.monitoring.doses_given import corrected, taken_away, taken_over
+from services.monitoring.doses_given import corrected, infusion_of, taken_away, taken_over
 from services.monitoring.store import ENTRIES, SESSIONS
 from services.monitoring.timeline import CORRECTABLE, CORRECTION, MOVABLE, MOVED_AWAY, present, root_of
 from services.monitoring.usecases import scoring
@@ -61,7 +62,8 @@ async def move(unit: UnitOfWork, deps: Deps, session_id: str, entry_id: str, bod
     facts = {name: value for name, value in before["facts"].items() if name not in MARKS}
     if before["kind"] == "dose":
         await _change_dose(unit, session, before, before, taken_away)
-        facts = await _change_dose(unit, target, before, {**before, "facts": facts}, taken_over)
+        taken = partial(taken_over, infusion=infusion_of(session, before))
+        facts = await _change_dose(unit, target, before, {**before, "facts": facts}, taken)
     sealed = before["facts"].get("note_sealed")
     if sealed is not None:
         opened = await deps.vault.decrypt(unit, session["patient_id"], sealed)

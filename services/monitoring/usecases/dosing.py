@@ -58,11 +58,11 @@ def _given(unit: UnitOfWork, deps: Deps, session: Document, opened: Document, bo
     dose |= {"by": unit.scope.actor.id, "device_no": number if deps.dosing(session).devices else None}
     after = model.move({**opened, "version": session["version"]}, "dose", now, doses=[*session["doses"], dose])
     named = body.prescriber_on_site or session.get("prescriber_on_site")
-    running = {"state": "running", "since": at, "rate_mg_per_h": body.rate_mg_per_h} if body.rate_mg_per_h else None
+    runs = deps.dosing(session).infused or body.rate_mg_per_h is not None
     return after | {
         "started_at": session["started_at"] or at,
         "prescriber_on_site": named,
-        "infusion": running or session.get("infusion"),
+        "infusion": model.started(session, at, body.rate_mg_per_h) if runs else session.get("infusion"),
     }
 
 

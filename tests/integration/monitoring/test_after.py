@@ -62,8 +62,13 @@ class Recovery(Nurse):
         for scale, items in RECOVERED.items():
             self.observes(path, scale, items=items)
         self.observes(path, "moaas", score=changed.get("moaas", 5))
-        pressure = {"sign": "8480-6", "value": 122, "unit": "mm[Hg]", "taken_at": self.ago(0), "device": "manual"}
-        self.post(f"{path}/vitals", {"readings": [pressure]}).raise_for_status()
+        for sign, value, unit in (("8480-6", 122, "mm[Hg]"), ("8462-4", 81, "mm[Hg]"), ("59408-5", 97, "%")):
+            self.measures(path, sign, value, unit)
+
+    def measures(self, path: str, sign: str, value: float, unit: str) -> None:
+        """By hand, now."""
+        reading = {"sign": sign, "value": value, "unit": unit, "taken_at": self.ago(0), "device": "manual"}
+        self.post(f"{path}/vitals", {"readings": [reading]}).raise_for_status()
 
     def observes(self, path: str, code: str, **what: Any) -> dict[str, Any]:
         answer = self.post(f"{path}/observations", {"observation_code": code, **what})
@@ -130,6 +135,54 @@ def test_two_hours_of_esketamine_pass_no_override(nurse: Recovery, doctor: Recov
     refused = doctor.post(f"{path}/discharge", FIT | {"override_reason": "clinical_judgement"})
     assert refused.json()["reasons"][0]["class"] == "absolute"
     assert reasons(refused) == {"minimum_time"}
+
+
+@pytest.mark.parametrize(("sign", "value", "unit"), [("59408-5", 93, "%"), ("9279-1", 9, "/min")])
+def test_shallow_breathing_keeps_esketamine_here_and_passes_no_override_rems_fda_clinical_md_2(
+    nurse: Recovery, doctor: Recovery, sign: str, value: float, unit: str
+) -> None:
+    path = nurse.recovering("esketamine_nasal")
+    nurse.recovered(path)
+    nurse.measures(path, sign, value, unit)
+    refused = doctor.post(f"{path}/discharge", FIT | {"override_reason": "clinical_judgement"})
+    classes = {reason["code"]: reason["class"] for reason in refused.json()["reasons"]}
+    assert classes["breathing_resolved"] == "absolute"
+
+
+def test_shallow_breathing_elsewhere_is_for_a_prescriber_to_judge(nurse: Recovery, doctor: Recovery) -> None:
+    path = nurse.recovering("iv")
+    nurse.recovered(path)
+    nurse.measures(path, "59408-5", 93, "%")
+    assert "breathing_resolved" in reasons(nurse.post(f"{path}/discharge", FIT))
+    assert doctor.post(f"{path}/discharge", FIT | {"override_reason": "copd"}).status_code == 200
+
+
+def test_an_alarm_about_breathing_is_enough_though_the_newest_value_is_well(nurse: Recovery) -> None:
+    path = nurse.recovering("iv")
+    nurse.recovered(path)
+    nurse.measures(path, "59408-5", 30, "%")
+    nurse.measures(path, "59408-5", 97, "%")
+    assert reasons(nurse.post(f"{path}/discharge", FIT)) == {"breathing_resolved", "no_open_alarm"}
+
+
+def test_a_diastolic_pressure_away_from_the_baseline_keeps_the_patient_here(nurse: Recovery) -> None:
+    path = nurse.recovering()
+    nurse.recovered(path)
+    nurse.measures(path, "8462-4", 97, "mm[Hg]")
+    assert reasons(nurse.post(f"{path}/discharge", FIT)) == {"blood_pressure_near_baseline"}
+
+
+@pytest.mark.parametrize(("end", "body"), [("dose/stop", {}), ("abort", {"reason_code": "unwell"})])
+def test_the_hour_after_an_infusion_without_a_rate_counts_from_its_end_clinical_md_5(
+    nurse: Recovery, end: str, body: dict[str, Any]
+) -> None:
+    path = nurse.arrived(minutes=205)
+    nurse.dosed(path, occurred_at=nurse.ago(200)).raise_for_status()
+    running = {row["code"]: row["detail"] for row in nurse.post(f"{path}/discharge", FIT).json()["reasons"]}
+    assert "/dose/stop" in running["minimum_time"]
+    nurse.post(f"{path}/{end}", body).raise_for_status()
+    nurse.recovered(path)
+    assert reasons(nurse.post(f"{path}/discharge", FIT)) == {"minimum_time"}
 
 
 def test_the_refusal_names_everything_that_is_missing_and_changes_nothing(nurse: Recovery) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pymongo import MongoClient
 
 from deploy.local.stack import Stack
 from shared.events.monitoring import DoseCorrected, InterventionRecorded
@@ -114,6 +115,17 @@ def test_a_dose_of_the_wrong_patient_moves_with_a_trail_and_both_are_watched_as_
     assert [event.given for event in nurse.told(other, DoseCorrected)] == [True]
     assert moved(nurse, path, made, other).json()["reasons"][0]["code"] == "gone"
     assert moved(nurse, other, new.json(), nurse.session("scheduled")).json()["reasons"][0]["code"] == "state"
+
+
+def test_a_moved_dose_takes_its_infusion_with_it(nurse: Recovery) -> None:
+    path, other = nurse.arrived(minutes=100), nurse.arrived(minutes=100)
+    nurse.dosed(path, occurred_at=nurse.ago(90), rate_mg_per_h=52.5).raise_for_status()
+    nurse.post(f"{path}/dose/pause", {}).raise_for_status()
+    assert moved(nurse, path, nurse.entry(path, "dose"), other).status_code == 201
+    with MongoClient[Any](nurse.stack.mongodb_uri) as client:
+        ids = [one.rpartition("/")[2] for one in (path, other)]
+        here, there = (client.monitoring.sessions.find_one({"_id": one})["infusion"] for one in ids)  # type: ignore[index]
+    assert (here, there["state"], there["rate_mg_per_h"]) == (None, "paused", 52.5)
 
 
 def test_a_moved_note_is_read_in_its_new_place(nurse: Recovery) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from services.monitoring.alarms import evaluate, tick
 from services.monitoring.limits import limits
-from services.monitoring.model import ENDED, OPEN, TRANSITIONS, aborted, infusion, left, move, stopped
+from services.monitoring.model import ENDED, OPEN, TRANSITIONS, aborted, infusion, left, move, started, stopped
 from services.monitoring.protocol import DosingProtocol
 from services.monitoring.signals import SignalRules, silent_devices
 from services.monitoring.substances import as_csv, day_of
@@ -30,15 +30,21 @@ BP, DBP, HR, SPO2, RR = "8480-6", "8462-4", "8867-4", "59408-5", "9279-1"
         (BP, 180, "high"),
         (BP, 160, "medium"),
         (BP, 159, None),
-        (BP, 100, "medium"),
-        (BP, 101, None),
-        (BP, 90, "high"),
+        (BP, 100, None),
+        (BP, 99, "medium"),
+        (BP, 90, "medium"),
+        (BP, 89, "high"),
         (DBP, 110, "high"),
         (DBP, 100, "medium"),
-        (DBP, 50, "medium"),
+        (DBP, 50, None),
+        (DBP, 49, "medium"),
         (HR, 141, "high"),
+        (HR, 140, "medium"),
         (HR, 121, "medium"),
+        (HR, 120, None),
+        (HR, 50, None),
         (HR, 49, "medium"),
+        (HR, 40, "medium"),
         (HR, 39, "high"),
         (SPO2, 94, None),
         (SPO2, 93, "medium"),
@@ -202,6 +208,31 @@ def test_an_infusion_runs_pauses_goes_on_at_another_rate_and_stops() -> None:
     states = [item["infusion"]["state"] for item in (paused, slower, over)]
     assert states == ["paused", "running", "stopped"]
     assert [item["infusion"]["rate_mg_per_h"] for item in (paused, slower, over)] == [52.5, 30, 30]
+
+
+def test_an_infusion_at_no_rate_has_none() -> None:
+    running = session("dosing", infusion={"state": "running", "since": NOW, "rate_mg_per_h": 52.5})
+    assert infusion(running, "rate", NOW, 0)["infusion"]["rate_mg_per_h"] == 0
+
+
+def test_what_is_given_beside_an_infusion_leaves_it_as_it_is_and_after_its_end_begins_one() -> None:
+    later = NOW + timedelta(minutes=5)
+    for state in ("running", "paused"):
+        known = {"state": state, "since": NOW, "rate_mg_per_h": 52.5}
+        assert started(session("dosing", infusion=known), later, None) == known
+    begun = {"state": "running", "since": later, "rate_mg_per_h": None}
+    assert started(session("recovery", infusion={"state": "stopped", "since": NOW}), later, None) == begun
+
+
+@pytest.mark.parametrize("end", [stopped, aborted])
+@pytest.mark.parametrize("known", [None, {"state": "running", "since": NOW, "rate_mg_per_h": None}])
+@pytest.mark.parametrize("state", ["dosing", "recovery"])
+def test_stop_and_abort_record_the_end_of_what_was_given_once(end: Any, known: Any, state: str) -> None:
+    at = NOW + timedelta(minutes=40)
+    over = end(session(state, doses=[{}], infusion=known), at)
+    assert (over["state"], over["infusion"]["state"], over["infusion"]["since"]) == ("recovery", "stopped", at)
+    for again in (stopped, aborted):
+        assert again(over, at + timedelta(minutes=5))["infusion"]["since"] == at
 
 
 @pytest.mark.parametrize("state", ["scheduled", *OPEN, *ENDED])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.monitoring.doses_given import corrected, taken_away, taken_over
+from services.monitoring.doses_given import corrected, infusion_of, taken_away, taken_over
 from services.monitoring.timeline import emergency_since, newest_score, present
 from shared.errors import Conflict
 
@@ -104,3 +104,43 @@ def test_nobody_has_had_a_dose_who_was_never_here(state: str) -> None:
     before = entry("d", "dose", 0, **DOSE)
     with pytest.raises(Conflict):
         taken_over(session(state, doses=[]), before, before)
+
+
+RUNNING = {"state": "running", "since": at(0), "rate_mg_per_h": 52.5}
+ENDED = {"state": "stopped", "since": at(40), "rate_mg_per_h": 52.5}
+
+
+def test_an_infusion_is_the_newest_doses() -> None:
+    both = [{**DOSE, "at": at(0)}, {**DOSE, "at": at(5)}]
+    here = session(doses=both, infusion=RUNNING)
+    assert infusion_of(here, entry("d", "dose", 5, **DOSE)) == RUNNING
+    assert infusion_of(here, entry("d", "dose", 0, **DOSE)) is None
+
+
+@pytest.mark.parametrize(
+    ("own", "moved", "kept"),
+    [
+        (None, RUNNING, RUNNING),
+        (None, ENDED, ENDED),
+        ({**ENDED, "since": at(60)}, RUNNING, RUNNING),
+        ({**ENDED, "since": at(60)}, ENDED, {**ENDED, "since": at(60)}),
+        ({**RUNNING, "since": at(9)}, ENDED, {**RUNNING, "since": at(9)}),
+    ],
+)
+def test_a_moved_dose_takes_its_infusion_with_it_and_the_one_that_ends_last_counts(
+    own: Any, moved: Any, kept: Any
+) -> None:
+    before = entry("d", "dose", 0, **DOSE)
+    changed, _ = taken_over(session("dosing", infusion=own), before, before, moved)
+    assert changed["infusion"] == kept
+
+
+@pytest.mark.parametrize(
+    ("infusion", "aborted", "after"), [(RUNNING, False, "dosing"), (RUNNING, True, None), (ENDED, False, None)]
+)
+def test_who_recovers_and_has_an_infusion_that_runs_is_dosed_again(
+    infusion: Any, aborted: bool, after: str | None
+) -> None:
+    before = entry("d", "dose", 0, **DOSE)
+    changed, _ = taken_over(session("recovery", aborted=aborted), before, before, infusion)
+    assert changed.get("state") == after
