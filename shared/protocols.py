@@ -23,6 +23,10 @@ class Protocol(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    def at_odds(self) -> Iterator[tuple[Steps, str]]:
+        """What no field shows by itself, each with its place."""
+        return iter(())
+
 
 class Sourced(Protocol):
     """Content of which every value has a source: `sources` names the value's path, or that of what it stands in.
@@ -85,6 +89,7 @@ def parse(text: str, name: str, model: type[M]) -> M:
     except ValidationError as error:
         raise _refused(name, [_fault(root, model, fault) for fault in error.errors()]) from None
     faults = [Fault(line_of(root, steps), steps, words, "source") for steps, words in _sources(made, content)]
+    faults += [Fault(line_of(root, steps), steps, words, "at_odds") for steps, words in made.at_odds()]
     if faults:
         raise _refused(name, faults)
     return made

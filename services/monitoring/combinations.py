@@ -2,8 +2,10 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from services.monitoring.vitals import SIGNS
 from shared.protocols import Protocol
@@ -12,12 +14,24 @@ MOAAS = "moaas"
 UNITS = {sign.loinc: sign.unit for sign in SIGNS.values()} | {MOAAS: "{score}"}
 COUNT = "{count}"
 Latest = Mapping[str, tuple[datetime, float]]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,59}$")]  # a step of a document's path: it holds no dot
+
+
+def known(names: Collection[str], what: str) -> AfterValidator:
+    """Refuses every other name than these, at the field that has it."""
+
+    def checked(name: str) -> str:
+        if name not in names:
+            raise PydanticCustomError("unknown", "is not a known {what}", {"what": what})
+        return name
+
+    return AfterValidator(checked)
 
 
 class Part(Protocol):
     """One finding of a combination, inclusive, in the sign's unit."""
 
-    sign: str
+    sign: Annotated[str, known(UNITS, "sign")]
     above: float = float("inf")
     below: float = float("-inf")
 
@@ -28,7 +42,7 @@ class Part(Protocol):
 class Combination(Protocol):
     """`sign` is the name under which rules speak of it; the newest value of each part counts for `within_s`."""
 
-    sign: str
+    sign: Name
     parts: Sequence[Part] = Field(min_length=2)
     within_s: float = Field(gt=0)
 

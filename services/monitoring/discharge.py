@@ -25,10 +25,11 @@ Aftercare = Literal["no_driving", "written_instructions", "emergency_contact", "
 PRESCRIBERS = ("prescriber", "medical_director")
 ESKETAMINE = "esketamine_nasal"
 REMS: tuple[Name, ...] = ("minimum_time", "moaas", "dissociation_resolved", "breathing_resolved")
+ALWAYS: tuple[Name, ...] = ("escort_confirmed", "aftercare_given", "signature")  # LAC, KET-UK, NERV, clinical.md 5
 
 
 class DischargeRules(Protocol):
-    """`absolute` are the criteria that no override passes; a signature and, for esketamine, what REMS fixes always are.
+    """`absolute` are the criteria that no override passes, beside those that `ALWAYS` and, for esketamine, REMS fix.
 
     `max_systolic_change_percent` holds for the diastolic pressure too. Findings older than `findings_valid_minutes`, or
     from before the last dose, are none.
@@ -142,5 +143,8 @@ def may_sign(rules: DischargeRules, route: str, role: str) -> bool:
 
 
 def absolute(rules: DischargeRules, route: str) -> set[str]:
-    """The criteria that nobody may override (REMS-FDA: at least two hours, and until the effects have resolved)."""
-    return {*rules.absolute, *(REMS if route == ESKETAMINE else ()), "signature"}
+    """The criteria that nobody may override: on no route escort and aftercare, whatever the protocol lists.
+
+    REMS-FDA for esketamine: at least two hours, and until the effects have resolved.
+    """
+    return {*rules.absolute, *(REMS if route == ESKETAMINE else ()), *ALWAYS}

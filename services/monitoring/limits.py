@@ -1,16 +1,16 @@
 """What counts as a breach: a protocol's rules, resolved for one session's phase, baseline and own limits. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from services.monitoring.combinations import Combination
+from services.monitoring.combinations import UNITS, Combination, Name
 from shared.events.monitoring import Priority
-from shared.protocols import Protocol, Sourced
+from shared.protocols import Protocol, Sourced, Steps
 
 Phase = Literal["baseline", "dosing", "recovery"]
 Bounds = dict[str, tuple[float, float]]
@@ -26,17 +26,17 @@ class Rule(Protocol):
     `normal_s`: how long the sign must be back before the alarm can clear. `pages=False`: the board shows it, nobody is paged.
     """
 
-    name: str
+    name: Name
     sign: str
     above: float | None = None
     below: float | None = None
-    rise_percent: float | None = None
-    fall_percent: float | None = None
+    rise_percent: float | None = Field(default=None, gt=0)
+    fall_percent: float | None = Field(default=None, gt=0)
     priority: Priority
-    delay_s: float
-    hysteresis: float
-    jump: float | None = None
-    normal_s: float = 0
+    delay_s: float = Field(ge=0)
+    hysteresis: float = Field(ge=0)
+    jump: float | None = Field(default=None, gt=0)
+    normal_s: float = Field(default=0, ge=0)
     pages: bool = True
     phases: tuple[Phase, ...] = PHASES
 
@@ -63,6 +63,18 @@ class LimitSet(Sourced):
     version: str
     rules: Sequence[Rule]
     combinations: Sequence[Combination] = ()
+
+    def at_odds(self) -> Iterator[tuple[Steps, str]]:
+        """Rules of what nobody measures."""
+        return strangers(self.rules, self.combinations)
+
+
+def strangers(rules: Sequence[Rule], combinations: Sequence[Combination]) -> Iterator[tuple[Steps, str]]:
+    """Rules of a sign that is none, nor one of these combinations: they would never be broken."""
+    signs = {*UNITS, *(item.sign for item in combinations)}
+    for number, rule in enumerate(rules):
+        if rule.sign not in signs:
+            yield ("rules", number, "sign"), "is not a known sign"
 
 
 @dataclass(frozen=True)

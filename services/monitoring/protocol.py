@@ -2,21 +2,25 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import orjson
 from pydantic import Field, model_validator
 
-from services.monitoring.discharge import DischargeRules
-from services.monitoring.gate_found import Ceiling, Devices, GateRules
+from services.monitoring.combinations import Name, known
+from services.monitoring.discharge import Aftercare, DischargeRules
+from services.monitoring.gate_found import Ceiling, Check, Devices, GateRules
 from services.monitoring.limits import PHASES, Phase, Rule
+from services.monitoring.scales import RATINGS, SCALES
 from services.monitoring.signals import SignalRules
+from services.monitoring.vitals import SIGNS
 from shared.events.monitoring import Priority, SessionKind
 from shared.protocols import Protocol, Sourced, Steps
 
 Kind = SessionKind
 DOSING = "dosing"
-Times = Sequence[float]
+Minutes = Annotated[float, Field(ge=1)]
+Times = Sequence[Annotated[float, Field(ge=0)]]
 
 
 class Measurement(Protocol):
@@ -25,15 +29,15 @@ class Measurement(Protocol):
     `for_minutes` ends the repetition. Late after `grace_minutes`.
     """
 
-    name: str
-    signs: Sequence[str] = ()
-    scales: Sequence[str] = ()
+    name: Name
+    signs: Sequence[Annotated[str, known(SIGNS, "sign")]] = ()
+    scales: Sequence[Annotated[str, known({*SCALES, *RATINGS}, "scale")]] = ()
     phase: Phase
     since: Literal["phase", "first_dose", "last_dose"] = "phase"
     at_minutes: Times = ()
-    every_minutes: float | None = Field(default=None, gt=0)
-    for_minutes: float | None = Field(default=None, gt=0)
-    grace_minutes: float = Field(gt=0)
+    every_minutes: Minutes | None = None
+    for_minutes: Minutes | None = None
+    grace_minutes: Minutes
 
     @model_validator(mode="after")
     def _says_what_and_when(self) -> Self:
@@ -57,7 +61,13 @@ class SessionProtocol(Sourced):
     limits: str
     rules: Sequence[Rule] | None = None
     schedule: Sequence[Measurement] = ()
-    scales: Mapping[str, str] = Field(default_factory=dict)
+
+    def at_odds(self) -> Iterator[tuple[Steps, str]]:
+        """Measurements of one name: a timer goes by it, so one would take the other's place."""
+        names = [item.name for item in self.schedule]
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                yield ("schedule", number, "name"), "is the name of another measurement"
 
     @property
     def subject(self) -> str:
@@ -104,8 +114,19 @@ class HardBounds(Sourced):
     max_pre_dose_systolic: float
     max_pre_dose_diastolic: float
     least_gap_hours: float
+    max_gate_minutes: float
+    max_projection_age_s: float
+    rems_routes: Sequence[str]
+    least_consents: int
+    least_readiness: Sequence[Check]
     least_minutes_after_dose: Mapping[str, int]
     least_aldrete: int
+    least_padss: int
+    least_moaas: int
+    max_cadss: int
+    max_systolic_change_percent: float
+    max_findings_minutes: float
+    least_aftercare: Sequence[Aftercare]
     max_silence_s: float
     max_delay_s: Mapping[Priority, float]
     least_high_below: Mapping[str, float]
@@ -124,6 +145,8 @@ def beyond(bounds: HardBounds, protocol: SessionProtocol) -> Iterator[tuple[Step
         yield ("signals",), f"must make a device silent after at most {bounds.max_silence_s:g} s"
     if isinstance(protocol, DosingProtocol):
         yield from _beyond_dosing(bounds, protocol)
+        yield from _beyond_gate(bounds, protocol)
+        yield from _beyond_discharge(bounds, protocol.discharge)
     if protocol.rules is not None:
         yield from _beyond_rules(bounds, protocol.rules)
 
@@ -147,6 +170,39 @@ def _beyond_dosing(bounds: HardBounds, protocol: DosingProtocol) -> Iterator[tup
         yield ("discharge", "min_minutes_after_dose"), f"must be at least {least} minutes for this route"
     if discharge.min_aldrete < bounds.least_aldrete:
         yield ("discharge", "min_aldrete"), f"must be at least {bounds.least_aldrete}"
+
+
+def _beyond_gate(bounds: HardBounds, protocol: DosingProtocol) -> Iterator[tuple[Steps, str]]:
+    gate = protocol.gate
+    if protocol.route in bounds.rems_routes and not gate.rems:
+        yield ("gate", "rems"), "must be true for this route"
+    if len(gate.consents) < bounds.least_consents:
+        yield ("gate", "consents"), f"must name at least {bounds.least_consents}"
+    yield from _lacking(("gate", "readiness"), gate.readiness, bounds.least_readiness)
+    if gate.valid_minutes > bounds.max_gate_minutes:
+        yield ("gate", "valid_minutes"), f"must be at most {bounds.max_gate_minutes:g} minutes"
+    if gate.max_projection_age_s > bounds.max_projection_age_s:
+        yield ("gate", "max_projection_age_s"), f"must be at most {bounds.max_projection_age_s:g} s"
+
+
+def _beyond_discharge(bounds: HardBounds, rules: DischargeRules) -> Iterator[tuple[Steps, str]]:
+    for name, least in (("min_padss", bounds.least_padss), ("min_moaas", bounds.least_moaas)):
+        if getattr(rules, name) < least:
+            yield ("discharge", name), f"must be at least {least}"
+    for name, most in (
+        ("max_cadss", bounds.max_cadss),
+        ("max_systolic_change_percent", bounds.max_systolic_change_percent),
+        ("findings_valid_minutes", bounds.max_findings_minutes),
+    ):
+        if getattr(rules, name) > most:
+            yield ("discharge", name), f"must be at most {most:g}"
+    yield from _lacking(("discharge", "aftercare"), rules.aftercare, bounds.least_aftercare)
+
+
+def _lacking(steps: Steps, given: Sequence[str], least: Sequence[str]) -> Iterator[tuple[Steps, str]]:
+    missing = [name for name in least if name not in given]
+    if missing:
+        yield steps, "must have " + ", ".join(missing)
 
 
 def _beyond_rules(bounds: HardBounds, rules: Sequence[Rule]) -> Iterator[tuple[Steps, str]]:

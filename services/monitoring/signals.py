@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from pydantic import Field
+
 from services.monitoring.limits import Phase
 from shared.events.monitoring import Priority
 from shared.protocols import Protocol
@@ -14,9 +16,9 @@ MANUAL = "manual"
 class SignalRules(Protocol):
     """Silent after `factor` times the device's interval, never under `least_s`: pitfalls.md 2.4 (dead man's switch a)."""
 
-    factor: float
-    least_s: float
-    interval_s: float
+    factor: float = Field(ge=1)
+    least_s: float = Field(ge=1)
+    interval_s: float = Field(gt=0)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from services.monitoring.differing import Difference, differences
+from services.monitoring.limits import strangers
 from services.monitoring.protocol import DOSING, DosingProtocol, SessionProtocol, beyond, canonical, digest, model_of
 from services.monitoring.store import PROTOCOLS, protocol_in_effect, protocol_of_version
 from services.monitoring.usecases.deps import Deps
@@ -94,8 +95,16 @@ async def compare(
     """The version `against` (else the base) and this one, with what differs. Raises NotFound for either."""
     row = await reader.collection(PROTOCOLS).get(identifier)
     before = against or row["base"]
-    old = await _content(reader, deps, before) if before else {}
-    return before or "(none)", row["version_id"], differences(old, orjson.loads(row["content"]))
+    old = filled(deps, await _content(reader, deps, before)) if before else {}
+    return before or "(none)", row["version_id"], differences(old, filled(deps, orjson.loads(row["content"])))
+
+
+def filled(deps: Deps, content: Document) -> Document:
+    """With the rules and combinations of the limits that it names: a version says them only where it has its own."""
+    limits = content["limits"]
+    of_set = {"rules": deps.rules.get(limits, ()), "combinations": deps.combinations.get(limits, ())}
+    named = {name: [item.model_dump(mode="json", exclude_unset=True) for item in of_set[name]] for name in of_set}
+    return named | {name: value for name, value in content.items() if value is not None}
 
 
 async def _version_in_effect(reader: Reader, deps: Deps, subject: str) -> str | None:
@@ -130,6 +139,8 @@ def _checked(deps: Deps, content: Any, yaml: str | None) -> tuple[str, SessionPr
     except ProtocolError as error:
         raise _invalid(error.faults, yaml) from None
     broken = [*beyond(deps.hard_bounds, protocol)]
+    if protocol.rules is not None:
+        broken += strangers(protocol.rules, deps.combinations.get(protocol.limits, ()))
     if protocol.limits not in deps.rules:
         broken.append((("limits",), "must be the version of a set of limits that is there"))
     if isinstance(protocol, DosingProtocol) and protocol.medicines not in deps.medicines:

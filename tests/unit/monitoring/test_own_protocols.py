@@ -10,18 +10,22 @@ import pytest
 import yaml
 
 from services.monitoring.differing import as_text, differences
+from services.monitoring.limits import LimitSet
 from services.monitoring.protocol import DosingProtocol
-from services.monitoring.usecases.protocols import _checked
+from services.monitoring.usecases.protocols import _checked, filled
 from services.monitoring.wiring import PROTOCOLS, make_deps
 from shared.errors import FieldError, Invalid
 from shared.persistence.vault import KeyRing
-from shared.protocols import Fault, leaves, source_of
+from shared.protocols import Fault, ProtocolError, leaves, parse, source_of
 
 DEPS = make_deps(KeyRing("k1:" + b64encode(b"k" * 32).decode()))
 FILES = sorted(PROTOCOLS.rglob("*.yaml"))
 TEXT = (PROTOCOLS / "iv.yaml").read_text()
 IV: dict[str, Any] = yaml.safe_load(TEXT)
+ESKETAMINE: dict[str, Any] = yaml.safe_load((PROTOCOLS / "esketamine.yaml").read_text())
 ADULT: dict[str, Any] = yaml.safe_load((PROTOCOLS / "limits" / "adult.yaml").read_text())
+EVERY = "/content/schedule/0/every_minutes"
+PART = "combinations.0.parts.0.sign"
 SECTIONS = {
     "clinical.md": {
         *("1", "1.1", "1.2", "1.3", "1.4", "2", "3", "3.1", "3.2", "3.3", "3.4", "4", "4.1", "4.2"),
@@ -33,6 +37,12 @@ SECTIONS = {
 
 def with_(change: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
     content = copy.deepcopy(IV)
+    change(content)
+    return content
+
+
+def of_esketamine(change: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+    content = copy.deepcopy(ESKETAMINE)
     change(content)
     return content
 
@@ -95,6 +105,32 @@ def test_what_the_product_brings_is_within_the_hard_bounds() -> None:
             "at least 60 minutes",
         ),
         (lambda c: c["discharge"].update(min_aldrete=7), "/content/discharge/min_aldrete", "at least 8"),
+        (lambda c: c["gate"].update(consents=[]), "/content/gate/consents", "at least 1"),
+        (lambda c: c["gate"].update(readiness=["fasting"]), "/content/gate/readiness", "escort_named"),
+        (lambda c: c["gate"].update(valid_minutes=16), "/content/gate/valid_minutes", "at most 15 minutes"),
+        (
+            lambda c: c["gate"].update(max_projection_age_s=301),
+            "/content/gate/max_projection_age_s",
+            "at most 300 s",
+        ),
+        (lambda c: c["discharge"].update(min_padss=8), "/content/discharge/min_padss", "at least 9"),
+        (lambda c: c["discharge"].update(min_moaas=4), "/content/discharge/min_moaas", "at least 5"),
+        (lambda c: c["discharge"].update(max_cadss=5), "/content/discharge/max_cadss", "at most 4"),
+        (
+            lambda c: c["discharge"].update(max_systolic_change_percent=41),
+            "/content/discharge/max_systolic_change_percent",
+            "at most 40",
+        ),
+        (
+            lambda c: c["discharge"].update(findings_valid_minutes=61),
+            "/content/discharge/findings_valid_minutes",
+            "at most 60",
+        ),
+        (
+            lambda c: c["discharge"].update(aftercare=["written_instructions"]),
+            "/content/discharge/aftercare",
+            "no_driving",
+        ),
         (lambda c: c["signals"].update(factor=31), "/content/signals", "at most 30 s"),
         (lambda c: c.update(limits="nowhere"), "/content/limits", "that is there"),
     ],
@@ -112,6 +148,11 @@ def test_esketamine_is_watched_two_hours_whatever_is_signed_clinical_md_6() -> N
     assert (
         found[0].detail == f"line {line}: discharge.min_minutes_after_dose: must be at least 120 minutes for this route"
     )
+
+
+def test_the_rems_gate_of_esketamine_is_not_signed_away_clinical_md_6() -> None:
+    found = faults(of_esketamine(lambda c: c["gate"].update(rems=False)))
+    assert [(item.pointer, item.detail) for item in found] == [("/content/gate/rems", "must be true for this route")]
 
 
 @pytest.mark.parametrize("line", ["ceiling_mg: 85", ""])
@@ -148,13 +189,66 @@ def test_own_rules_keep_the_alarms_that_save_a_life(change: Callable[[Any], Any]
         (lambda c: c.update(route="nasal"), "/content/route", "literal_error"),
         (lambda c: c["sources"].pop("signals"), "/content/signals/factor", "source"),
         (lambda c: c["sources"].update({"gate.max_systolc": "CFG"}), "/content/sources", "source"),
-        (lambda c: c["scales"].update(x="a\x07b"), "/content/scales", "text"),
+        (lambda c: c["sources"].update(x="a\x07b"), "/content/sources", "text"),
+        (lambda c: c["schedule"][0].update(signs=["8480-7"]), "/content/schedule/0/signs/0", "unknown"),
+        (lambda c: c["schedule"][0].update(signs=["moaas"]), "/content/schedule/0/signs/0", "unknown"),
+        (lambda c: c["schedule"][2].update(scales=["cadss_6"]), "/content/schedule/2/scales/0", "unknown"),
+        (lambda c: c["schedule"][0].update(name="a.b"), "/content/schedule/0/name", "string_pattern_mismatch"),
+        (lambda c: c["schedule"].append(c["schedule"][0]), "/content/schedule/3/name", "at_odds"),
+        (lambda c: c["schedule"][0].update(every_minutes=0.001), EVERY, "greater_than_equal"),
+        (lambda c: c["schedule"][0].update(at_minutes=[-1]), "/content/schedule/0/at_minutes/0", "greater_than_equal"),
+        (
+            lambda c: c["schedule"][0].update(grace_minutes=0.1),
+            "/content/schedule/0/grace_minutes",
+            "greater_than_equal",
+        ),
+        (lambda c: c["signals"].update(factor=0.5), "/content/signals/factor", "greater_than_equal"),
+        (lambda c: c["signals"].update(least_s=0), "/content/signals/least_s", "greater_than_equal"),
         (lambda c: c.update(version="Mine +1"), "/content/version", "string_pattern_mismatch"),
     ],
 )
 def test_a_fault_is_named_by_its_pointer(change: Callable[[Any], Any], pointer: str, code: str) -> None:
     found = faults(with_(change))
     assert (found[0].pointer, found[0].code) == (pointer, code)
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer", "code"),
+    [
+        ({"sign": "8480-7"}, "/content/rules/0/sign", "hard_bound"),
+        ({"sign": "spo2_and_nothing"}, "/content/rules/0/sign", "hard_bound"),
+        ({"name": "sbp.critical"}, "/content/rules/0/name", "string_pattern_mismatch"),
+        ({"delay_s": -1}, "/content/rules/0/delay_s", "greater_than_equal"),
+        ({"hysteresis": -1}, "/content/rules/0/hysteresis", "greater_than_equal"),
+        ({"normal_s": -1}, "/content/rules/0/normal_s", "greater_than_equal"),
+        ({"jump": 0}, "/content/rules/0/jump", "greater_than"),
+    ],
+)
+def test_a_rule_that_would_not_work_is_named_by_its_pointer(change: dict[str, Any], pointer: str, code: str) -> None:
+    found = faults(with_rules(lambda rules: rules[0].update(change)))
+    assert [(item.pointer, item.code) for item in found] == [(pointer, code)]
+
+
+def test_an_unknown_sign_is_told_with_its_line_and_never_repeated() -> None:
+    text = TEXT.replace('signs: ["8480-6", "8462-4"], phase: dosing', 'signs: ["8480-7"], phase: dosing')
+    line = line_of("8480-7", text)
+    assert [item.detail for item in faults(text=text)] == [f"line {line}: schedule.0.signs.0: is not a known sign"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [
+        ("sign: moaas, below: 4, priority: low", "sign: moas, below: 4, priority: low", "rules.22.sign"),
+        ('parts: [{sign: "59408-5", below: 93.9}, {sign: "9279-1"', 'parts: [{sign: spo2}, {sign: "9279-1"', PART),
+    ],
+)
+def test_a_shipped_limit_of_what_nobody_measures_is_a_fault_with_its_line(old: str, new: str, field: str) -> None:
+    text = (PROTOCOLS / "limits" / "adult.yaml").read_text()
+    assert old in text
+    text = text.replace(old, new)
+    with pytest.raises(ProtocolError) as refused:
+        parse(text, "adult.yaml", LimitSet)
+    assert str(refused.value) == f"adult.yaml:{line_of(new, text)}: {field}: is not a known sign"
 
 
 def test_a_misspelt_name_is_told_with_its_line_and_the_nearest_but_never_repeated() -> None:
@@ -207,6 +301,18 @@ def test_differences_are_named_value_by_value_with_the_newer_source() -> None:
     gone = found["schedule.sedation_recovery.every_minutes"]
     assert (gone.old, gone.new, gone.source) == (30, None, IV["sources"]["schedule.sedation_recovery"])
     assert all(path.startswith(("gate.max_systolic", "schedule.sed", "sources.schedule.sed")) for path in found)
+
+
+def test_a_limit_that_changed_is_the_difference_whether_or_not_the_other_version_says_its_rules() -> None:
+    new = with_rules(lambda rules: rules.insert(3, rules.pop(0) | {"above": 190}))
+    found = differences(filled(DEPS, IV), filled(DEPS, new))
+    limit = ("rules.sbp_critical_high.above", 180, 190, "CFG, the clinic")
+    assert [(item.path, item.old, item.new, item.source) for item in found] == [
+        limit,
+        ("sources.rules", None, "CFG, the clinic", None),
+    ]
+    back = differences(filled(DEPS, new), filled(DEPS, {**new, "rules": None}))
+    assert [(item.path, item.old, item.new) for item in back] == [(limit[0], 190, 180)]
 
 
 def test_a_source_that_alone_changed_is_a_difference() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from services.monitoring.alarms import evaluate, tick
-from services.monitoring.limits import limits
+from services.monitoring.limits import broken, limits
 from services.monitoring.model import ENDED, OPEN, TRANSITIONS, aborted, infusion, left, move, started, stopped
 from services.monitoring.protocol import DosingProtocol
 from services.monitoring.signals import SignalRules, silent_devices
@@ -69,6 +69,18 @@ def test_two_tiers_of_clinical_md_3_3_and_10(sign: str, value: float, priority: 
     raised = {item.limit.rule.priority for item in [*at_once, *later]}
     worst = "high" if "high" in raised else "medium" if raised else None
     assert worst == priority
+
+
+@pytest.mark.parametrize(
+    ("before", "value", "found"), [(100, 71, []), (100, 70, ["hr_fall"]), (80, 57, []), (80, 56, ["hr_fall"])]
+)
+def test_a_heart_rate_30_percent_below_the_baseline_warns_clinical_md_10(
+    before: float, value: float, found: list[str]
+) -> None:
+    known = limits(ADULT, "dosing", {HR: before})
+    assert [(item.name, item.rule.priority) for item in broken(known, HR, value)] == [
+        (name, "medium") for name in found
+    ]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from services.monitoring.combinations import Combination, Part, concerned, unit_
 from services.monitoring.limits import Limits, is_collapse, limits
 from services.monitoring.protocol import Measurement
 from services.monitoring.schedule import began, due, next_due
-from services.monitoring.wiring import limit_sets
+from services.monitoring.wiring import limit_sets, protocols
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ADULT = limit_sets()["adult-2026-11"]
@@ -41,6 +41,40 @@ def test_schedules_clinical_md_3_2(measurement: Measurement, expected: list[floa
     assert due_minutes(measurement) == expected
 
 
+PRESSURE, SATURATION, SEDATION = {"8480-6", "8462-4"}, {"59408-5"}, {"moaas"}
+SHIPPED = {
+    "EMORY, CN741: IV pressure every 10 min during": ("iv", "pressure_dosing", "dosing", PRESSURE, 10),
+    "EMORY, CN741: IV pressure every 15 min after": ("iv", "pressure_recovery", "recovery", PRESSURE, 15),
+    "CFG, section 2: IV sedation": ("iv", "sedation_recovery", "recovery", SEDATION, 30),
+    "CFG, as IV: IM pressure during": ("im", "pressure_dosing", "dosing", PRESSURE, 10),
+    "CFG, as IV: IM pressure after": ("im", "pressure_recovery", "recovery", PRESSURE, 15),
+    "CFG, section 2: IM sedation": ("im", "sedation_recovery", "recovery", SEDATION, 30),
+    "CFG, section 5: lozenge pressure during": ("sublingual", "pressure_dosing", "dosing", PRESSURE, 20),
+    "CFG, section 5: lozenge pressure after": ("sublingual", "pressure_recovery", "recovery", PRESSURE, 30),
+    "CFG, section 2: lozenge sedation": ("sublingual", "sedation_recovery", "recovery", SEDATION, 30),
+    "LABEL, PMF: esketamine pressure at 40 min": ("esketamine_nasal", "pressure_40", "dosing", PRESSURE, None),
+    "LABEL: esketamine pressure until declining": ("esketamine_nasal", "pressure_recovery", "recovery", PRESSURE, 30),
+    "PMF: esketamine oximetry every session": ("esketamine_nasal", "oximetry", "dosing", SATURATION, 15),
+    "REMS-FDA: esketamine sedation": ("esketamine_nasal", "sedation_recovery", "recovery", SEDATION, 30),
+}
+
+
+@pytest.mark.parametrize(("route", "name", "phase", "what", "every"), SHIPPED.values(), ids=SHIPPED)
+def test_the_protocols_measure_by_clinical_md_3_2(
+    route: str, name: str, phase: str, what: set[str], every: int | None
+) -> None:
+    (protocol,) = (item for item in protocols().values() if item.subject == route)
+    (found,) = (item for item in protocol.schedule if item.name == name)
+    assert (found.phase, {*found.signs, *found.scales}) == (phase, what)
+    assert found.since == ("phase" if every else "first_dose")
+    assert due_minutes(found) == ([every * number for number in range(1, 6)] if every else [40])
+
+
+def test_every_measurement_of_the_protocols_has_its_source_above() -> None:
+    lines = {(item.subject, found.name) for item in protocols().values() for found in item.schedule}
+    assert lines == {row[:2] for row in SHIPPED.values()}
+
+
 def test_a_measurement_counts_from_its_grace_before_and_is_late_after_its_grace() -> None:
     found = due(line(at_minutes=(40,)), NOW, 0)
     assert found is not None
@@ -63,21 +97,22 @@ def test_minutes_count_from_the_dose_where_the_protocol_says_so() -> None:
     assert began({"doses": []}, line(since="first_dose", at_minutes=(40,)), phase) == phase
 
 
-BOTH = Combination(sign="both", within_s=60, parts=[Part(sign="a", below=10), Part(sign="b", above=5)])
+SPO2, BREATH = "59408-5", "9279-1"
+BOTH = Combination(sign="both", within_s=60, parts=[Part(sign=SPO2, below=10), Part(sign=BREATH, above=5)])
 
 
 @pytest.mark.parametrize(
     ("a", "b", "age_s", "count"), [(10, 5, 0, 2), (11, 5, 0, 1), (10, 4, 0, 1), (10, 5, 61, 1), (11, 4, 0, 0)]
 )
 def test_a_combination_counts_its_findings_of_now(a: float, b: float, age_s: float, count: int) -> None:
-    assert BOTH.count({"a": (NOW, a), "b": (NOW - timedelta(seconds=age_s), b)}, NOW) == count
+    assert BOTH.count({SPO2: (NOW, a), BREATH: (NOW - timedelta(seconds=age_s), b)}, NOW) == count
 
 
 def test_a_combination_is_looked_at_when_it_may_begin_and_while_it_stands() -> None:
-    assert concerned([BOTH], "a", 10, []) == [BOTH]
-    assert concerned([BOTH], "a", 11, []) == []
-    assert concerned([BOTH], "a", 11, ["both"]) == [BOTH]
-    assert concerned([BOTH], "c", 0, ["both"]) == []
+    assert concerned([BOTH], SPO2, 10, []) == [BOTH]
+    assert concerned([BOTH], SPO2, 11, []) == []
+    assert concerned([BOTH], SPO2, 11, ["both"]) == [BOTH]
+    assert concerned([BOTH], "8480-6", 0, ["both"]) == []
     assert unit_of("both") == "{count}"
 
 
