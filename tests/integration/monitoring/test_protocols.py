@@ -78,6 +78,19 @@ def test_a_draft_is_shown_compared_signed_and_superseded(office: Office) -> None
     assert states == {first["id"]: "superseded", second["id"]: "signed"}
 
 
+def test_a_limit_of_ones_own_is_all_that_differs_from_the_product(office: Office) -> None:
+    rules = [rule | {"above": 190} if rule["name"] == "sbp_critical_high" else rule for rule in ADULT]
+    sources = yaml.safe_load(TEXT)["sources"] | {"rules": "CFG, the clinic"}
+    content = stricter(1.0, rules=rules, sources=sources)
+    made = office.asks("prescriber", "POST", "", {"content": content}).json()
+    changes = office.asks("nurse", "GET", f"/{made['id']}/diff").json()["changes"]
+    assert {item["path"]: (item.get("old"), item.get("new")) for item in changes} == {
+        "rules.sbp_critical_high.above": (180, 190),
+        "sources.rules": (None, "CFG, the clinic"),
+        "version": ("iv-2026-11", "iv-own"),
+    }
+
+
 def test_yaml_is_drafted_as_well_and_its_fault_has_the_line(office: Office) -> None:
     made = office.asks("prescriber", "POST", "", {"yaml": TEXT.replace("iv-2026-11", "iv-own")})
     assert made.status_code == 201
