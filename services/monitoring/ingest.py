@@ -91,8 +91,14 @@ class Ingest:
         return {places[number] for number in self._flood.dropped(key, readings, abnormal)}
 
     def _abnormal(self, delivery: Delivery, reading: schemas.Reading) -> bool:
-        """By the limits of the session as this process knows it; by all limits where it does not."""
-        return self._deps.abnormal(self._memory.session(delivery.session_id), reading.sign, reading.value, reading.unit)
+        """By the limits of the session as this process knows it; by all limits where it does not.
+
+        Where the request names no session both count: the device may have another one since a moment ago.
+        """
+        mine, asked = self._memory.session_of(delivery, reading), (reading.sign, reading.value, reading.unit)
+        if self._deps.abnormal(mine, *asked):
+            return True
+        return mine is not None and delivery.session_id is None and self._deps.abnormal(None, *asked)
 
     def _wait(self, delivery: Delivery) -> asyncio.Future[Results]:
         """Raises Unavailable when too many wait already; a device that is slow to be served does not fill the room of others."""

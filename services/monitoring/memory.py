@@ -60,6 +60,7 @@ class Memory:
         self._mongo, self._deps = mongo, deps
         self._clock: Clock = mongo.clock
         self._known: dict[str, _Known] = {}
+        self._holders: dict[tuple[str, str], str] = {}
         self._ended: dict[str, tuple[str, float]] = {}
         self._unrecorded: dict[tuple[str, str], tuple[str, Unrecorded]] = {}
         self._unsent: dict[str, datetime] = {}
@@ -91,6 +92,9 @@ class Memory:
             before = self._known.get(identifier)
             evaluated_at = before.evaluated_at if before else real
             self._known[identifier] = _Known(row, states_of(engines.get(identifier)), evaluated_at)
+        self._holders = {
+            (row["clinic_id"], row[kind]): name for name, row in rows.items() for kind in KINDS if row.get(kind)
+        }
         self._ended = {name: item for name, item in self._ended.items() if now - item[1] < ENDED_SECONDS}
         self.store_gone = False
         self._unrecorded.clear()
@@ -107,10 +111,10 @@ class Memory:
             if identifier in self._known:
                 self._known[identifier].evaluated_at = now
 
-    def session(self, session_id: str | None) -> Document | None:
-        """An open session as it was known last."""
-        known = self._known.get(session_id or "")
-        return known.row if known else None
+    def session_of(self, delivery: Delivery, reading: Reading) -> Document | None:
+        """The clinic's open session that a reading is of, as it was known last."""
+        known = self._known.get(self._named(delivery, reading) or "")
+        return known.row if known and known.row["clinic_id"] == delivery.scope.clinic_id else None
 
     def judge(self, deliveries: Sequence[Delivery]) -> None:
         """Judge readings that could not be stored, on the copy; a new alarm is told with the next beat, at once."""
@@ -124,18 +128,16 @@ class Memory:
 
     def _by_session(self, delivery: Delivery) -> dict[str, list[Reading]]:
         """As the copy knows who has which device."""
-        holders = {
-            known.row[kind]: name
-            for name, known in self._known.items()
-            for kind in KINDS
-            if known.row.get(kind) and known.row["clinic_id"] == delivery.scope.clinic_id
-        }
         found: dict[str, list[Reading]] = {}
         for reading in delivery.readings:
-            named = delivery.session_id or getattr(reading, "session_id", None) or holders.get(reading.device)
+            named = self._named(delivery, reading)
             if named is not None:
                 found.setdefault(named, []).append(reading)
         return found
+
+    def _named(self, delivery: Delivery, reading: Reading) -> str | None:
+        held = self._holders.get((delivery.scope.clinic_id, reading.device))
+        return delivery.session_id or getattr(reading, "session_id", None) or held
 
     def _judge(self, known: _Known, readings: Sequence[Reading], now: datetime) -> None:
         row = known.row

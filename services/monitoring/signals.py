@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from pydantic import Field
 
@@ -11,6 +12,7 @@ from shared.events.monitoring import Priority
 from shared.protocols import Protocol
 
 MANUAL = "manual"
+RANK: Mapping[str, int] = {"low": 0, "medium": 1, "high": 2}
 
 
 class SignalRules(Protocol):
@@ -28,6 +30,10 @@ class Silence:
     device: str
     last_seen_at: datetime
     priority: Priority
+
+    def graver_than(self, told: Mapping[str, Any] | None) -> bool:
+        """Whether people should hear of it: it is not told yet, or as less urgent than it is now."""
+        return told is None or RANK[self.priority] > RANK[told["priority"]]
 
 
 def silent_devices(

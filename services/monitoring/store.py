@@ -156,6 +156,24 @@ async def newest_of(reader: Reader, session_id: str, sign: str, until: datetime)
     return rows[0] if rows else None
 
 
+async def newest_arrived(
+    reader: Reader, session_id: str, sign: str, devices: Sequence[str], since: datetime, until: datetime
+) -> Document | None:
+    """The sign's newest believed reading by a wrong clock of these devices, by the time of its arrival."""
+    query: Document = {
+        "session_id": session_id,
+        "device": {"$in": sorted(devices)},
+        "sign": sign,
+        "received_at": {"$gte": since, "$lte": until},
+        "clock_off_s": {"$ne": None},
+        "quarantined": None,
+        "moved_to": None,
+        "decision": {"$ne": "artefact"},
+    }
+    rows = await reader.plumbing(VITALS).find(query, sort=[("received_at", -1)], limit=1)
+    return rows[0] if rows else None
+
+
 async def watched_sessions(mongo: Mongo, slots: Sequence[int] | None = None) -> list[Document]:
     """Every session in which something is still to be evaluated."""
     query: Document = {"watched": True}

@@ -29,6 +29,15 @@ def believed(reading: Mapping[str, Any]) -> bool:
     return reading.get("quarantined") is None or reading.get("decision") == "confirmed"
 
 
+def doubt_of(reading: Mapping[str, Any]) -> Literal["implausible", "confirm"] | None:
+    """Which alarm a stored reading speaks for, until a human decides or it is moved away."""
+    if reading.get("decision") is not None or reading.get("moved_to") is not None:
+        return None
+    if reading.get("quarantined") is not None:
+        return "implausible"
+    return "confirm" if "confirm" in reading.get("flags", ()) else None
+
+
 @dataclass(frozen=True)
 class Sign:
     """`lowest` to `highest` is believed, beyond is quarantined; below `collapse` it is a finding, zero included (section 10).

@@ -11,10 +11,10 @@ from services.monitoring.episodes import JUMP_WINDOW, SPAN, Point, reaches
 from services.monitoring.limits import EVERYTHING, Bounds, Limit, Limits, broken
 from services.monitoring.model import OPEN
 from services.monitoring.schemas import Reading
-from services.monitoring.store import ALARMS, BACKLOGS, ENGINES, SESSIONS, newest_of, readings_within
+from services.monitoring.store import ALARMS, BACKLOGS, ENGINES, SESSIONS, newest_arrived, newest_of, readings_within
 from services.monitoring.timing import TRUSTED
 from services.monitoring.usecases import raising
-from services.monitoring.vitals import SIGNS, believed
+from services.monitoring.vitals import SIGNS, believed, doubt_of
 from shared.events.monitoring import SignRef
 from shared.ids import new_id
 from shared.persistence.mongo import Document, UnitOfWork
@@ -84,7 +84,8 @@ class Judged:
         await self._evaluate(unit, given, await self._earlier(unit, given, self.states))
         stirred = {limit.rule.sign for limit in self.limits if limit.name in self.states}
         for combination in concerned(self.limits.combinations, given.sign, given.value, stirred):
-            newest = {part.sign: await self._newest(unit, part.sign, given) for part in combination.parts}
+            since = given.at - timedelta(seconds=combination.within_s)
+            newest = {part.sign: await self._newest(unit, part.sign, given, since) for part in combination.parts}
             count = combination.count({sign: point for sign, point in newest.items() if point}, given.at)
             await self._evaluate(unit, Given(combination.sign, count, given.at), [])
 
@@ -98,8 +99,8 @@ class Judged:
             # Kept with their ids before the next reading is judged: a clear in the same batch needs the id.
             self.states = await raising.apply(unit, self.row, self.states, found)
 
-    async def _newest(self, unit: UnitOfWork, sign: str, given: Given) -> Point | None:
-        """The newest value of a sign as of this reading; of a scale as it was noted last."""
+    async def _newest(self, unit: UnitOfWork, sign: str, given: Given, since: datetime) -> Point | None:
+        """The newest value of a sign as of this reading; of a scale as it was noted last. Older than `since` is too old."""
         if sign == given.sign:
             return (given.at, given.value)
         if sign not in SIGNS:
@@ -107,7 +108,11 @@ class Judged:
             return (score["at"], score["value"]) if score else None
         known = [point for point in self.previous.get(sign, []) if point[0] <= given.at]
         row = await newest_of(unit, self.id, sign, given.at)
-        stored = [(row["taken_at"], row["value"])] if row else []
+        stored = [(row["taken_at"], row["value"])] if row and "clock_off_s" not in row else []
+        wrong = [rule.removeprefix("clock:") for rule in self.technical if rule.startswith("clock:")]
+        arrived = await newest_arrived(unit, self.id, sign, wrong, since, given.at) if wrong else None
+        if arrived is not None:
+            stored.append((arrived["received_at"], arrived["value"]))
         return max(known + stored, default=None)
 
     async def knows_newer(self, unit: UnitOfWork, reading: Reading) -> bool:
@@ -204,7 +209,7 @@ class Judged:
         if rule in self.technical:
             return
         sign = SignRef(sign=given.sign, value=given.value, unit=SIGNS[given.sign].unit, limit=bound)
-        await self._raise(unit, rule, value=given.value, signs=[sign], pages=pages, reason=why)
+        await self._raise(unit, rule, value=given.value, signs=[sign], pages=pages, reason=why, doubted_at=given.at)
 
     async def clock_wrong(self, unit: UnitOfWork, device: str, offset: timedelta) -> None:
         """The device's clock is off; told once."""
@@ -217,11 +222,22 @@ class Judged:
         alarm_id = await raising.technical(unit, self.row, rule, **facts)  # type: ignore[arg-type]
         self.technical[rule] = self.changes[rule] = alarm_id
 
-    async def doubt_over(self, unit: UnitOfWork, rule: str, value: float) -> None:
-        alarm_id = self.technical.pop(rule, None)
-        if alarm_id is not None:
-            await raising.end_technical(unit, self.row, alarm_id, value)
-            self.changes[rule] = None
+    async def doubt_over(self, unit: UnitOfWork, rule: str, value: float, at: datetime | None = None) -> None:
+        """`at`: when the value was measured that ends it; one that is no newer than what was doubted says nothing of it."""
+        alarm_id = self.technical.get(rule)
+        if alarm_id is None or (at is not None and await self._doubted_since(unit, rule, alarm_id, at)):
+            return
+        del self.technical[rule]
+        await raising.end_technical(unit, self.row, alarm_id, value)
+        self.changes[rule] = None
+
+    async def _doubted_since(self, unit: UnitOfWork, rule: str, alarm_id: str, at: datetime) -> bool:
+        """Whether a value like the one that raised the alarm was measured then or later; that one is maybe not stored yet."""
+        if at <= await raising.doubted_at(unit, alarm_id):
+            return True
+        kind, _, sign = rule.partition(":")
+        rows = await readings_within(unit, self.id, sign, at, unit.clock.clinical_now() + TRUSTED)
+        return any(doubt_of(row) == kind for row in rows)
 
     async def forget(self, unit: UnitOfWork, sign: str, now: datetime, value: float | None) -> None:
         """What was told of a sign and was never so is over, answered or not. `value`: what is known of it now, if anything."""

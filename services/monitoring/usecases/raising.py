@@ -12,6 +12,7 @@ from services.monitoring.usecases.devices import KINDS
 from services.monitoring.usecases.entries import record
 from shared.events.monitoring import (
     AlarmCleared,
+    AlarmEscalated,
     AlarmRenewed,
     Priority,
     SignalLost,
@@ -172,6 +173,18 @@ async def lose_signal(unit: UnitOfWork, session: Document, silence: Silence) -> 
     return {"alarm_id": alarm_id, "priority": silence.priority, "last_seen_at": silence.last_seen_at}
 
 
+async def worsen_signal(unit: UnitOfWork, session: Document, lost: Document, priority: Priority) -> Document:
+    """The silence is graver than it was told: whoever answered it then is asked anew. Returns what the engine keeps of it."""
+    alarm = await unit.collection(ALARMS).get(lost["alarm_id"])
+    if alarm["open"]:
+        now = unit.clock.clinical_now()
+        after = await next_version(unit, alarm, **UNANSWERED, priority=priority, renewed_at=now)
+        event = AlarmEscalated(patient_id=session["patient_id"], alarm_id=alarm["_id"], priority=priority, at=now)
+        emit(unit, event, aggregate=f"alarm/{alarm['_id']}", version=after["version"])
+        await record(unit, session, "alarm_escalated", now, alarm_id=alarm["_id"], priority=priority)
+    return {**lost, "priority": priority}
+
+
 async def restore_signal(unit: UnitOfWork, session: Document, lost: Document, at: datetime) -> None:
     """The device is heard again, or nobody waits for it any more."""
     alarm = await unit.collection(ALARMS).get(lost["alarm_id"])
@@ -220,6 +233,13 @@ async def technical(
         )
         _emit_raised(unit, event, alarm_id)
     return alarm_id
+
+
+async def doubted_at(unit: UnitOfWork, alarm_id: str) -> datetime:
+    """When the value was measured that the technical alarm is about."""
+    alarm = await unit.collection(ALARMS).get(alarm_id)
+    at: datetime = alarm.get("doubted_at") or alarm["raised_at"]
+    return at
 
 
 async def end_technical(unit: UnitOfWork, session: Document, alarm_id: str, value: float) -> None:

@@ -1,12 +1,13 @@
 """Readings in, alarms out: one transaction holds a batch's readings, the engines' states, the alarms and their events."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services.monitoring import schemas
 from services.monitoring.folding import bucket_id, conflict_id, reading_id, span_of, unfold
 from services.monitoring.model import ENDED, OPEN
+from services.monitoring.pressures import NO_PAIR, PRESSURES, Pressures, pressures_of, swapped
 from services.monitoring.recent import Recent
 from services.monitoring.signals import MANUAL
 from services.monitoring.store import (
@@ -22,11 +23,11 @@ from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.judging import Given, Judged, breaches
 from services.monitoring.usecases.placing import Placing
 from services.monitoring.vitals import (
-    DIASTOLIC,
     SIGNS,
     SYSTOLIC,
     Outcome,
     Seen,
+    believed,
     doubtful,
     flat,
     judge,
@@ -38,8 +39,6 @@ from shared.persistence.audit import audit
 from shared.persistence.mongo import Document, UnitOfWork
 from shared.persistence.scope import Scope
 
-PRESSURES = (SYSTOLIC, DIASTOLIC)
-NO_PAIR: tuple[float | None, float | None] = (None, None)
 Results = list[Outcome]
 Answers = list[Results | StillwaterError]
 UNKNOWN = Outcome(id="-", result="refused", reason="session_unknown")
@@ -90,26 +89,6 @@ async def take(
     return answers, batch.learnt
 
 
-Pressures = dict[tuple[str, datetime], tuple[float | None, float | None]]
-
-
-def _pressures(readings: Sequence[schemas.Reading]) -> Pressures:
-    """Systolic and diastolic by device and time."""
-    found: Pressures = {}
-    for reading in readings:
-        if reading.sign in PRESSURES:
-            key = (reading.device, reading.taken_at)
-            systolic, diastolic = found.get(key, (None, None))
-            pair = (reading.value, diastolic) if reading.sign == SYSTOLIC else (systolic, reading.value)
-            found[key] = pair
-    return found
-
-
-def _swapped(pair: tuple[float | None, float | None]) -> bool:
-    systolic, diastolic = pair
-    return systolic is not None and diastolic is not None and diastolic >= systolic
-
-
 class _Batch:
     def __init__(self, unit: UnitOfWork, deps: Deps, recent: Recent) -> None:
         self._unit, self._deps, self._recent = unit, deps, recent
@@ -119,6 +98,7 @@ class _Batch:
         self._delivered: Sequence[schemas.Reading] = ()
         self._sessions: dict[str, Judged] = {}
         self._known: dict[str, float] = {}
+        self._uncounted: set[str] = set()
         self._rows: list[Document] = []
         self._arrived: list[Given] = []
 
@@ -142,7 +122,13 @@ class _Batch:
                 if target is not None:
                     key = reading_id(target, reading.sign, reading.taken_at, reading.device)
                     ids += [key, conflict_id(key, reading.value)]
-        self._known |= {name: row["value"] for name, row in (await readings_by_id(self._unit, ids)).items()}
+        self._note_known((await readings_by_id(self._unit, ids)).values())
+
+    def _note_known(self, rows: Iterable[Document]) -> None:
+        for row in rows:
+            self._known[row["_id"]] = row["value"]
+            if not believed(row):
+                self._uncounted.add(row["_id"])
 
     def arrival_of(self, delivery: Delivery) -> datetime:
         return delivery.arrived_at or self._now
@@ -178,7 +164,7 @@ class _Batch:
         await self._note_devices(unit, session, delivery, devices)
         if session.row.get("folded_at"):
             await self._find_folded(session, readings)
-        pressures, self._delivered = _pressures(readings), readings
+        pressures, self._delivered = pressures_of(readings), readings
         order = range(len(readings))
         if len(readings) > 1:
             order = sorted(order, key=lambda n: (readings[n].taken_at, readings[n].sign != SYSTOLIC))  # type: ignore[assignment]
@@ -210,7 +196,7 @@ class _Batch:
         """Duplicates of what lies in buckets; and what is new here is folded too, a day from now."""
         wanted = {bucket_id(session.id, reading.sign, span_of(reading.taken_at)) for reading in readings}
         for bucket in await self._unit.plumbing(BUCKETS).find({"_id": {"$in": sorted(wanted)}}):
-            self._known |= {row["_id"]: row["value"] for row in unfold(bucket)}
+            self._note_known(unfold(bucket))
         await folding.later(self._unit, session.row, self._now)
 
     async def _judge_clock(self, unit: UnitOfWork, session: Judged, device: str) -> None:
@@ -229,7 +215,7 @@ class _Batch:
         sign, value = reading.sign, reading.value
         if not (ordinary(sign, value, reading.unit) and session.calm(sign, value)):
             return None
-        if sign in PRESSURES and _swapped(pressures[(reading.device, reading.taken_at)]):
+        if sign in PRESSURES and swapped(pressures[(reading.device, reading.taken_at)]):
             return None
         if self.placing.tells(session.row["clinic_id"], reading, self._arrived_at) != "now":
             return None
@@ -245,24 +231,26 @@ class _Batch:
     async def _one(self, unit: UnitOfWork, session: Judged, reading: schemas.Reading, pressures: Pressures) -> Outcome:
         identifier = reading_id(session.id, reading.sign, reading.taken_at, reading.device)
         value, stored = reading.value, self._known.get(identifier)
+        counted = None if identifier in self._uncounted else stored
         if stored is not None and stored != value:
             identifier = conflict_id(identifier, value)
         if identifier in self._known:
             return Outcome(id=identifier, result="duplicate")
         row = self._keep(session, identifier, reading)
         pair = pressures[(reading.device, reading.taken_at)] if reading.sign in PRESSURES else NO_PAIR
-        swapped = _swapped(pair)
+        flipped = swapped(pair)
         _, reason = judge(reading.sign, value, reading.unit, pair[0])
         tells = self.placing.tells(session.row["clinic_id"], reading, self._arrived_at)
         asks = doubtful(reading.sign, value)
         flags = self._flags(session, reading)
         if asks:
             flags.append("confirm")
-        if swapped:
+        if flipped:
             flags.append("swapped")
         self._mark(row, reading, tells, flags, reason=reason, conflict=stored is not None)
-        await self._judge(unit, session, reading, tells, stored=stored, reason=reason)
+        await self._judge(unit, session, reading, tells, stored=counted, reason=reason)
         if reason is not None:
+            self._uncounted.add(identifier)
             return Outcome(id=identifier, result="quarantined", reason=reason, wanted="remeasure")
         return Outcome(id=identifier, result="stored", wanted="confirm" if asks else None)
 
@@ -332,14 +320,14 @@ class _Batch:
         reason: str | None,
     ) -> None:
         """A quarantined value changes nothing in the engine: an alarm stands until a valid value arrives."""
-        row, value, believed = session.row, reading.value, reason is None
+        row, value, valid = session.row, reading.value, reason is None
         if row["state"] not in OPEN:
             ended_at = row["ended_at"]
-            if believed and row["state"] in ENDED and ended_at is not None and reading.taken_at < ended_at:
+            if valid and row["state"] in ENDED and ended_at is not None and reading.taken_at < ended_at:
                 await session.episode(unit, Given(reading.sign, value, reading.taken_at), ended=True)
             return
-        await self._doubt(unit, session, reading, reason)
-        if not believed:
+        await self._doubt(unit, session, reading, tells, reason)
+        if not valid:
             return
         if stored is not None and breaches(session.limits, reading.sign, value) < breaches(
             session.limits, reading.sign, stored
@@ -370,10 +358,16 @@ class _Batch:
         newest = max(other.taken_at for other in self._delivered if other.device == reading.device)
         return self._arrived_at - min(newest - reading.taken_at, TRUSTED)
 
-    async def _doubt(self, unit: UnitOfWork, session: Judged, reading: schemas.Reading, reason: str | None) -> None:
-        """The alarm of a value that is not believed stands until a valid one arrives, that of a doubtful one until a sure one."""
+    async def _doubt(
+        self, unit: UnitOfWork, session: Judged, reading: schemas.Reading, tells: Tells, reason: str | None
+    ) -> None:
+        """The alarm of a value that is not believed stands until a valid one arrives, that of a doubtful one until a sure one.
+
+        What ends it is of now, and was measured later.
+        """
         sign, value = reading.sign, reading.value
-        bounds, given = SIGNS[sign], Given(sign, value, reading.taken_at)
+        at = self._arrival(reading) if tells == "clock" else reading.taken_at
+        bounds, given = SIGNS[sign], Given(sign, value, at)
         if reason is not None:
             limit = bounds.lowest if reason == "below_bound" else bounds.highest
             await session.doubt(unit, f"implausible:{sign}", given, limit, pages=True, why=reason)
@@ -384,10 +378,13 @@ class _Batch:
             # Where a limit is broken too, its alarm pages after its delay; this one is on the board at once.
             pages = not breaches(session.limits, sign, value)
             await session.doubt(unit, f"confirm:{sign}", given, limit, pages=pages, why="confirm")
-        elif session.technical and not doubtful(sign, value):
-            await session.doubt_over(unit, f"confirm:{sign}", value)
-        if session.technical:
-            await session.doubt_over(unit, f"implausible:{sign}", value)
+        if not session.technical or tells == "late":
+            return
+        if tells == "unsure" and await self._is_followed(unit, session, reading):
+            return
+        if not doubtful(sign, value):
+            await session.doubt_over(unit, f"confirm:{sign}", value, at)
+        await session.doubt_over(unit, f"implausible:{sign}", value, at)
 
     async def save(self) -> None:
         """Readings in one insert."""

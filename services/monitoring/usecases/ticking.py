@@ -19,7 +19,9 @@ from shared.persistence.mongo import Document, UnitOfWork
 def due(deps: Deps, clock: Clock, session: Document, engine: Document | None, heard: dict[str, datetime]) -> bool:
     """Whether a tick would change anything; judged outside a transaction, for most ticks change nothing."""
     now, known = clock.clinical_now(), engine["signals"] if engine else {}
-    if any(item.device not in known for item in _silent(deps, clock, session, heard, now)) or _replaced(session, known):
+    if any(item.graver_than(known.get(item.device)) for item in _silent(deps, clock, session, heard, now)):
+        return True
+    if _replaced(session, known):
         return True
     if schedules.unarmed(deps, session):
         return True
@@ -50,6 +52,12 @@ def _replaced(session: Document, signals: Iterable[str]) -> list[str]:
     return [device for device in signals if device not in (*session["devices"], session.get("monitor"))]
 
 
+async def _tell(unit: UnitOfWork, session: Document, silence: Silence, told: Document | None) -> Document:
+    if told is None:
+        return await raising.lose_signal(unit, session, silence)
+    return await raising.worsen_signal(unit, session, told, silence.priority)
+
+
 async def tick_session(unit: UnitOfWork, deps: Deps, session_id: str) -> None:
     """One session at this moment, on what is stored: it reads the newest readings before it raises silence."""
     session = await unit.collection(SESSIONS).find_one({"_id": session_id})
@@ -66,9 +74,10 @@ async def tick_session(unit: UnitOfWork, deps: Deps, session_id: str) -> None:
         await raising.clear(unit, session, gone.alarm_id or "", now, gone.value)
     await schedules.arm(unit, deps, session)
     heard = (await last_heard(unit, [session_id])).get(session_id, {})
-    lost = [item for item in _silent(deps, unit.clock, session, heard, now) if item.device not in signals]
+    silent = _silent(deps, unit.clock, session, heard, now)
+    lost = [item for item in silent if item.graver_than(signals.get(item.device))]
     for silence in lost:
-        signals[silence.device] = await raising.lose_signal(unit, session, silence)
+        signals[silence.device] = await _tell(unit, session, silence, signals.get(silence.device))
     replaced = _replaced(session, signals)
     for device in replaced:
         await raising.restore_signal(unit, session, signals.pop(device), now)

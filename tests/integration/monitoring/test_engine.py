@@ -230,6 +230,23 @@ async def test_two_warnings_at_once_are_one_critical_finding(chair: Chair) -> No
     assert [row["open"] for row in await chair.alarms(rule="respiratory_depression")] == [False]
 
 
+async def test_two_warnings_by_a_wrong_clock_are_one_critical_finding(chair: Chair) -> None:
+    """Each sign in a request of its own, as a monitor without a gateway sends them."""
+
+    async def measures(oxygen: float, breaths: float) -> None:
+        taken_at = chair.clock.clinical_now() - timedelta(seconds=90)
+        await chair.measures(oxygen, SPO2, at=taken_at)
+        await chair.measures(breaths, RR, at=taken_at)
+        chair.clock.advance(1)
+
+    for _ in range(15):
+        await measures(97, 14)
+    assert len(await chair.alarms(rule="clock:m1", open=True)) == 1
+    for _ in range(2):
+        await measures(93, 9)
+    assert len(await chair.alarms(rule="respiratory_depression", priority="high")) == 1
+
+
 async def test_a_falling_saturation_in_a_sedated_patient_is_critical(chair: Chair) -> None:
     await observes(chair, 3)
     await chair.measures(93, SPO2)

@@ -174,6 +174,7 @@ async def test_a_doubtful_value_alarms_at_once_until_a_sure_one(chair: Chair) ->
     assert (result.result, result.wanted) == ("stored", "confirm")
     (alarm,) = await chair.alarms(rule="confirm:8310-5")
     assert (alarm["open"], alarm["pages"]) == (True, True)
+    chair.clock.advance(1)
     await chair.measures(36, "8310-5", device="m3")
     assert [row["open"] for row in await chair.alarms(rule="confirm:8310-5")] == [False]
 

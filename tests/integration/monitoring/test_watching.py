@@ -114,6 +114,23 @@ async def test_a_silent_device_is_an_alarm_and_its_return_ends_it(chair: Chair) 
     assert (await chair.alarms())[0]["open"] is False
 
 
+async def test_a_device_that_fell_silent_before_the_dose_is_told_anew_as_high_with_it(chair: Chair) -> None:
+    chair = await Chair(chair.mongo, chair.clock).seat(dose=False)
+    await chair.measures(120)
+    await chair.ticks(11)
+    (lost,) = await chair.alarms(rule="signal:m1")
+    assert (lost["priority"], await chair.told()) == ("medium", ["SignalLost"])
+    await chair.acknowledges(lost["_id"])
+    await chair.doses()
+    for _ in range(2):
+        await chair.ticks(1)
+    (now,) = await chair.alarms(rule="signal:m1")
+    assert (now["priority"], now["open"], now["acknowledged_at"]) == ("high", True, None)
+    assert (await chair.told()).count("AlarmEscalated") == 1
+    await chair.measures(121)
+    assert await chair.alarms(open=True) == []
+
+
 async def has_monitor(chair: Chair, device: str) -> None:
     body = schemas.Assignment(monitor=device)
     await chair._run(lambda unit: sessions.reassign(unit, chair.session_id, body))

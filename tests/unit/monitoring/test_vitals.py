@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from services.monitoring import arrivals, schemas
 from services.monitoring.flood import Flood
 from services.monitoring.folding import SPAN, conflict_id, fold, reading_id, span_of, unfold
-from services.monitoring.timing import SLACK, TRUSTED, Timing, told
+from services.monitoring.timing import FORGOTTEN, SLACK, TRUSTED, Timing, told
 from services.monitoring.vitals import BY_NAME, FLAT_READINGS, SIGNS, Outcome, Seen, doubtful, flat, judge, jumped
+from services.monitoring.wiring import protocols
 from shared.clock import ManualClock
 from shared.errors import BadRequest, TooLarge
 
@@ -146,6 +147,22 @@ def test_a_slow_device_whose_clock_is_wrong_by_less_than_its_interval_is_found_b
 
 def test_a_device_that_is_heard_every_two_minutes_is_not_forgotten_before_its_fourth_reading() -> None:
     assert deliveries(30, 30, 30, 30, every_s=120) == ["unsure"] * 3 + ["clock"]
+
+
+def test_a_cuff_that_measures_every_ten_minutes_by_a_wrong_clock_is_found() -> None:
+    """By less than its interval, and by more."""
+    assert deliveries(40, 40, 40, 40, 40, every_s=600) == ["unsure"] * 3 + ["clock"] * 2
+    assert deliveries(18000, 18000, 18000, every_s=600) == ["unsure"] + ["clock"] * 2
+
+
+def test_what_came_late_long_ago_does_not_make_the_next_reading_late() -> None:
+    assert deliveries(100, 12, every_s=600) == ["unsure"] * 2
+
+
+def test_a_device_is_remembered_for_twice_the_longest_interval_of_the_shipped_schedules() -> None:
+    schedules = [item for protocol in protocols().values() for item in protocol.schedule]
+    longest = timedelta(minutes=max(item.every_minutes or 0 for item in schedules))
+    assert longest * 2 <= FORGOTTEN
 
 
 def test_a_backlog_falls_until_it_has_reached_the_present() -> None:

@@ -1,0 +1,79 @@
+"""Values that are not believed, or only once a human says so: what ends their alarm, and what they do not stand for."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from services.monitoring import schemas
+from services.monitoring.flood import Flood
+from services.monitoring.usecases import sessions
+from services.monitoring.usecases.readings import Delivery
+from tests.integration.monitoring.world import NURSE, Chair
+
+SYSTOLIC, TEMPERATURE = "8480-6", "8310-5"
+DOUBTED = pytest.mark.parametrize(
+    ("sign", "value", "sure", "rule"),
+    [(TEMPERATURE, 34, 36.5, "confirm:8310-5"), (SYSTOLIC, 310, 120, "implausible:8480-6")],
+)
+
+
+async def stands(chair: Chair, rule: str) -> bool:
+    return len(await chair.alarms(rule=rule, open=True)) == 1
+
+
+@DOUBTED
+@pytest.mark.parametrize("device", ["m1", "manual"])
+async def test_what_was_measured_before_a_doubted_value_does_not_end_its_alarm(
+    chair: Chair, sign: str, value: float, sure: float, rule: str, device: str
+) -> None:
+    chair.clock.advance(1200)
+    await chair.measures(value, sign)
+    begin = chair.clock.clinical_now() - timedelta(minutes=15)
+    chair.clock.advance(1)
+    await chair.sends(*[chair.reading(sure, sign, at=begin + timedelta(seconds=n), device=device) for n in range(30)])
+    before = chair.clock.clinical_now() - timedelta(seconds=5)
+    await chair.measures(sure, sign, at=before, device="m2")
+    assert await stands(chair, rule)
+    await chair.measures(sure, sign, device=device)
+    assert not await stands(chair, rule)
+
+
+@DOUBTED
+async def test_what_is_older_than_another_doubted_value_does_not_end_the_alarm_of_the_first(
+    chair: Chair, sign: str, value: float, sure: float, rule: str
+) -> None:
+    await chair.measures(value, sign, device="manual")
+    chair.clock.advance(300)
+    between = chair.clock.clinical_now() - timedelta(seconds=100)
+    await chair.measures(value, sign, device="manual")
+    chair.clock.advance(1)
+    await chair.measures(sure, sign, at=between, device="manual")
+    assert await stands(chair, rule)
+
+
+async def test_a_typing_error_that_is_corrected_for_the_same_moment_is_judged(chair: Chair) -> None:
+    then = chair.clock.clinical_now()
+    (typed,) = await chair.measures(350, at=then, device="manual")
+    chair.clock.advance(5)
+    (corrected,) = await chair.measures(170, at=then, device="manual")
+    assert (typed.result, corrected.result) == ("quarantined", "stored")
+    await chair.ticks(30)
+    assert await stands(chair, "sbp_warning_high")
+
+
+async def test_an_abnormal_value_of_a_gateway_is_not_dropped_by_the_sessions_own_limit(chair: Chair) -> None:
+    body = schemas.Assignment(monitor="m7")
+    await chair.mongo.run(NURSE, lambda unit: sessions.reassign(unit, chair.session_id, body))
+    own = {"$set": {"own_limits": {"sbp_critical_high": 130.0}}}
+    await chair.mongo.plumbing("sessions").update({"_id": chair.session_id}, own)
+    await chair.memory.refresh()
+    chair.ingest._flood = Flood(chair.clock.monotonic, per_second=1, at_once=50)
+    start = chair.clock.clinical_now() - timedelta(seconds=5)
+    values = [135, *[120 + number % 3 for number in range(299)]]
+    many = [
+        chair.reading(value, at=start + timedelta(milliseconds=number), device="m7")
+        for number, value in enumerate(values)
+    ]
+    results = await asyncio.wait_for(chair.ingest.deliver(Delivery(NURSE, None, many)), 60)
+    assert (results[0].result, results[1].reason) == ("stored", "flood")
