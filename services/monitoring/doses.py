@@ -1,12 +1,14 @@
 """The dose itself against plan, ceiling, device and lot (clinical.md 5, 6). Pure; amounts in mg."""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from services.monitoring import standing
 from services.monitoring.gate_found import Devices, Found, GateRules, Given, Proposed, Reason
 
 PLAN_TOLERANCE = 1.1
+SAME_SITTING = timedelta(hours=1)  # CFG: three devices take ten minutes, a second injection comes within the hour
 
 
 def given_so_far(doses: list[dict[str, Any]]) -> Given:
@@ -15,16 +17,27 @@ def given_so_far(doses: list[dict[str, Any]]) -> Given:
 
 
 def reasons(rules: GateRules, found: Found) -> list[Reason]:
-    """The gap to the session before, and all that is known once the dose is."""
+    """The gap to the last dose, and all that is known once the dose is."""
     return _gap(rules, found) + (_proposed(rules, found, found.dose) if found.dose else [])
 
 
 def _gap(rules: GateRules, found: Found) -> list[Reason]:
-    before = found.last_dose_at
-    if found.given.devices or before is None or found.now - before >= timedelta(hours=rules.min_gap_hours):
+    """Counted from the patient's last dose; the doses of one sitting belong together, a session left open is none."""
+    before, own, at = found.last_dose_at, found.given.last_at, _at(found)
+    if own is not None and (before is None or own >= before):
+        if at - own <= SAME_SITTING:
+            return []
+        before = own
+    if before is None or at - before >= timedelta(hours=rules.min_gap_hours):
         return []
     text = f"The last dose was given less than {rules.min_gap_hours:g} hours ago."
     return [Reason("minimum_gap", "overridable", text)]
+
+
+def _at(found: Found) -> datetime:
+    """When the dose is given: two that are written down together were not given together."""
+    given_at = found.dose.at if found.dose else None
+    return found.now if given_at is None else min(given_at, found.now)
 
 
 def _proposed(rules: GateRules, found: Found, dose: Proposed) -> list[Reason]:
@@ -35,7 +48,7 @@ def _proposed(rules: GateRules, found: Found, dose: Proposed) -> list[Reason]:
         list_.append(Reason("lot_expired", "absolute", "The lot has expired."))
     if found.ceiling.devices:
         list_ += _device(found.ceiling.devices, found, dose)
-    return list_ + (_second_check(dose) if rules.two_person_check else [])
+    return list_ + (_second_check(found, dose) if rules.two_person_check else [])
 
 
 def _amount(found: Found, dose: Proposed) -> list[Reason]:
@@ -66,13 +79,20 @@ def _device(devices: Devices, found: Found, dose: Proposed) -> list[Reason]:
     if found.given.devices >= devices.most:
         list_.append(Reason("devices_used", "absolute", f"A session uses {devices.most} devices at most."))
     last = found.given.last_at
-    if last is not None and found.now - last < timedelta(minutes=devices.gap_minutes):
+    if last is not None and _at(found) - last < timedelta(minutes=devices.gap_minutes):
         text = f"The last device was used less than {devices.gap_minutes:g} minutes ago."
         list_.append(Reason("device_gap", "overridable", text))
     return list_
 
 
-def _second_check(dose: Proposed) -> list[Reason]:
+def _second_check(found: Found, dose: Proposed) -> list[Reason]:
     if dose.checked_by is None or dose.checked_by == dose.by:
         return [Reason("second_check_missing", "overridable", "The protocol asks for a second person's check.")]
+    person = found.known.checker
+    if person is None:
+        return [Reason("checker_unknown", "overridable", "Who checked the dose is not in the staff directory here.")]
+    if not person["roles"]:
+        return [Reason("checker_has_left", "absolute", "Who checked the dose has left the clinic.")]
+    if standing.expired(person, found.now):
+        return [Reason("checker_credential_expired", "absolute", "A credential of who checked the dose has expired.")]
     return []

@@ -1,9 +1,8 @@
 """The dose gate: every reason against a dose with its class, never only the first (clinical.md 3.3, 5, 6, 10). Pure."""
 
 from collections.abc import Iterable
-from datetime import timedelta
 
-from services.monitoring import doses, readiness, standing
+from services.monitoring import doses, pressure, readiness, standing
 from services.monitoring.gate_found import Found, GateRules, Reason
 
 __all__ = ["Found", "GateRules", "Reason", "closed", "closing", "reasons"]
@@ -11,7 +10,7 @@ __all__ = ["Found", "GateRules", "Reason", "closed", "closing", "reasons"]
 
 def reasons(rules: GateRules, found: Found) -> list[Reason]:
     """Every reason; none closes the gate when it is open."""
-    checks = (_baseline(rules, found), _pressure(rules, found), _mind(found), readiness.missing(rules, found.readiness))
+    checks = (_baseline(found), pressure.reasons(rules, found), _mind(found), readiness.missing(rules, found.readiness))
     own = [reason for check in checks for reason in check]
     return own + standing.reasons(rules, found) + doses.reasons(rules, found)
 
@@ -28,23 +27,10 @@ def closed(found: Iterable[Reason]) -> bool:
     return bool(closing(found))
 
 
-def _baseline(rules: GateRules, found: Found) -> list[Reason]:
+def _baseline(found: Found) -> list[Reason]:
     if found.baseline is None or found.baseline_at is None:
         return [Reason("no_baseline", "absolute", "No baseline was taken.")]
-    treated = found.antihypertensive_at
-    if treated is not None and treated >= found.baseline_at and not found.given.devices:
-        return [Reason("remeasurement_due", "overridable", "An antihypertensive was given: take the baseline again.")]
-    old = found.now - found.baseline_at > timedelta(minutes=rules.valid_minutes)
-    text = f"The baseline is older than {rules.valid_minutes:g} minutes."
-    return [Reason("baseline_expired", "overridable", text)] if old and not found.given.devices else []
-
-
-def _pressure(rules: GateRules, found: Found) -> list[Reason]:
-    base = found.baseline
-    if base is None or (base["systolic"] <= rules.max_systolic and base["diastolic"] <= rules.max_diastolic):
-        return []
-    text = f"The baseline blood pressure is above {rules.max_systolic:g}/{rules.max_diastolic:g} mm[Hg]."
-    return [Reason("blood_pressure", "overridable", text)]
+    return []
 
 
 def _mind(found: Found) -> list[Reason]:

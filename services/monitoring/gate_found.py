@@ -21,10 +21,16 @@ class Devices(Protocol):
 
 
 class GateRules(Protocol):
-    """A protocol's `gate`; pressures in mm[Hg]. `rems`: certified site, enrolled patient, prescriber and oximeter."""
+    """A protocol's `gate`; pressures in mm[Hg]. `rems`: certified site, enrolled patient, prescriber and oximeter.
+
+    Above `max_` a prescriber decides; above `absolute_` nobody does (SINT, clinical.md 3.3, 4.1), whether or not a
+    clinic's own version says so.
+    """
 
     max_systolic: float
     max_diastolic: float
+    absolute_systolic: float = 180
+    absolute_diastolic: float = 100
     min_gap_hours: float
     valid_minutes: float
     max_projection_age_s: float
@@ -53,13 +59,26 @@ class Ceiling:
 
 @dataclass(frozen=True)
 class Proposed:
-    """The dose that is about to be given, by `by`; amounts in mg. `expiry` is "2028-01", good to the end of the month."""
+    """The dose that is about to be given, by `by`; amounts in mg. `expiry` is "2028-01", good to the end of the month.
+
+    `at`: when it was given, where it is written down afterwards.
+    """
 
     medication: str
     amount_mg: float
     expiry: str
     by: str
     checked_by: str | None = None
+    at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Pressure:
+    """In mm[Hg]; `at` is when the older of the two was measured."""
+
+    systolic: float
+    diastolic: float
+    at: datetime
 
 
 @dataclass(frozen=True)
@@ -75,10 +94,12 @@ class Given:
 class Known:
     """What others told of the patient, the place and the people: projections, None or empty when nothing was heard.
 
-    `as_of`: by source, in real time, when its consumer had last read everything; None when that was never so.
+    `plan` is the session's, `plans` are all of the patient where the session names none; `checker` is the dose's second
+    person. `as_of`: by source, in real time, when its consumer had last read everything; None when that was never so.
     """
 
     plan: Mapping[str, Any] | None = None
+    plans: Sequence[Mapping[str, Any]] = ()
     consents: Sequence[Mapping[str, Any]] = ()
     eligibility: Mapping[str, Any] | None = None
     risk: Mapping[str, Any] | None = None
@@ -86,6 +107,7 @@ class Known:
     summary: Mapping[str, Any] | None = None
     location: Mapping[str, Any] | None = None
     prescriber: Mapping[str, Any] | None = None
+    checker: Mapping[str, Any] | None = None
     as_of: Mapping[str, datetime | None] = field(default_factory=dict)
 
 
@@ -93,12 +115,13 @@ class Known:
 class Found:
     """Everything at the moment of judging: `now` is clinical, `real_now` real time.
 
-    `dose` is None before it is known. `antihypertensive_at` is the newest one given, `oximeter_at` the newest SpO2 that
-    a device measured, `prescriber_on_site` who was named.
+    `dose` is None before it is known. `pressure` is the newest that is believed, `antihypertensive_at` the newest one
+    given, `oximeter_at` the newest SpO2 that a device measured, `prescriber_on_site` who was named.
     """
 
     now: datetime
     real_now: datetime
+    patient_id: str
     route: str
     medication: str
     baseline: Mapping[str, Any] | None
@@ -111,6 +134,7 @@ class Found:
     known: Known = field(default_factory=Known)
     given: Given = field(default_factory=Given)
     dose: Proposed | None = None
+    pressure: Pressure | None = None
     antihypertensive_at: datetime | None = None
     oximeter_at: datetime | None = None
     prescriber_on_site: str | None = None

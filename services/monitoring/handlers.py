@@ -53,8 +53,7 @@ async def on_booked(context: EventContext, event: AppointmentBooked) -> Outcome:
     """Booked, confirmed or moved: each carries the whole appointment."""
     if event.kind not in get_args(Kind):
         return Skip("no_session")
-    plan, sequence = await projections.plan(context.unit, event.plan_id), context.envelope.sequence
-    route = plan["route"] if plan else None
+    route, sequence = await projections.planned_route(context.unit, event.plan_id), context.envelope.sequence
     known = await sessions.schedule(context.unit, context.deps, event, sequence, route)
     return Done() if known else Skip("older_or_begun")
 

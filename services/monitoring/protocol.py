@@ -163,6 +163,10 @@ def _beyond_dosing(bounds: HardBounds, protocol: DosingProtocol) -> Iterator[tup
         yield ("gate", "max_systolic"), f"must be at most {bounds.max_pre_dose_systolic:g} mm[Hg]"
     if gate.max_diastolic > bounds.max_pre_dose_diastolic:
         yield ("gate", "max_diastolic"), f"must be at most {bounds.max_pre_dose_diastolic:g} mm[Hg]"
+    if gate.absolute_systolic > bounds.max_pre_dose_systolic:
+        yield ("gate", "absolute_systolic"), f"must be at most {bounds.max_pre_dose_systolic:g} mm[Hg]"
+    if gate.absolute_diastolic > bounds.max_pre_dose_diastolic:
+        yield ("gate", "absolute_diastolic"), f"must be at most {bounds.max_pre_dose_diastolic:g} mm[Hg]"
     if gate.min_gap_hours < bounds.least_gap_hours:
         yield ("gate", "min_gap_hours"), f"must be at least {bounds.least_gap_hours:g} h"
     least = bounds.least_minutes_after_dose[protocol.route]

@@ -4,7 +4,9 @@ What was never heard of is overridable: an unscheduled session works without any
 forbid a dose is absolute.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from services.monitoring.gate_found import Found, GateRules, Reason
 from services.monitoring.medicines import findings
@@ -15,18 +17,39 @@ PRESCRIBERS = ("prescriber", "medical_director")
 def reasons(rules: GateRules, found: Found) -> list[Reason]:
     """Every reason that rests on a projection, and how old the projections are."""
     checks = [*_plan(found), *_consents(rules, found), *_eligibility(found), *_risk(found), *_medicines(found)]
-    return checks + (_rems(rules, found) if rules.rems else []) + _age(rules, found)
+    return checks + _place_and_people(rules, found) + _age(rules, found)
 
 
 def _plan(found: Found) -> list[Reason]:
-    if not found.planned:
-        return [Reason("no_plan", "note", "The session belongs to no treatment plan.")]
     plan = found.known.plan
+    if not found.planned:
+        return _unplanned(found)
     if plan is None:
         return [Reason("plan_unknown", "overridable", "No active treatment plan is known here.")]
-    if plan.get("state", "active") != "active":
-        return [Reason("plan_not_active", "absolute", "The treatment plan is paused or has ended.")]
-    return []
+    if plan["patient_id"] != found.patient_id:
+        return [Reason("plan_of_another", "absolute", "The treatment plan is another patient's.")]
+    list_: list[Reason] = []
+    if not _active(plan):
+        list_.append(Reason("plan_not_active", "absolute", "The treatment plan is paused or has ended."))
+    if plan["route"] != found.route:
+        list_.append(Reason("plan_other_route", "overridable", "The treatment plan is of another route."))
+    return list_
+
+
+def _unplanned(found: Found) -> list[Reason]:
+    """Nobody passes a plan that is held by naming none."""
+    if found.known.plans and not any(map(_active, found.known.plans)):
+        return [Reason("plan_not_active", "absolute", "Every treatment plan of the patient is paused or has ended.")]
+    return [Reason("no_plan", "note", "The session belongs to no treatment plan.")]
+
+
+def _active(plan: Mapping[str, Any]) -> bool:
+    return bool(plan.get("state", "active") == "active")
+
+
+def expired(person: Mapping[str, Any], now: datetime) -> bool:
+    """Whether a credential of someone in the staff directory has."""
+    return any(item["date"] < now.date().isoformat() for item in person["valid_until"])
 
 
 def _over(until: datetime | None, now: datetime) -> bool:
@@ -84,8 +107,10 @@ def _medicines(found: Found) -> list[Reason]:
     ]
 
 
-def _rems(rules: GateRules, found: Found) -> list[Reason]:
-    """REMS-FDA, REMS-OUT (clinical.md 6, 10)."""
+def _place_and_people(rules: GateRules, found: Found) -> list[Reason]:
+    """REMS-FDA, REMS-OUT (clinical.md 6, 10); who is named on site is looked up for every route."""
+    if not rules.rems:
+        return [] if found.prescriber_on_site is None else _prescriber(found)
     return [*_enrolment(found), *_site(found), *_prescriber(found), *_oximeter(rules, found)]
 
 
@@ -116,8 +141,7 @@ def _prescriber(found: Found) -> list[Reason]:
         return [Reason("prescriber_unknown", "overridable", "The prescriber named is not in the staff directory here.")]
     if not set(person["roles"]) & set(PRESCRIBERS):
         return [Reason("not_a_prescriber", "absolute", "The person named on site is not a prescriber.")]
-    today = found.now.date()
-    if any(item["date"] < today.isoformat() for item in person["valid_until"]):
+    if expired(person, found.now):
         return [Reason("prescriber_credential_expired", "absolute", "A credential of the prescriber has expired.")]
     place, places = found.known.location, person["locations"]
     if place is not None and places and place["id"] not in places:

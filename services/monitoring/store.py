@@ -55,7 +55,7 @@ INDEXES: dict[str, list[IndexModel]] = {
         ),
         *LISTED,
     ],
-    PLANS: [],
+    PLANS: [IndexModel([("clinic_id", ASCENDING), ("patient_id", ASCENDING)], name="plans_of_patient")],
     PROTOCOLS: [
         *LISTED,
         IndexModel(
@@ -172,6 +172,24 @@ async def newest_arrived(
     }
     rows = await reader.plumbing(VITALS).find(query, sort=[("received_at", -1)], limit=1)
     return rows[0] if rows else None
+
+
+AT_ONCE = 4  # devices, or two values of one moment that nobody has decided between
+
+
+async def highest_newest(reader: Reader, session_id: str, sign: str) -> tuple[datetime, float] | None:
+    """The sign's newest believed value and its time: that of arrival where the device's clock is wrong.
+
+    The highest where several are of one moment.
+    """
+    start, found = f"{session_id}.{sign}.", list[tuple[datetime, float]]()
+    query: Document = {"_id": {"$gte": start, "$lt": f"{start}\x7f"}, "moved_to": None, "decision": {"$ne": "artefact"}}
+    query |= {"$or": [{"quarantined": None}, {"decision": "confirmed"}]}
+    for wrong, order, moment in ((False, "_id", "taken_at"), (True, "received_at", "received_at")):
+        asked = query | {"clock_off_s": {"$exists": wrong}}
+        rows = await reader.collection(VITALS).find(asked, sort=[(order, -1)], limit=AT_ONCE)
+        found += [(row[moment], row["value"]) for row in rows]
+    return max(found, default=None)
 
 
 async def watched_sessions(mongo: Mongo, slots: Sequence[int] | None = None) -> list[Document]:

@@ -28,7 +28,8 @@ async def give(unit: UnitOfWork, deps: Deps, session_id: str, body: schemas.Dose
     """One dose, or one device. Raises NotFound, Conflict with every reason, Forbidden."""
     session = await load(unit, session_id, "dose")
     model.move(session, "dose", unit.clock.clinical_now())
-    proposed = Proposed(body.medication, body.amount_mg, body.expiry, unit.scope.actor.id, body.checked_by)
+    by, at = unit.scope.actor.id, body.occurred_at
+    proposed = Proposed(body.medication, body.amount_mg, body.expiry, by, body.checked_by, at)
     judged = await gating.judge(unit, deps, session, proposed, body.prescriber_on_site)
     opened = _open(unit, session, judged, body)
     after = _given(unit, deps, session, opened, body)
@@ -52,7 +53,7 @@ def _open(unit: UnitOfWork, session: Document, judged: gating.Judged, body: sche
 
 def _given(unit: UnitOfWork, deps: Deps, session: Document, opened: Document, body: schemas.Dose) -> Document:
     now = unit.clock.clinical_now()
-    at, number = body.occurred_at or now, len(session["doses"]) + 1
+    at, number = min(body.occurred_at or now, now), len(session["doses"]) + 1
     dose = body.model_dump(include={"medication", "amount_mg", "lot", "expiry", "checked_by"})
     dose |= {"mg_per_kg": round(body.amount_mg / session["baseline"]["weight_kg"], 3), "at": at}
     dose |= {"by": unit.scope.actor.id, "device_no": number if deps.dosing(session).devices else None}

@@ -1,20 +1,20 @@
 """Judging the dose gate: everything that bears on it is gathered at this moment, from here and from what others told."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from services.monitoring import gate, model, readiness
+from services.monitoring import gate, model, pressure, readiness
 from services.monitoring import schemas_session as bodies
 from services.monitoring.doses import given_so_far
-from services.monitoring.gate_found import Found, Known, Proposed, Reason
+from services.monitoring.gate_found import Found, Known, Pressure, Proposed, Reason
 from services.monitoring.signals import MANUAL
-from services.monitoring.store import SESSIONS, VITALS, projections_as_of
+from services.monitoring.store import SESSIONS, VITALS, highest_newest, projections_as_of
 from services.monitoring.timeline import present
 from services.monitoring.usecases import projections
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import of_session, record
 from services.monitoring.usecases.sessions import load
-from services.monitoring.vitals import BY_NAME
+from services.monitoring.vitals import BY_NAME, DIASTOLIC, SYSTOLIC
 from shared.errors import Conflict, Forbidden
 from shared.events.monitoring import DoseGateOverridden
 from shared.messaging.outbox import emit
@@ -42,33 +42,38 @@ async def judge(
 ) -> Judged:
     """As things are known now; `prescriber` is who is named on site, else who was named before."""
     protocol = deps.dosing(session)
-    found = await _found(unit, deps, session, prescriber or session.get("prescriber_on_site"))
-    found = replace(found, dose=dose)
+    found = await _found(unit, deps, session, dose, prescriber or session.get("prescriber_on_site"))
     rules, now = protocol.gate, found.now
     override, valid = session.get("gate_override") or {}, timedelta(minutes=rules.valid_minutes)
     counts = bool(override) and now - override["at"] <= valid
-    expires = session["baseline_at"] + valid if session["baseline_at"] else None
+    rests_on = pressure.standing(found)
+    expires = rests_on.at + valid if rests_on else None
     overridden = frozenset(override["codes"]) if counts else frozenset[str]()
     return Judged(gate.reasons(rules, found), overridden, dict(found.known.as_of), expires)
 
 
-async def _found(unit: UnitOfWork, deps: Deps, session: Document, prescriber: str | None) -> Found:
+async def _found(
+    unit: UnitOfWork, deps: Deps, session: Document, dose: Proposed | None, prescriber: str | None
+) -> Found:
     protocol, given = deps.dosing(session), given_so_far(session["doses"])
     patient_id, appointment = session["patient_id"], session["appointment_id"] or "-"
     others: list[tuple[projections.Kind, str]] = [("clinic", unit.scope.clinic_id), ("readiness", appointment)]
-    if prescriber:
-        others.append(("staff", prescriber))
+    checker = dose.checked_by if dose else None
+    others += [("staff", person) for person in (prescriber, checker) if person]
     told = await projections.known(unit, patient_id, *others)
     one = {kind: rows[0] for kind, rows in told.items()}
+    people = {person["staff_id"]: person for person in told.get("staff", [])}
     known = Known(
         plan=await projections.plan(unit, session["plan_id"]),
+        plans=[] if session["plan_id"] else await projections.plans_of(unit, patient_id),
         consents=told.get("consent", []),
         eligibility=one.get("eligibility"),
         risk=one.get("risk"),
         rems=one.get("rems"),
         summary=one.get("summary"),
         location=_location(one.get("clinic"), session.get("location_id")),
-        prescriber=one.get("staff"),
+        prescriber=people.get(prescriber or ""),
+        checker=people.get(checker or ""),
         as_of=await projections_as_of(unit),
     )
     ready = session["readiness"]
@@ -77,6 +82,7 @@ async def _found(unit: UnitOfWork, deps: Deps, session: Document, prescriber: st
     return Found(
         now=unit.clock.clinical_now(),
         real_now=unit.clock.system_now(),
+        patient_id=patient_id,
         route=protocol.route,
         medication=protocol.medication,
         baseline=session["baseline"],
@@ -88,6 +94,8 @@ async def _found(unit: UnitOfWork, deps: Deps, session: Document, prescriber: st
         medicines=deps.medicines[protocol.medicines],
         known=known,
         given=given,
+        dose=dose,
+        pressure=await _pressure(unit, session),
         antihypertensive_at=await _antihypertensive_at(unit, session),
         oximeter_at=await _oximeter_at(unit, session),
         prescriber_on_site=prescriber,
@@ -107,6 +115,14 @@ async def _last_dose_elsewhere(unit: UnitOfWork, session: Document) -> datetime 
     query = {"patient_id": session["patient_id"], "_id": {"$ne": session["_id"]}, "doses.0": {"$exists": True}}
     rows = await unit.collection(SESSIONS).find(query, sort=[("started_at", -1)], limit=5)
     return max((dose["at"] for row in rows for dose in row["doses"]), default=None)
+
+
+async def _pressure(unit: UnitOfWork, session: Document) -> Pressure | None:
+    """Of whatever device or hand measured it; a monitor may tell the two apart from each other."""
+    systolic, diastolic = [await highest_newest(unit, session["_id"], sign) for sign in (SYSTOLIC, DIASTOLIC)]
+    if systolic is None or diastolic is None:
+        return None
+    return Pressure(systolic[1], diastolic[1], min(systolic[0], diastolic[0]))
 
 
 async def _antihypertensive_at(unit: UnitOfWork, session: Document) -> datetime | None:

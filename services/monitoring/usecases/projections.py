@@ -60,3 +60,14 @@ async def know_plan(unit: UnitOfWork, event: TreatmentPlanActivated, state: str)
 
 async def plan(reader: Reader, plan_id: str | None) -> Document | None:
     return await reader.collection(PLANS).find_one({"_id": plan_id}) if plan_id else None
+
+
+async def plans_of(reader: Reader, patient_id: str) -> list[Document]:
+    """In whatever state."""
+    return await reader.collection(PLANS).find({"patient_id": patient_id})
+
+
+async def planned_route(reader: Reader, plan_id: str | None) -> str | None:
+    """The plan's, as far as the plan is known here."""
+    known = await plan(reader, plan_id)
+    return known["route"] if known else None

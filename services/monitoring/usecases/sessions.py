@@ -4,7 +4,7 @@ import zlib
 
 from services.monitoring import model, schemas
 from services.monitoring.store import SESSIONS
-from services.monitoring.usecases import devices
+from services.monitoring.usecases import devices, projections
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import record
 from services.monitoring.usecases.protocols import pin, subject_of
@@ -58,9 +58,12 @@ async def new_session(unit: UnitOfWork, deps: Deps, identifier: str, route: str 
 
 
 async def open_unscheduled(unit: UnitOfWork, deps: Deps, body: schemas.NewSession) -> Document:
-    """Works without any event having arrived."""
+    """Works without any event having arrived; of the plan's route where none is named."""
     names = ("kind", "patient_id", "plan_id", "location_id")
-    session = await new_session(unit, deps, new_id(), body.route, **{name: getattr(body, name) for name in names})
+    route: str | None = body.route
+    if route is None and body.kind == "dosing":
+        route = await projections.planned_route(unit, body.plan_id)
+    session = await new_session(unit, deps, new_id(), route, **{name: getattr(body, name) for name in names})
     return await insert(unit, session)
 
 
@@ -118,13 +121,20 @@ async def check_in(unit: UnitOfWork, deps: Deps, session_id: str, body: schemas.
     staff = [person.model_dump() for person in body.responsible_staff]
     fields: Document = {"room": body.room, "chair": body.chair, "responsible_staff": staff, "label_sealed": sealed}
     fields |= {"monitor": body.monitor, "pump": body.pump}
-    fields |= await pin(unit, deps, deps.protocol(session).subject)  # here it begins
+    fields |= await pin(unit, deps, await _subject(unit, deps, session))  # here it begins
     after = model.move(session, "check_in", now, readiness=body.readiness and body.readiness.model_dump(), **fields)
     await devices.assign(unit, after, fields)
     await unit.collection(SESSIONS).replace_versioned(after)
     emit(unit, SessionCheckedIn(**_assignment(after)), aggregate=f"session/{session_id}", version=after["version"])
     await record(unit, after, "checked_in", body.occurred_at, room=body.room, chair=body.chair)
     return after
+
+
+async def _subject(unit: UnitOfWork, deps: Deps, session: Document) -> str:
+    """A booking names no route, and may have come before its plan was known here."""
+    booked = session["appointment_id"] is not None and model.kind_of(session) == "dosing"
+    route = await projections.planned_route(unit, session["plan_id"]) if booked else None
+    return route or deps.protocol(session).subject
 
 
 def _assignment(session: Document) -> Document:

@@ -11,7 +11,7 @@ import pytest
 
 from services.monitoring import gate
 from services.monitoring.gate import closed, closing, reasons
-from services.monitoring.gate_found import Found, Given, Known, Proposed, Reason
+from services.monitoring.gate_found import Found, Given, Known, Pressure, Proposed, Reason
 from services.monitoring.protocol import DosingProtocol
 from services.monitoring.readiness import NOT_READY
 from services.monitoring.wiring import make_deps, medicines
@@ -20,7 +20,7 @@ from shared.persistence.vault import KeyRing
 
 NOW = datetime(2026, 1, 10, 12, tzinfo=UTC)
 DEPS = make_deps(KeyRing("k1:" + b64encode(b"k" * 32).decode()))
-IV, ESKETAMINE = (DEPS.dosing({"protocol_version": f"{name}-2026-11"}) for name in ("iv", "esketamine"))
+IV, IM, ESKETAMINE = (DEPS.dosing({"protocol_version": f"{name}-2026-11"}) for name in ("iv", "im", "esketamine"))
 BASE = {"systolic": 120, "diastolic": 80, "weight_kg": 70, "moaas": 5, "cadss6": 0, "suicidal_ideation": False}
 READY = {"fasting": True, "escort_named": True, "escort_reachable": True, "well_today": True}
 LATER, EARLIER = NOW + timedelta(days=1), NOW - timedelta(days=1)
@@ -29,6 +29,8 @@ ELIGIBLE = {"decision": "approved", "route": None, "valid_until": LATER, "expire
 SUMMARY: dict[str, Any] = {"allergies": [], "medications": [], "problems": []}
 SITE = {"id": "site-1", "rems_certified_until": LATER}
 PRESCRIBER: dict[str, Any] = {"roles": ["prescriber"], "locations": ["site-1"], "valid_until": []}
+CHECKER: dict[str, Any] = {"roles": ["nurse"], "valid_until": []}
+PLAN = {"patient_id": "patient-1", "dose_mg_per_kg": 0.5, "state": "active"}
 SOURCES = ("intake", "intake_alarms", "scheduling")
 
 
@@ -36,7 +38,7 @@ def open_gate(protocol: DosingProtocol) -> Found:
     """Nothing stands against the dose."""
     document = protocol.gate.consents[0]
     known = Known(
-        plan={"dose_mg_per_kg": 0.5, "state": "active"},
+        plan=PLAN | {"route": protocol.route},
         consents=[CONSENT | {"document": document}],
         eligibility=ELIGIBLE,
         risk={"flagged": False},
@@ -44,11 +46,13 @@ def open_gate(protocol: DosingProtocol) -> Found:
         summary=SUMMARY,
         location=SITE,
         prescriber=PRESCRIBER,
+        checker=CHECKER,
         as_of=dict.fromkeys(SOURCES, NOW),
     )
     return Found(
         now=NOW,
         real_now=NOW,
+        patient_id="patient-1",
         route=protocol.route,
         medication=protocol.medication,
         baseline=BASE,
@@ -84,6 +88,7 @@ def test_the_gate_is_open_when_nothing_stands_against_the_dose(protocol: DosingP
     assert judged(protocol) == []
 
 
+IV_PLAN = PLAN | {"route": "iv"}
 REVOKED = [CONSENT | {"document": "ketamine_treatment", "state": "revoked"}]
 EXPIRED = [CONSENT | {"document": "ketamine_treatment", "valid_until": NOW}]
 AGAIN = [*REVOKED, CONSENT | {"document": "ketamine_treatment", "signed_at": NOW}]
@@ -97,12 +102,19 @@ AGAIN = [*REVOKED, CONSENT | {"document": "ketamine_treatment", "signed_at": NOW
         ({"antihypertensive_at": NOW - timedelta(minutes=5)}, "remeasurement_due", "overridable"),
         ({"baseline": BASE | {"systolic": 141}}, "blood_pressure", "overridable"),
         ({"baseline": BASE | {"diastolic": 91}}, "blood_pressure", "overridable"),
+        ({"baseline": BASE | {"systolic": 180.1}}, "blood_pressure_contraindicated", "absolute"),
+        ({"baseline": BASE | {"diastolic": 100.1}}, "blood_pressure_contraindicated", "absolute"),
+        ({"baseline": BASE | {"systolic": 180, "diastolic": 100}}, "blood_pressure", "overridable"),
         ({"baseline": BASE | {"suicidal_ideation": None}}, "suicide_question_unanswered", "overridable"),
         ({"baseline": BASE | {"suicidal_ideation": True}}, "suicidal_ideation", "overridable"),
         ({"baseline": BASE | {"moaas": None}}, "scales_missing", "note"),
         ({"plan": None}, "plan_unknown", "overridable"),
-        ({"plan": {"dose_mg_per_kg": 0.5, "state": "paused"}}, "plan_not_active", "absolute"),
+        ({"plan": IV_PLAN | {"state": "paused"}}, "plan_not_active", "absolute"),
+        ({"plan": IV_PLAN | {"patient_id": "patient-2"}}, "plan_of_another", "absolute"),
+        ({"plan": IV_PLAN | {"route": "im"}}, "plan_other_route", "overridable"),
         ({"planned": False, "plan": None}, "no_plan", "note"),
+        ({"planned": False, "plan": None, "plans": [{"state": "held"}]}, "plan_not_active", "absolute"),
+        ({"planned": False, "plan": None, "plans": [{"state": "held"}, IV_PLAN]}, "no_plan", "note"),
         ({"readiness": None}, "readiness_missing", "overridable"),
         ({"readiness": READY | {"fasting": False}}, "not_fasting", "overridable"),
         ({"readiness": READY | {"escort_named": False}}, "no_escort", "overridable"),
@@ -123,7 +135,7 @@ AGAIN = [*REVOKED, CONSENT | {"document": "ketamine_treatment", "signed_at": NOW
         ({"as_of": {"intake": NOW - timedelta(seconds=61)}}, "behind_intake", "overridable"),
         ({"as_of": {"scheduling": None}}, "behind_scheduling", "overridable"),
         ({"last_dose_at": NOW - timedelta(hours=47)}, "minimum_gap", "overridable"),
-        ({"plan": {"dose_mg_per_kg": 0.5, "state": UNKNOWN}}, "plan_not_active", "absolute"),
+        ({"plan": IV_PLAN | {"state": UNKNOWN}}, "plan_not_active", "absolute"),
         ({"eligibility": ELIGIBLE | {"decision": UNKNOWN}}, "not_eligible", "absolute"),
         (
             {"consents": [CONSENT | {"document": "ketamine_treatment", "state": UNKNOWN}]},
@@ -136,6 +148,64 @@ def test_each_reason_of_any_route_comes_by_itself(changed: dict[str, Any], code:
     assert judged(IV, **changed) == [(code, kind)]
 
 
+DOSED = Given(28, 1, NOW - timedelta(minutes=5))
+OF_NOW = Pressure(130, 85, NOW - timedelta(minutes=1))
+
+
+@pytest.mark.parametrize(
+    ("given", "pressure", "codes"),
+    [
+        (Given(), replace(OF_NOW, systolic=141), ["blood_pressure"]),
+        (Given(), replace(OF_NOW, diastolic=101), ["blood_pressure_contraindicated"]),
+        (DOSED, replace(OF_NOW, systolic=200, diastolic=115), ["blood_pressure_contraindicated"]),
+        (DOSED, replace(OF_NOW, systolic=141), ["blood_pressure"]),
+        (DOSED, OF_NOW, []),
+    ],
+)
+def test_the_newest_pressure_counts_before_the_first_dose_and_after_it_clinical_md_3_3(
+    given: Given, pressure: Pressure, codes: list[str]
+) -> None:
+    assert [code for code, _ in judged(ESKETAMINE, given=given, pressure=pressure)] == codes
+
+
+def test_a_better_reading_hides_no_baseline_until_a_dose_was_given() -> None:
+    high = BASE | {"systolic": 150}
+    assert judged(IV, baseline=high, pressure=OF_NOW) == [("blood_pressure", "overridable")]
+    assert judged(IV, baseline=high, pressure=OF_NOW, given=DOSED) == []
+
+
+@pytest.mark.parametrize(
+    ("pressure", "changed", "codes"),
+    [
+        (replace(OF_NOW, at=NOW - timedelta(minutes=16)), {}, ["pressure_expired"]),
+        (None, {"baseline_at": NOW - timedelta(minutes=16)}, ["pressure_expired"]),
+        (OF_NOW, {"baseline_at": NOW - timedelta(minutes=16)}, []),
+        (OF_NOW, {"antihypertensive_at": NOW}, ["remeasurement_due"]),
+        (OF_NOW, {"antihypertensive_at": NOW - timedelta(minutes=2)}, []),
+    ],
+)
+def test_after_a_dose_the_pressure_is_measured_again_when_it_is_old_or_was_treated_clinical_md_10(
+    pressure: Pressure | None, changed: dict[str, Any], codes: list[str]
+) -> None:
+    assert [code for code, _ in judged(IV, given=DOSED, pressure=pressure, **changed)] == codes
+
+
+@pytest.mark.parametrize(
+    ("own", "elsewhere", "missing"),
+    [
+        (timedelta(minutes=60), timedelta(hours=72), False),
+        (timedelta(minutes=61), timedelta(hours=72), True),
+        (timedelta(minutes=5), timedelta(minutes=4), True),
+        (timedelta(hours=49), timedelta(hours=72), False),
+    ],
+)
+def test_a_session_left_open_doses_again_after_its_gap_clinical_md_5(
+    own: timedelta, elsewhere: timedelta, missing: bool
+) -> None:
+    found = judged(IV, given=Given(7, 1, NOW - own), last_dose_at=NOW - elsewhere, pressure=OF_NOW)
+    assert found == ([("minimum_gap", "overridable")] if missing else [])
+
+
 def test_a_consent_that_was_signed_again_stands() -> None:
     assert judged(IV, consents=AGAIN) == []
 
@@ -143,8 +213,13 @@ def test_a_consent_that_was_signed_again_stands() -> None:
 @pytest.mark.parametrize(
     ("proposed", "changed", "code", "kind"),
     [
-        (dose(70.1), {"plan": {"dose_mg_per_kg": 1.0}}, "above_ceiling", "absolute"),
-        (dose(36), {"given": Given(35, 1, NOW), "plan": {"dose_mg_per_kg": 1.0}}, "above_ceiling", "absolute"),
+        (dose(70.1), {"plan": IV_PLAN | {"dose_mg_per_kg": 1.0}}, "above_ceiling", "absolute"),
+        (
+            dose(36),
+            {"given": Given(35, 1, NOW), "plan": IV_PLAN | {"dose_mg_per_kg": 1.0}},
+            "above_ceiling",
+            "absolute",
+        ),
         (dose(39), {}, "above_plan", "overridable"),
         (dose(28, "esketamine"), {}, "other_medication", "absolute"),
         (dose(35, expiry="2025-12"), {}, "lot_expired", "absolute"),
@@ -158,9 +233,25 @@ def test_the_dose_against_ceiling_plan_and_lot_clinical_md_5(
 
 @pytest.mark.parametrize(("checked_by", "missing"), [(None, True), ("nurse-1", True), ("nurse-2", False)])
 def test_a_second_person_checks_where_the_protocol_asks(checked_by: str | None, missing: bool) -> None:
-    im = DEPS.dosing({"protocol_version": "im-2026-11"})
-    found = judged(im, dose=dose(35, checked_by=checked_by))
+    found = judged(IM, dose=dose(35, checked_by=checked_by))
     assert found == ([("second_check_missing", "overridable")] if missing else [])
+
+
+@pytest.mark.parametrize(
+    ("person", "code", "kind"),
+    [
+        (None, "checker_unknown", "overridable"),
+        (CHECKER | {"roles": []}, "checker_has_left", "absolute"),
+        (
+            CHECKER | {"valid_until": [{"credential": "licence", "date": "2026-01-09"}]},
+            "checker_credential_expired",
+            "absolute",
+        ),
+    ],
+)
+def test_the_second_person_is_one_of_the_staff_directory(person: dict[str, Any] | None, code: str, kind: str) -> None:
+    assert judged(IM, dose=dose(35, checked_by="nurse-2"), checker=person) == [(code, kind)]
+    assert judged(IV, dose=dose(35, checked_by="nurse-2"), checker=person) == []
 
 
 @pytest.mark.parametrize(
@@ -173,14 +264,6 @@ def test_a_second_person_checks_where_the_protocol_asks(checked_by: str | None, 
         ({"location": {"id": "site-1"}}, "site_not_certified", "absolute"),
         ({"location": SITE | {"rems_certified_until": NOW}}, "site_not_certified", "absolute"),
         ({"prescriber_on_site": None}, "no_prescriber_on_site", "absolute"),
-        ({"prescriber": None}, "prescriber_unknown", "overridable"),
-        ({"prescriber": PRESCRIBER | {"roles": ["nurse"]}}, "not_a_prescriber", "absolute"),
-        ({"prescriber": PRESCRIBER | {"locations": ["site-2"]}}, "prescriber_elsewhere", "overridable"),
-        (
-            {"prescriber": PRESCRIBER | {"valid_until": [{"credential": "licence", "date": "2026-01-09"}]}},
-            "prescriber_credential_expired",
-            "absolute",
-        ),
         ({"oximeter_at": None}, "no_oximeter", "absolute"),
         ({"oximeter_at": NOW - timedelta(minutes=16)}, "no_oximeter", "absolute"),
     ],
@@ -190,6 +273,26 @@ def test_esketamine_only_with_site_enrolment_prescriber_and_oximeter_clinical_md
 ) -> None:
     assert judged(ESKETAMINE, **changed) == [(code, kind)]
     assert (code, kind) not in judged(IV, **changed)
+
+
+@pytest.mark.parametrize(
+    ("prescriber", "code", "kind"),
+    [
+        (None, "prescriber_unknown", "overridable"),
+        (PRESCRIBER | {"roles": ["nurse"]}, "not_a_prescriber", "absolute"),
+        (PRESCRIBER | {"locations": ["site-2"]}, "prescriber_elsewhere", "overridable"),
+        (
+            PRESCRIBER | {"valid_until": [{"credential": "licence", "date": "2026-01-09"}]},
+            "prescriber_credential_expired",
+            "absolute",
+        ),
+    ],
+)
+@pytest.mark.parametrize("protocol", [IV, ESKETAMINE], ids=lambda item: item.route)
+def test_a_prescriber_who_is_named_on_site_is_looked_up_for_every_route(
+    protocol: DosingProtocol, prescriber: dict[str, Any] | None, code: str, kind: str
+) -> None:
+    assert judged(protocol, prescriber=prescriber) == [(code, kind)]
 
 
 @pytest.mark.parametrize(
@@ -206,8 +309,22 @@ def test_esketamine_only_with_site_enrolment_prescriber_and_oximeter_clinical_md
 def test_devices_one_by_one_two_or_three_five_minutes_apart_clinical_md_5(
     amount_mg: float, given: Given, codes: list[str]
 ) -> None:
-    found = judged(ESKETAMINE, dose=dose(amount_mg, "esketamine"), given=given, plan={"dose_mg_per_kg": 2.0})
+    plan = PLAN | {"route": "esketamine_nasal", "dose_mg_per_kg": 2.0}
+    found = judged(ESKETAMINE, dose=dose(amount_mg, "esketamine"), given=given, plan=plan)
     assert [code for code, _ in found] == codes
+
+
+@pytest.mark.parametrize(
+    ("last_minutes", "minutes_ago", "codes"), [(6, 2, ["device_gap"]), (6, 1, []), (4, -3, ["device_gap"])]
+)
+def test_the_pause_between_two_devices_is_that_of_their_use_and_not_of_the_writing_down(
+    last_minutes: float, minutes_ago: float, codes: list[str]
+) -> None:
+    """What is said to be used later than now is used now."""
+    second = dose(28, "esketamine", at=NOW - timedelta(minutes=minutes_ago))
+    plan = PLAN | {"route": "esketamine_nasal", "dose_mg_per_kg": 2.0}
+    given = Given(28, 1, NOW - timedelta(minutes=last_minutes))
+    assert [code for code, _ in judged(ESKETAMINE, dose=second, given=given, plan=plan)] == codes
 
 
 @pytest.mark.parametrize(
@@ -244,8 +361,11 @@ def test_an_override_answers_its_codes_and_never_what_is_absolute() -> None:
 def test_every_reason_is_refused_on_the_running_use_cases_too() -> None:
     """By name: whoever adds a reason adds its refusal there."""
     rooms = Path(gate.__file__).parent
-    text = "".join((rooms / f"{name}.py").read_text() for name in ("gate", "readiness", "standing", "doses"))
+    text = "".join(
+        (rooms / f"{name}.py").read_text() for name in ("gate", "pressure", "readiness", "standing", "doses")
+    )
     codes = set(re.findall(r'Reason\("([a-z_]+)"', text)) | {code for code, _ in NOT_READY.values()}
-    refused = (Path(__file__).parents[2] / "integration" / "monitoring" / "test_dose_gate.py").read_text()
+    stories = (Path(__file__).parents[2] / "integration" / "monitoring").glob("test_dose_gate*.py")
+    refused = "".join(path.read_text() for path in stories)
     assert len(codes) > 40
     assert [code for code in sorted(codes) if f'"{code}"' not in refused] == []

@@ -98,6 +98,8 @@ def test_what_the_product_brings_is_within_the_hard_bounds() -> None:
         (lambda c: c.update(medicines="nowhere"), "/content/medicines", "that is there"),
         (lambda c: c["gate"].update(max_systolic=181), "/content/gate/max_systolic", "at most 180"),
         (lambda c: c["gate"].update(max_diastolic=101), "/content/gate/max_diastolic", "at most 100"),
+        (lambda c: c["gate"].update(absolute_systolic=181), "/content/gate/absolute_systolic", "at most 180"),
+        (lambda c: c["gate"].update(absolute_diastolic=101), "/content/gate/absolute_diastolic", "at most 100"),
         (lambda c: c["gate"].update(min_gap_hours=23), "/content/gate/min_gap_hours", "at least 24 h"),
         (
             lambda c: c["discharge"].update(min_minutes_after_dose=59),

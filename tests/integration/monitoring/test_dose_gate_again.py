@@ -1,0 +1,112 @@
+"""The gate at a second dose, whose plan a session may go by, and who the second person is."""
+
+from datetime import date
+from typing import cast
+
+import pytest
+
+from services.monitoring import schemas
+from services.monitoring.protocol import DosingProtocol, SessionProtocol
+from services.monitoring.usecases import sessions
+from shared.events import intake
+from shared.events.envelope import Event
+from tests.integration.monitoring.test_dose_gate import PLAN, Visit, plan, staff, visit
+from tests.integration.monitoring.world import Chair, minutes
+
+
+async def test_three_devices_one_by_one_and_never_a_fourth(chair: Chair) -> None:
+    visit_ = await Visit(chair).arrives(weight_kg=90)
+    await visit_.doses()
+    assert (await visit_.refused())["device_gap"] == "overridable"
+    for number in (2, 3):
+        chair.clock.advance(300)
+        await chair.hears()
+        assert [dose["device_no"] for dose in (await visit_.doses())["doses"]][-1] == number
+    chair.clock.advance(300)
+    await chair.hears()
+    found = await visit_.refused()
+    assert {"devices_used", "above_ceiling_mg"} <= set(found)
+
+
+async def test_after_the_first_device_the_newest_pressure_decides(chair: Chair) -> None:
+    visit_ = await Visit(chair).arrives()
+    await visit_.doses()
+    chair.clock.advance(300)
+    await chair.hears()
+    await chair.sends(chair.reading(200), chair.reading(115, "8462-4"))
+    assert await visit_.refused() == {"blood_pressure_contraindicated": "absolute"}
+    chair.clock.advance(60)
+    await chair.sends(chair.reading(150), chair.reading(85, "8462-4"))
+    assert await visit_.refused() == {"blood_pressure": "overridable"}
+    chair.clock.advance(16 * 60)
+    await chair.hears()
+    await chair.measures(97, "59408-5")
+    await chair.sends(chair.reading(125))
+    assert await visit_.refused() == {"pressure_expired": "overridable"}, "its diastolic is of before"
+    await chair.sends(chair.reading(80, "8462-4"))
+    assert [dose["device_no"] for dose in (await visit_.doses())["doses"]] == [1, 2]
+
+
+async def test_a_device_whose_clock_is_wrong_neither_hides_a_pressure_nor_stays_the_newest(chair: Chair) -> None:
+    visit_ = await Visit(chair).arrives()
+    chair.clock.advance(61)
+    await chair.hears()
+    await chair.measures(150, at=chair.clock.clinical_now() + minutes(60))
+    assert await visit_.refused() == {"blood_pressure": "overridable"}
+    chair.clock.advance(61)
+    await chair.hears()
+    await chair.measures(122, device="m2")
+    assert (await visit_.doses())["state"] == "dosing"
+
+
+async def test_two_devices_written_down_together_were_used_when_it_is_said(chair: Chair) -> None:
+    visit_ = await Visit(chair).arrives(weight_kg=90)
+    first = chair.clock.clinical_now()
+    chair.clock.advance(360)
+    await chair.hears()
+    await visit_.doses(occurred_at=first)
+    assert await visit_.refused(occurred_at=first + minutes(4)) == {"device_gap": "overridable"}
+    later = await visit_.doses(occurred_at=first + minutes(60))
+    assert later["doses"][-1]["at"] == chair.clock.clinical_now(), "not later than now"
+
+
+async def test_nobody_passes_a_plan_that_is_held_by_naming_none(chair: Chair) -> None:
+    await chair.tells(plan(chair.patient_id, intake.TreatmentPlanPaused, state="paused"))
+    await chair.seat(dose=False)
+    assert (await chair.gate())["plan_not_active"] == "absolute"
+    await chair.tells(plan(chair.patient_id, intake.TreatmentPlanResumed, version=2), version=2)
+    assert (await chair.gate())["no_plan"] == "note"
+
+
+async def test_a_session_is_of_its_plans_route_where_none_is_named(chair: Chair) -> None:
+    await chair.tells(plan(chair.patient_id))
+    asked = schemas.NewSession(patient_id=chair.patient_id, plan_id=PLAN)
+    opened = await chair._run(lambda unit: sessions.open_unscheduled(unit, chair.deps, asked))
+    assert chair.deps.dosing(opened).route == "esketamine_nasal"
+
+
+async def test_a_visit_that_was_booked_before_its_plan_was_known_begins_by_the_plans_route(chair: Chair) -> None:
+    await chair.tells(visit(chair.patient_id))
+    await Visit(chair, chair.patient_id).arrives()
+    assert chair.deps.dosing(await chair.session()).route == "esketamine_nasal"
+
+
+@pytest.mark.parametrize(
+    ("told", "code", "kind"),
+    [
+        (None, "checker_unknown", "overridable"),
+        (staff(who="nurse-2"), "checker_has_left", "absolute"),
+        (staff("nurse", who="nurse-2", until=date(2025, 12, 31)), "checker_credential_expired", "absolute"),
+    ],
+)
+async def test_the_second_person_is_looked_for_in_the_staff_directory(
+    chair: Chair, monkeypatch: pytest.MonkeyPatch, told: Event | None, code: str, kind: str
+) -> None:
+    protocols = cast("dict[str, SessionProtocol]", chair.deps.protocols)
+    protocol = cast("DosingProtocol", chair.deps.protocol_of("esketamine_nasal"))
+    stricter = protocol.gate.model_copy(update={"two_person_check": True})
+    monkeypatch.setitem(protocols, protocol.version, protocol.model_copy(update={"gate": stricter}))
+    visit_ = await Visit(chair).arrives()
+    if told is not None:
+        await chair.tells(told)
+    assert await visit_.refused(checked_by="nurse-2") == {code: kind}
