@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from services.monitoring import doses, pressure, readiness, standing
+from services.monitoring import doses, gate_pressure, readiness, standing
 from services.monitoring.gate_found import Found, GateRules, Reason
 
 __all__ = ["Found", "GateRules", "Reason", "closed", "closing", "reasons"]
@@ -10,7 +10,12 @@ __all__ = ["Found", "GateRules", "Reason", "closed", "closing", "reasons"]
 
 def reasons(rules: GateRules, found: Found) -> list[Reason]:
     """Every reason; none closes the gate when it is open."""
-    checks = (_baseline(found), pressure.reasons(rules, found), _mind(found), readiness.missing(rules, found.readiness))
+    checks = (
+        _baseline(found),
+        gate_pressure.reasons(rules, found),
+        _mind(found),
+        readiness.missing(rules, found.readiness),
+    )
     own = [reason for check in checks for reason in check]
     return own + standing.reasons(rules, found) + doses.reasons(rules, found)
 

@@ -37,14 +37,19 @@ def _plan(found: Found) -> list[Reason]:
 
 
 def _unplanned(found: Found) -> list[Reason]:
-    """Nobody passes a plan that is held by naming none."""
-    if found.known.plans and not any(map(_active, found.known.plans)):
-        return [Reason("plan_not_active", "absolute", "Every treatment plan of the patient is paused or has ended.")]
+    """Nobody passes a plan that is held by naming none; one that was never begun or is complete holds nothing."""
+    if any(map(_held, found.known.plans)) and not any(map(_active, found.known.plans)):
+        return [Reason("plan_not_active", "absolute", "The patient's treatment plan is paused or was discontinued.")]
     return [Reason("no_plan", "note", "The session belongs to no treatment plan.")]
 
 
 def _active(plan: Mapping[str, Any]) -> bool:
     return bool(plan.get("state", "active") == "active")
+
+
+def _held(plan: Mapping[str, Any]) -> bool:
+    """In a state that only later code knows too."""
+    return plan.get("state", "active") not in ("active", "draft", "completed")
 
 
 def expired(person: Mapping[str, Any], now: datetime) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from services.monitoring import gate, model, pressure, readiness
+from services.monitoring import gate, gate_pressure, model, readiness
 from services.monitoring import schemas_session as bodies
 from services.monitoring.doses import given_so_far
 from services.monitoring.gate_found import Found, Known, Pressure, Proposed, Reason
@@ -46,7 +46,7 @@ async def judge(
     rules, now = protocol.gate, found.now
     override, valid = session.get("gate_override") or {}, timedelta(minutes=rules.valid_minutes)
     counts = bool(override) and now - override["at"] <= valid
-    rests_on = pressure.standing(found)
+    rests_on = gate_pressure.standing(found)
     expires = rests_on.at + valid if rests_on else None
     overridden = frozenset(override["codes"]) if counts else frozenset[str]()
     return Judged(gate.reasons(rules, found), overridden, dict(found.known.as_of), expires)

@@ -114,6 +114,7 @@ AGAIN = [*REVOKED, CONSENT | {"document": "ketamine_treatment", "signed_at": NOW
         ({"plan": IV_PLAN | {"route": "im"}}, "plan_other_route", "overridable"),
         ({"planned": False, "plan": None}, "no_plan", "note"),
         ({"planned": False, "plan": None, "plans": [{"state": "held"}]}, "plan_not_active", "absolute"),
+        ({"planned": False, "plan": None, "plans": [{"state": "completed"}]}, "no_plan", "note"),
         ({"planned": False, "plan": None, "plans": [{"state": "held"}, IV_PLAN]}, "no_plan", "note"),
         ({"readiness": None}, "readiness_missing", "overridable"),
         ({"readiness": READY | {"fasting": False}}, "not_fasting", "overridable"),
