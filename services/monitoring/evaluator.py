@@ -69,6 +69,8 @@ class Evaluator:
                 await self._tick_one(row["clinic_id"], row["_id"])
         except (Unavailable, PyMongoError):
             raise
+        except DuplicateKey:  # whoever was first has told it, so the next tick finds nothing to do; this one is lost
+            return False
         except Exception as error:  # noqa: BLE001 - whatever it is, the other sessions are evaluated
             log.error("ticks.session_failed", extra={"error": type(error).__name__})
             return False
@@ -78,5 +80,4 @@ class Evaluator:
         async def work(unit: UnitOfWork) -> None:
             await tick_session(unit, self._deps, session_id)
 
-        with contextlib.suppress(DuplicateKey):
-            await self._mongo.run(system_scope(clinic_id, "monitoring.ticks"), work)
+        await self._mongo.run(system_scope(clinic_id, "monitoring.ticks"), work)

@@ -148,6 +148,16 @@ async def readings_within(
     return await reader.plumbing(VITALS).find({"_id": bounds})
 
 
+async def counting_within(
+    reader: Reader, session_id: str, sign: str, since: datetime, until: datetime
+) -> list[Document]:
+    """Of one sign by the time that counts: that of the arrival where the device's clock was wrong. Not those that were folded."""
+    rows = await readings_within(reader, session_id, sign, since, until)
+    own = {"$gte": f"{session_id}.{sign}.", "$lt": f"{session_id}.{sign}.\x7f"}
+    query = {"_id": own, "received_at": {"$gte": since, "$lte": until}, "clock_off_s": {"$exists": True}}
+    return [row for row in rows if "clock_off_s" not in row] + await reader.plumbing(VITALS).find(query)
+
+
 async def newest_of(reader: Reader, session_id: str, sign: str, until: datetime) -> Document | None:
     """The sign's newest believed reading that was taken by then: one seek, unless doubtful ones lie before it."""
     start, end = f"{session_id}.{sign}.", f"{reading_id(session_id, sign, until, '')}\x7f"

@@ -46,7 +46,7 @@ async def acknowledge(alarm_id: Id, call: Clinical) -> Response:
 @nurse_route
 async def attend(alarm_id: Id, call: Clinical) -> Response:
     """I am at the chair."""
-    return await _alarm(call, lambda unit: answering.attend(unit, alarm_id, call.scope.actor.role))
+    return await _alarm(call, lambda unit: answering.attend(unit, deps(call), alarm_id, call.scope.actor.role))
 
 
 @router.post(f"{ALARM}/silence", response_model=schemas.Alarm, responses=problems(404))

@@ -59,19 +59,25 @@ async def _tell_engine(unit: UnitOfWork, deps: Deps, session: Document, alarm: D
     engine = await unit.collection(ENGINES).find_one({"_id": session["_id"]})
     states = states_of(engine)
     limit = next((item for item in deps.limits(session) if item.name == alarm["rule"]), None)
-    if engine is None or limit is None:
+    if engine is None or limit is None or alarm["rule"] not in states:
+        return
+    if states[alarm["rule"]].alarm_id != alarm["_id"]:  # an answer to an earlier alarm is none to the one that stands
         return
     states, transitions = acknowledge(states, limit, at)
     states = await raising.apply(unit, session, states, transitions)
     await unit.collection(ENGINES).put(engine_of(session["_id"], states, engine["signals"]))
 
 
-async def attend(unit: UnitOfWork, alarm_id: str, by_role: str) -> Document:
-    """Somebody is at the chair. Raises NotFound."""
+async def attend(unit: UnitOfWork, deps: Deps, alarm_id: str, by_role: str) -> Document:
+    """Somebody is at the chair, and so has accepted; both are told. Raises NotFound.
+
+    Notifications pages no more for what is attended: were it not accepted here, it would never clear nor be renewed.
+    """
     alarm, session = await _load(unit, alarm_id, "attend")
     if alarm.get("attended_at"):
         return alarm
     now = unit.clock.clinical_now()
+    alarm = await accept(unit, deps, alarm_id, by_role, now)
     took = _seconds(alarm, now)
     who = {"attended_by": unit.scope.actor.id, "seconds_to_attend": took}
     after = await raising.next_version(unit, alarm, attended_at=now, **who)

@@ -3,22 +3,26 @@
 Nothing is taken away: a reading that does not count keeps its place, so that the device's repetition is a duplicate.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from services.monitoring.alarms import RuleState, Transition, evaluate
+from services.monitoring.alarms import RuleState, Told
+from services.monitoring.combinations import Combination
 from services.monitoring.episodes import Point
 from services.monitoring.folding import EPOCH, bucket_id, conflict_id, fold, reading_id, span_of, unfold
-from services.monitoring.limits import Limit
+from services.monitoring.limits import Limit, of_sign
 from services.monitoring.model import OPEN
-from services.monitoring.store import ALARMS, BUCKETS, ENGINES, VITALS, readings_within
-from services.monitoring.usecases import folding, raising
+from services.monitoring.replay import replay
+from services.monitoring.store import ALARMS, BUCKETS, ENGINES, VITALS, counting_within
+from services.monitoring.timing import TRUSTED
+from services.monitoring.usecases import folding, raising, scoring
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import record
 from services.monitoring.usecases.judging import Judged, breaches
 from services.monitoring.usecases.sessions import load
-from services.monitoring.vitals import believed
+from services.monitoring.vitals import SIGNS, believed
 from shared.errors import Conflict, NotFound
 from shared.persistence.mongo import Document, UnitOfWork
 
@@ -75,7 +79,7 @@ async def decide(
         await _reject_twins(unit, after)
     facts = {"reading": identifier, "sign": row["sign"], "value": row["value"], "reason_code": reason_code}
     await record(unit, session, f"reading_{decision}", **facts)
-    await judge_again(unit, deps, session, row["sign"], row["taken_at"])
+    await judge_again(unit, deps, session, row["sign"], _effective(row))
     return after
 
 
@@ -117,78 +121,133 @@ async def move(
     await record(unit, session, "reading_moved_away", reading=identifier, to_session=to_session_id, **facts)
     await record(unit, target, "reading_moved_here", reading=moved, from_session=session_id, **facts)
     for one in (session, target):
-        await judge_again(unit, deps, one, row["sign"], row["taken_at"])
+        await judge_again(unit, deps, one, row["sign"], _effective(row))
     return new
 
 
 async def judge_again(unit: UnitOfWork, deps: Deps, session: Document, sign: str, around: datetime) -> None:
     """The sign's alarms from what counts now: an alarm without its breach is over, a breach without its alarm is told.
 
-    A raised alarm that still has a breach behind it stays as it is, whoever answered it.
+    So are those of combinations that the sign is part of. A raised alarm that still has a breach behind it stays as it
+    is, whoever answered it.
     """
     if session["state"] not in OPEN:
         return
     engine = await unit.collection(ENGINES).find_one({"_id": session["_id"]})
     limits = deps.limits(session)
     judged = Judged.of(session, limits, engine, deps.calm(limits))
-    mine = [limit for limit in judged.limits if limit.rule.sign == sign]
     now = unit.clock.clinical_now()
-    since = min(
-        [around - WINDOW, *(judged.states[limit.name].breach_since for limit in mine if limit.name in judged.states)]
-    )
-    rows = await readings_within(unit, session["_id"], sign, max(since, now - LONGEST), max(around, now))
-    counted = _one_per_moment([row for row in rows if believed(row)], mine)
-    replayed, transitions = _replay(counted, mine)
-    for limit in mine:
-        await _settle(unit, judged, limit, replayed.get(limit.name), transitions)
-    value = counted[-1]["value"] if counted else 0.0
+    again = _Again(unit, judged, around, now)
+    counted = await again.sign(sign)
+    for combination in judged.limits.combinations:
+        if combination.has(sign):
+            await again.combination(combination)
+    value = counted[-1][1] if counted else 0.0
     for rule in (f"confirm:{sign}", f"implausible:{sign}"):
         await judged.doubt_over(unit, rule, value)
     await judged.save(unit, now)
 
 
-def _one_per_moment(rows: Iterable[Document], limits: list[Limit]) -> list[Document]:
-    """Of several values for one moment the worse counts, until a human decides."""
-    found: dict[tuple[datetime, str], Document] = {}
-    for row in rows:
-        key = (row["received_at"] if "clock_off_s" in row else row["taken_at"], row["device"])
-        known = found.get(key)
-        if known is None or breaches(limits, row["sign"], row["value"]) > breaches(limits, row["sign"], known["value"]):
-            found[key] = {**row, "at": key[0]}
-    return sorted(found.values(), key=lambda row: row["at"])
+def _effective(row: Document) -> datetime:
+    """When a reading counts: of a clock that is wrong nothing is believed but the arrival."""
+    at: datetime = row["received_at"] if "clock_off_s" in row else row["taken_at"]
+    return at
 
 
-def _replay(rows: list[Document], limits: list[Limit]) -> tuple[dict[str, RuleState], dict[str, Transition]]:
-    """The states after these readings, and by rule the newest alarm that they raise."""
-    states: dict[str, RuleState] = {}
-    raised: dict[str, Transition] = {}
-    before: list[Point] = []
-    for row in rows:
-        states, found = evaluate(states, row["sign"], row["value"], row["at"], limits, before)
-        raised |= {item.limit.name: item for item in found if item.kind == "raised"}
-        before = [(row["at"], row["value"])]
-    return states, raised
+@dataclass(frozen=True)
+class _Again:
+    """What is judged again, around a reading that was decided about."""
 
+    unit: UnitOfWork
+    judged: Judged
+    around: datetime
+    now: datetime
 
-async def _settle(
-    unit: UnitOfWork, judged: Judged, limit: Limit, new: RuleState | None, raised: dict[str, Transition]
-) -> None:
-    name, old = limit.name, judged.states.get(limit.name)
-    if old is not None and old.raised_at is not None:
-        if new is None or (new.raised_at is None and new.track.head.since is None):
-            await raising.clear(unit, judged.row, old.alarm_id or "", unit.clock.clinical_now(), old.value)
-            del judged.states[name]
-        return
-    stands = new if new is not None and new.raised_at is not None else None
-    if name in raised and not await _told_before(unit, judged, raised[name]):
-        kept = await raising.apply(unit, judged.row, {name: stands or raised[name].state}, [raised[name]])
-        judged.states[name] = kept[name]
-    elif new is None or new.raised_at is not None:
-        judged.states.pop(name, None)
-    else:
-        judged.states[name] = new
+    async def sign(self, sign: str) -> list[Point]:
+        """Returns the sign's readings that count."""
+        mine = of_sign(self.judged.limits, sign)[0]
+        since = self._since(mine)
+        points = await self._counted(sign, since)
+        for limit in mine:
+            await self._settle(limit, points, since)
+        return points
 
+    async def combination(self, combination: Combination) -> None:
+        mine = of_sign(self.judged.limits, combination.sign)[0]
+        since = self._since(mine)
+        latest: dict[str, Point] = {}
+        counts: dict[datetime, float] = {}  # of one moment, when all that was measured in it is known
+        for at, sign, value in await self._parts(combination, since):
+            latest[sign] = (at, value)
+            counts[at] = combination.count(latest, at)
+        for limit in mine:
+            await self._settle(limit, list(counts.items()), since)
 
-async def _told_before(unit: UnitOfWork, judged: Judged, transition: Transition) -> bool:
-    query = {"_id": raising.alarm_id_of(judged.row, transition)}
-    return await unit.collection(ALARMS).find_one(query) is not None
+    async def _parts(self, combination: Combination, since: datetime) -> list[tuple[datetime, str, float]]:
+        found: list[tuple[datetime, str, float]] = []
+        for part in combination.parts:
+            if part.sign in SIGNS:
+                points = await self._counted(part.sign, since - timedelta(seconds=combination.within_s))
+            else:
+                points = await scoring.scores_of(self.unit, self.judged.id, part.sign)
+            found += [(at, part.sign, value) for at, value in points]
+        return sorted(found)
+
+    def _since(self, limits: Sequence[Limit]) -> datetime:
+        states = self.judged.states
+        begun = [states[limit.name].breach_since for limit in limits if limit.name in states]
+        return max(min([self.around - WINDOW, *begun]), self.now - LONGEST)
+
+    async def _counted(self, sign: str, since: datetime) -> list[Point]:
+        """Of several values for one moment the worse counts, until a human decides."""
+        limits, found = self.judged.limits, dict[tuple[datetime, str], float]()
+        until = max(self.around, self.now) + TRUSTED
+        for row in await counting_within(self.unit, self.judged.id, sign, since, until):
+            key, value = (_effective(row), row["device"]), row["value"]
+            if believed(row) and (
+                key not in found or breaches(limits, sign, value) > breaches(limits, sign, found[key])
+            ):
+                found[key] = value
+        return sorted((at, value) for (at, _), value in found.items())
+
+    async def _settle(self, limit: Limit, points: Sequence[Point], since: datetime) -> None:
+        name, judged = limit.name, self.judged
+        old = judged.states.get(name)
+        if old is not None and old.raised_at is not None:
+            await self._stand(limit, old, points, since)
+            return
+        graver = judged.limits.covering[name]
+        new, raised = replay(points, limit, await self._told([limit, *graver]), self.now)
+        if raised is not None and not self._covered(graver, raised.state.breach_since):
+            state = new if new is not None and new.raised_at is not None else raised.state
+            judged.states |= await raising.apply(self.unit, judged.row, {name: state}, [raised])
+        elif new is None or new.track.head.since is None:
+            judged.states.pop(name, None)
+        else:
+            judged.states[name] = replace(new, raised_at=None, alarm_since=None)
+
+    async def _stand(self, limit: Limit, old: RuleState, points: Sequence[Point], since: datetime) -> None:
+        """The alarm goes on with what counts now, or is over. One that is older than what is looked at is left alone."""
+        if old.breach_since < since:
+            return
+        new, _ = replay(points, limit, await self._told([limit]), self.now)
+        if new is not None and (new.raised_at is not None or new.track.head.since is not None):
+            self.judged.states[limit.name] = replace(old, track=new.track)
+            return
+        await raising.clear(self.unit, self.judged.row, old.alarm_id or "", self.now, old.value)
+        del self.judged.states[limit.name]
+
+    def _covered(self, graver: Sequence[Limit], since: datetime) -> bool:
+        """Whether an alarm stands that tells of it (ADR 19)."""
+        states = self.judged.states
+        standing = [
+            states[item.name].alarm_since for item in graver if item.name in states and not item.quiet(self.now)
+        ]
+        return any(begun is not None and begun <= since for begun in standing)
+
+    async def _told(self, limits: Sequence[Limit]) -> tuple[Told, ...]:
+        """From when to when alarms of these stood that are over: what goes on after one is told anew, from then on."""
+        rules = [limit.name for limit in limits]
+        query = {"session_id": self.judged.id, "rule": {"$in": rules}, "open": False}
+        rows = await self.unit.collection(ALARMS).find(query)
+        return tuple(sorted((row["breach_since"], max(row["breach_since"], row["cleared_at"])) for row in rows))

@@ -53,11 +53,13 @@ async def apply(
     for transition in transitions:
         name, state = transition.limit.name, transition.state
         if transition.over:
-            await clear(unit, session, await _raise(unit, session, transition), transition.at, transition.value)
+            if not await _was_raised(unit, session, transition):
+                await clear(unit, session, await _raise(unit, session, transition), transition.at, transition.value)
         elif transition.kind == "raised":
-            raised[name] = await _raise(unit, session, transition)
+            anew = await _anew(unit, session, transition)
+            raised[name] = await _raise(unit, session, anew)
             if name in after and after[name].raised_at is not None:
-                after[name] = replace(after[name], alarm_id=raised[name])
+                after[name] = replace(after[name], alarm_id=raised[name], alarm_since=anew.state.alarm_since)
         elif transition.kind == "renewed":
             await _renew(unit, session, transition)
         else:
@@ -68,6 +70,18 @@ async def apply(
 def alarm_id_of(session: Document, transition: Transition) -> str:
     """From session, rule and the breach's start, so the same for whoever evaluates."""
     return derived_id(watch_key(session), transition.limit.name, transition.state.breach_since.isoformat())
+
+
+async def _was_raised(unit: UnitOfWork, session: Document, transition: Transition) -> bool:
+    query = {"_id": alarm_id_of(session, transition), "open": False}
+    return await unit.collection(ALARMS).find_one(query) is not None
+
+
+async def _anew(unit: UnitOfWork, session: Document, transition: Transition) -> Transition:
+    """What counts again after its alarm was closed is told from now on: refused as known it would be silent for ever."""
+    if not await _was_raised(unit, session, transition):
+        return transition
+    return replace(transition, state=replace(transition.state, alarm_since=unit.clock.clinical_now()))
 
 
 async def _raise(unit: UnitOfWork, session: Document, transition: Transition) -> str:

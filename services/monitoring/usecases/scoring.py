@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from services.monitoring.combinations import MOAAS
+from services.monitoring.episodes import Point
 from services.monitoring.model import OPEN
 from services.monitoring.scales import NEWS2_SIGNS, news2
 from services.monitoring.store import ENGINES, SESSIONS, newest_of
@@ -52,6 +53,12 @@ async def judge_again(unit: UnitOfWork, deps: Deps, session_id: str) -> None:
         await _keep(unit, session, code, {"at": newest["occurred_at"], "value": value})
         await judged.now(unit, Given(code, value, now))
     await judged.save(unit, now)
+
+
+async def scores_of(unit: UnitOfWork, session_id: str, code: str) -> list[Point]:
+    """What was noted of a scale and counts now, by the time of the observation."""
+    written = present(await of_session(unit, session_id))
+    return sorted((entry["occurred_at"], float(entry["facts"]["score"])) for entry in written if _scores(entry, code))
 
 
 def _scores(entry: Document, code: str) -> bool:

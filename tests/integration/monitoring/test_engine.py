@@ -266,7 +266,7 @@ async def test_who_answered_an_alarm_and_how_long_it_took(chair: Chair) -> None:
     raised_at: datetime = alarm["raised_at"]
     await chair.acknowledges(alarm["_id"])
     chair.clock.advance(20)
-    await chair._run(lambda unit: answering.attend(unit, alarm["_id"], "nurse"))
+    await chair._run(lambda unit: answering.attend(unit, chair.deps, alarm["_id"], "nurse"))
     row = (await chair.alarms(rule="sbp_critical_high"))[0]
     assert (row["acknowledged_by"], row["attended_by"]) == ("nurse-1", "nurse-1")
     assert row["seconds_to_acknowledge"] == (row["acknowledged_at"] - raised_at).total_seconds()

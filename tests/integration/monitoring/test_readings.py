@@ -231,23 +231,6 @@ async def test_a_confirmed_value_counts_and_its_twin_does_not(chair: Chair) -> N
     assert [(row["value"], row["decision"]) for row in await rows(chair)] == [(0, "artefact"), (97, "confirmed")]
 
 
-async def test_a_reading_of_another_patient_moves_with_its_alarm(chair: Chair) -> None:
-    second = await another(chair)
-    (wrong,) = await chair.measures(0, SPO2)
-
-    async def work(unit: UnitOfWork) -> Document:
-        return await correcting.move(unit, chair.deps, chair.session_id, wrong.id, second.session_id, "wrong_patient")
-
-    for _ in range(2):
-        moved = await chair.mongo.run(NURSE, work)
-        assert moved["moved_from"] == chair.session_id
-    assert [row["open"] for row in await chair.alarms(rule="spo2_collapse")] == [False]
-    assert [row["open"] for row in await second.alarms(rule="spo2_collapse")] == [True]
-    assert ("reading_moved_away" in await kinds(chair), "reading_moved_here" in await kinds(second)) == (True, True)
-    (again,) = await chair.sends(chair.reading(0, SPO2))
-    assert again.result == "duplicate"
-
-
 async def test_a_conflict_that_is_sent_again_is_a_duplicate(chair: Chair) -> None:
     now = chair.clock.clinical_now()
     await chair.measures(96, SPO2, at=now)
