@@ -117,7 +117,7 @@ def test_the_day_ends_with_its_addresses_and_the_trace_as_a_tree(
     for service in SERVICES:
         assert f"{service} {stack.url(service)}/docs" in said
     assert {f"sinks {stack.issuer}/messages", "a token make token ROLE=nurse", "the end make down"} <= set(said)
-    assert f"the board {stack.url('monitoring')}/board" in said
+    assert f"the board {stack.url('monitoring')}/board (sign in as nurse)" in said
     begin = next(number for number, line in enumerate(said) if line.startswith("trace "))
     tree = said[begin:]
     deeper = [next(n for n, line in enumerate(tree) if f" {service} {name} " in line) for service, name, *_ in EDGES]
