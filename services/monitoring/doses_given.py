@@ -32,7 +32,7 @@ def infusion_of(session: Document, entry: Document) -> Document | None:
 
 
 def taken_away(session: Document, before: Document, after: Document) -> Changed:
-    """The patient never had it: without any dose an open session is where it was before the first.
+    """The patient never had it: without any dose an open session is where it was before the first, aborted or not.
 
     Where doses are left, nobody has said when those ended: what is known of the infusion stays.
     """
@@ -42,7 +42,7 @@ def taken_away(session: Document, before: Document, after: Document) -> Changed:
     doses = [dose for place, dose in enumerate(session["doses"]) if place != number]
     changed: Document = {"doses": doses, "started_at": min((item["at"] for item in doses), default=None)}
     if not doses and session["state"] in ("dosing", "recovery"):
-        changed |= {"state": "baseline", "infusion": None}
+        changed |= {"state": "baseline", "infusion": None, "aborted": False}
     return changed, after["facts"]
 
 

@@ -59,7 +59,7 @@ def move(session: Document, step: str, now: datetime, **fields: object) -> Docum
     """The session after `step`; one that ends it for the first time notes when. Raises Conflict."""
     allowed, state = _allowed(session, step), session["state"]
     if state not in allowed:
-        raise Conflict(reasons=[{"code": "state", "detail": _needed(step, state, allowed)}])
+        raise Conflict(reasons=[{"code": "state", "detail": _needed(session, step, allowed)}])
     if step == "dose":
         _may_be_dosed(session)
     if step in _ENDS and session.get("ended_at") is None:
@@ -72,11 +72,14 @@ def _allowed(session: Document, step: str) -> dict[str, str]:
     return TRANSITIONS[step] | (UNDOSED_ENDS if without else {})
 
 
-def _needed(step: str, state: str, allowed: dict[str, str]) -> str:
+def _needed(session: Document, step: str, allowed: dict[str, str]) -> str:
+    state = session["state"]
     text = f"The session is {state}; {step.replace('_', '-')} needs {' or '.join(sorted(allowed))}."
     chain = MISSING.get(state, ())
     reached = {"check_in": 0, "baseline": 1, "open_gate": 2, "dose": 2, "discharge": 3, "void": 0, "complete": 4}[step]
     missing = chain[: max(reached - (4 - len(chain)), 0)]
+    if step == "complete" and kind_of(session) != "dosing" and state == "scheduled":
+        missing = chain[:1]
     return f"{text} Missing: {', '.join(missing)}." if missing else text
 
 
@@ -107,6 +110,11 @@ def stopped(session: Document, now: datetime) -> Document:
         return session
     ended = _over(session, now)
     return session if session["state"] == "recovery" and ended is session else changed(ended, now, state="recovery")
+
+
+def recovered(session: Document, now: datetime) -> Document:
+    """The effect of the last dose is past its peak; only from dosing."""
+    return changed(session, now, state="recovery") if session["state"] == "dosing" else session
 
 
 def left(session: Document, now: datetime) -> Document:

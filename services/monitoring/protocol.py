@@ -21,6 +21,7 @@ Kind = SessionKind
 DOSING = "dosing"
 Minutes = Annotated[float, Field(ge=1)]
 Times = Sequence[Annotated[float, Field(ge=0)]]
+DOSING_MINUTES = 60.0  # CFG: where a clinic's own version does not say
 
 
 class Measurement(Protocol):
@@ -76,7 +77,10 @@ class SessionProtocol(Sourced):
 
 
 class DosingProtocol(SessionProtocol):
-    """Of a route by which a dose is given."""
+    """Of a route by which a dose is given.
+
+    `dosing_minutes` after the last dose recovery begins by itself, unless an infusion has not ended.
+    """
 
     kind: Literal["dosing"]
     route: Literal["iv", "im", "sublingual", "esketamine_nasal"]
@@ -84,6 +88,7 @@ class DosingProtocol(SessionProtocol):
     ceiling_mg_per_kg: float = Field(gt=0)
     ceiling_mg: float | None = Field(default=None, gt=0)
     devices: Devices | None = None
+    dosing_minutes: float = Field(default=DOSING_MINUTES, gt=0)
     gate: GateRules
     discharge: DischargeRules
     medicines: str
@@ -127,6 +132,7 @@ class HardBounds(Sourced):
     max_systolic_change_percent: float
     max_findings_minutes: float
     least_aftercare: Sequence[Aftercare]
+    max_dosing_minutes: float
     max_silence_s: float
     max_delay_s: Mapping[Priority, float]
     least_high_below: Mapping[str, float]
@@ -158,6 +164,8 @@ def _beyond_dosing(bounds: HardBounds, protocol: DosingProtocol) -> Iterator[tup
     most = bounds.max_mg.get(protocol.route)
     if most is not None and (protocol.ceiling_mg is None or protocol.ceiling_mg > most):
         yield ("ceiling_mg",), f"must be at most {most:g} mg for this route"
+    if protocol.dosing_minutes > bounds.max_dosing_minutes:
+        yield ("dosing_minutes",), f"must be at most {bounds.max_dosing_minutes:g} minutes"
     gate, discharge = protocol.gate, protocol.discharge
     if gate.max_systolic > bounds.max_pre_dose_systolic:
         yield ("gate", "max_systolic"), f"must be at most {bounds.max_pre_dose_systolic:g} mm[Hg]"

@@ -60,7 +60,7 @@ def _within(loinc: str, usual: float) -> Any:
 
 
 class Moment(Body):
-    """`occurred_at` stands beside the time of recording; without it the two are the same."""
+    """`occurred_at` stands beside the time of recording; without it, or where it lies in the future, the two are the same."""
 
     occurred_at: Instant | None = None
 

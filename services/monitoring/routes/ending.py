@@ -40,6 +40,7 @@ async def void(session_id: Id, body: schemas.Abort, call: Clinical) -> Response:
 
 
 @router.post(f"{SESSION}/complete", response_model=schemas.Session, responses=problems(404, 409))
-async def complete(session_id: Id, call: Clinical) -> Response:
+async def complete(session_id: Id, call: Clinical, body: schemas.Moment | None = None) -> Response:
     """The record is finished."""
-    return await change_session(call, lambda unit: ending.complete(unit, session_id))
+    told = body.occurred_at if body else None
+    return await change_session(call, lambda unit: ending.complete(unit, session_id, told))

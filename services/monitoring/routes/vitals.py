@@ -123,9 +123,9 @@ async def confirm_reading(
     session_id: Id, reading_id: ReadingId, call: Clinical, body: schemas.Decision | None = None
 ) -> Response:
     """The value is right, whatever its bounds say; of several for one moment it is the one that counts."""
-    reason = body.reason_code if body else None
+    told = body or schemas.Decision()
     return await _decide(
-        call, lambda unit: correcting.decide(unit, deps(call), session_id, reading_id, "confirmed", reason)
+        call, lambda unit: correcting.decide(unit, deps(call), session_id, reading_id, "confirmed", told)
     )
 
 
@@ -134,16 +134,13 @@ async def reject_reading(
     session_id: Id, reading_id: ReadingId, call: Clinical, body: schemas.Decision | None = None
 ) -> Response:
     """The value is none of the patient's body; alarms that rest on it alone are over."""
-    reason = body.reason_code if body else None
+    told = body or schemas.Decision()
     return await _decide(
-        call, lambda unit: correcting.decide(unit, deps(call), session_id, reading_id, "artefact", reason)
+        call, lambda unit: correcting.decide(unit, deps(call), session_id, reading_id, "artefact", told)
     )
 
 
 @router.post(f"{READING}/move", response_model=schemas.ReadingShown, responses=problems(404, 409))
 async def move_reading(session_id: Id, reading_id: ReadingId, body: schemas.ReadingMove, call: Clinical) -> Response:
     """It was recorded for the wrong patient; the alarms of both are judged again."""
-    to_session, reason = body.to_session_id, body.reason_code
-    return await _decide(
-        call, lambda unit: correcting.move(unit, deps(call), session_id, reading_id, to_session, reason)
-    )
+    return await _decide(call, lambda unit: correcting.move(unit, deps(call), session_id, reading_id, body))

@@ -9,7 +9,7 @@ from services.monitoring.signals import MANUAL
 from services.monitoring.store import SESSIONS
 from services.monitoring.usecases import readings, scoring
 from services.monitoring.usecases.deps import Deps, baseline_signs
-from services.monitoring.usecases.entries import record
+from services.monitoring.usecases.entries import happened_at, record
 from services.monitoring.usecases.sessions import load
 from services.monitoring.vitals import SIGNS
 from shared.persistence.mongo import Document, UnitOfWork
@@ -22,10 +22,10 @@ async def take(unit: UnitOfWork, deps: Deps, session_id: str, body: schemas.Base
     """
     session, now = await load(unit, session_id, "baseline"), unit.clock.clinical_now()
     base = body.model_dump(mode="json", exclude={"occurred_at"}, exclude_none=True)
-    at = min(body.occurred_at or now, now)
+    at = happened_at(unit, body.occurred_at)
     after = model.move(session, "baseline", now, baseline=base, baseline_at=at, gate_override=None)
     await unit.collection(SESSIONS).replace_versioned(after)
-    await record(unit, after, "baseline", body.occurred_at, **base)
+    await record(unit, after, "baseline", at, **base)
     await _judge(unit, deps, after, at)
     return after
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
+from services.monitoring import schemas
 from services.monitoring.alarms import RuleState, Told
 from services.monitoring.combinations import Combination
 from services.monitoring.episodes import Point
@@ -19,7 +20,7 @@ from services.monitoring.store import ALARMS, BUCKETS, ENGINES, VITALS, counting
 from services.monitoring.timing import TRUSTED
 from services.monitoring.usecases import folding, raising, scoring
 from services.monitoring.usecases.deps import Deps
-from services.monitoring.usecases.entries import record
+from services.monitoring.usecases.entries import happened_at, record
 from services.monitoring.usecases.judging import Judged, breaches
 from services.monitoring.usecases.sessions import load
 from services.monitoring.vitals import SIGNS, believed
@@ -64,7 +65,7 @@ async def decide(
     session_id: str,
     identifier: str,
     decision: Literal["confirmed", "artefact"],
-    reason_code: str | None,
+    body: schemas.Decision,
 ) -> Document:
     """Idempotent by state; a later decision replaces an earlier one. Raises NotFound, Conflict for one that was moved away."""
     session = await load(unit, session_id, f"reading_{decision}")
@@ -77,8 +78,8 @@ async def decide(
     await _keep(unit, after, bucket)
     if decision == "confirmed" and bucket is None:
         await _reject_twins(unit, after)
-    facts = {"reading": identifier, "sign": row["sign"], "value": row["value"], "reason_code": reason_code}
-    await record(unit, session, f"reading_{decision}", **facts)
+    facts = {"reading": identifier, "sign": row["sign"], "value": row["value"], "reason_code": body.reason_code}
+    await record(unit, session, f"reading_{decision}", body.occurred_at, **facts)
     await judge_again(unit, deps, session, row["sign"], _effective(row))
     return after
 
@@ -92,13 +93,12 @@ async def _reject_twins(unit: UnitOfWork, row: Document) -> None:
             await unit.collection(VITALS).put({**twin, "decision": "artefact"})
 
 
-async def move(
-    unit: UnitOfWork, deps: Deps, session_id: str, identifier: str, to_session_id: str, reason_code: str
-) -> Document:
+async def move(unit: UnitOfWork, deps: Deps, session_id: str, identifier: str, body: schemas.ReadingMove) -> Document:
     """The reading is another patient's: both timelines say so, the alarms of both are judged again.
 
     Idempotent by state. Raises NotFound, Conflict when it was moved elsewhere already.
     """
+    to_session_id = body.to_session_id
     session, target = await load(unit, session_id, "reading_move"), await load(unit, to_session_id, "reading_move")
     row, bucket = await find(unit, session_id, identifier)
     moved = reading_id(to_session_id, row["sign"], row["taken_at"], row["device"])
@@ -117,9 +117,10 @@ async def move(
     await _keep(unit, {**row, "moved_to": to_session_id, "moved_as": moved}, bucket)
     if target["state"] not in OPEN:
         await folding.later(unit, target, unit.clock.clinical_now())
-    facts = {"sign": row["sign"], "value": row["value"], "reason_code": reason_code}
-    await record(unit, session, "reading_moved_away", reading=identifier, to_session=to_session_id, **facts)
-    await record(unit, target, "reading_moved_here", reading=moved, from_session=session_id, **facts)
+    facts = {"sign": row["sign"], "value": row["value"], "reason_code": body.reason_code}
+    at = happened_at(unit, body.occurred_at)
+    await record(unit, session, "reading_moved_away", at, reading=identifier, to_session=to_session_id, **facts)
+    await record(unit, target, "reading_moved_here", at, reading=moved, from_session=session_id, **facts)
     for one in (session, target):
         await judge_again(unit, deps, one, row["sign"], _effective(row))
     return new

@@ -10,7 +10,7 @@ from services.monitoring.store import ENTRIES, SESSIONS
 from services.monitoring.timeline import CORRECTABLE, CORRECTION, MOVABLE, MOVED_AWAY, present, root_of
 from services.monitoring.usecases import scoring
 from services.monitoring.usecases.deps import Deps
-from services.monitoring.usecases.entries import MARKS, of_session, record, tell
+from services.monitoring.usecases.entries import MARKS, happened_at, of_session, record, tell
 from services.monitoring.usecases.sessions import load
 from services.monitoring.usecases.substances import UNKNOWN, witnessed
 from shared.errors import Conflict, FieldError, Invalid, NotFound
@@ -33,7 +33,8 @@ async def correct(unit: UnitOfWork, deps: Deps, session_id: str, entry_id: str, 
     session = await load(unit, session_id, "entry_correct")
     before = await _present(unit, session_id, entry_id, CORRECTABLE)
     facts = _facts(before, body)
-    after = {**before, "occurred_at": body.occurred_at or before["occurred_at"], "facts": facts}
+    at = happened_at(unit, body.occurred_at or before["occurred_at"])
+    after = {**before, "occurred_at": at, "facts": facts}
     _in_order(after)
     if before["kind"] == "dose":
         changed = taken_away if body.entered_in_error else corrected

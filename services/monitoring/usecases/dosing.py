@@ -7,7 +7,7 @@ from services.monitoring.gate_found import Proposed, Reason
 from services.monitoring.store import SESSIONS
 from services.monitoring.usecases import gating
 from services.monitoring.usecases.deps import Deps
-from services.monitoring.usecases.entries import record
+from services.monitoring.usecases.entries import happened_at, record
 from services.monitoring.usecases.sessions import load
 from shared.events.monitoring import (
     DoseAdministered,
@@ -53,7 +53,7 @@ def _open(unit: UnitOfWork, session: Document, judged: gating.Judged, body: sche
 
 def _given(unit: UnitOfWork, deps: Deps, session: Document, opened: Document, body: schemas.Dose) -> Document:
     now = unit.clock.clinical_now()
-    at, number = min(body.occurred_at or now, now), len(session["doses"]) + 1
+    at, number = happened_at(unit, body.occurred_at), len(session["doses"]) + 1
     dose = body.model_dump(include={"medication", "amount_mg", "lot", "expiry", "checked_by"})
     dose |= {"mg_per_kg": round(body.amount_mg / session["baseline"]["weight_kg"], 3), "at": at}
     dose |= {"by": unit.scope.actor.id, "device_no": number if deps.dosing(session).devices else None}
@@ -111,13 +111,13 @@ async def change_infusion(unit: UnitOfWork, session_id: str, verb: Verb, body: s
     Raises NotFound, Conflict.
     """
     session, now = await load(unit, session_id, f"dose_{verb}"), unit.clock.clinical_now()
-    running, at = session["state"] == "dosing", body.occurred_at or now
+    running, at = session["state"] == "dosing", happened_at(unit, body.occurred_at)
     after = model.stopped(session, at) if verb == "stop" else model.infusion(session, verb, at, body.rate_mg_per_h)
     if after is not session:
         await unit.collection(SESSIONS).replace_versioned(after | {"updated_at": now})
     kind = {"pause": "dose_paused", "resume": "dose_resumed", "stop": "dose_stopped", "rate": "dose_rate"}[verb]
     facts = {"rate_mg_per_h": body.rate_mg_per_h, "given_mg": body.given_mg, "out_of_order": not running or None}
-    entry = await record(unit, session, kind, body.occurred_at, **facts)
+    entry = await record(unit, session, kind, at, **facts)
     event = {"pause": DosePaused, "resume": DoseResumed, "stop": DoseStopped}.get(verb)
     if event is not None and after is not session:
         told = event(patient_id=session["patient_id"], session_id=session_id, at=entry["occurred_at"])

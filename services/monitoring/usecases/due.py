@@ -12,7 +12,7 @@ from services.monitoring.protocol import Measurement
 from services.monitoring.schedule import Due
 from services.monitoring.store import ALARMS, SESSIONS, newest_of
 from services.monitoring.timeline import present
-from services.monitoring.usecases import raising
+from services.monitoring.usecases import raising, recovering
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import of_session
 from shared.persistence.mongo import Document, UnitOfWork
@@ -27,24 +27,46 @@ def _phase(session: Document) -> str:
     return f"{PHASE.get(session['state'], 'recovery')}:{len(session['doses'])}"
 
 
+def _own_phase(session: Document, item: Measurement) -> str:
+    return f"{item.phase}:{len(session['doses'])}"
+
+
+def _asked(session: Document, item: Measurement) -> bool:
+    """In its phase; what counts from a dose is asked for in recovery too, which may have begun before it is due."""
+    phase = PHASE.get(session["state"], "recovery")
+    goes_on = item.since != "phase" and (item.phase, phase) == ("dosing", "recovery")
+    return item.phase == phase or goes_on
+
+
 def unarmed(deps: Deps, session: Document) -> bool:
     """Whether the timers of the present phase are not set yet."""
-    return session.get("armed") != _phase(session) and bool(deps.protocol(session).schedule)
+    waits = session["state"] == "dosing" or bool(deps.protocol(session).schedule)
+    return session.get("armed") != _phase(session) and waits
 
 
 async def arm(unit: UnitOfWork, deps: Deps, session: Document) -> None:
     if not unarmed(deps, session):
         return
-    now, phase = unit.clock.clinical_now(), _phase(session)
-    change: Document = {"armed": phase, "phase_since": now, "due": {}}
+    now, due = unit.clock.clinical_now(), _going_on(deps, session)
     for item in deps.protocol(session).schedule:
-        if item.phase != phase.partition(":")[0]:
+        own = _own_phase(session, item)
+        if not _asked(session, item) or own == session.get("armed"):
             continue
         found = schedule.next_due(item, schedule.began(session, item, now), now)
         if found is not None:
-            await _set(unit, session, phase, found)
-            change["due"][item.name] = found.at
+            await _set(unit, session, own, found)
+            due[item.name] = found.at
+    change: Document = {"armed": _phase(session), "phase_since": now, "due": due}
     await unit.collection(SESSIONS).change({"_id": session["_id"]}, {"$set": change})
+    await recovering.watch(unit, deps, session)
+
+
+def _going_on(deps: Deps, session: Document) -> Document:
+    """What the phase before waits for and this one too: its timers are set, and what was missed of it stays missed."""
+    before, waited = session.get("armed"), session.get("due") or {}
+    items = [item for item in deps.protocol(session).schedule if _asked(session, item)]
+    names = {item.name for item in items if _own_phase(session, item) == before}
+    return {name: at for name, at in waited.items() if name in names}
 
 
 async def _set(unit: UnitOfWork, session: Document, phase: str, found: Due, at: datetime | None = None) -> None:
@@ -58,12 +80,12 @@ async def on_late(context: TimerContext) -> None:
     """The time for a measurement has passed: raise what was missed, end what has been made up for, and go on."""
     unit, deps, payload = context.unit, context.deps, context.payload
     session = await unit.collection(SESSIONS).find_one({"_id": payload["session_id"]})
-    if session is None or session["state"] not in OPEN or _phase(session) != payload["phase"]:
+    item = _item(deps, session, payload) if session else None
+    if session is None or item is None:
         await _end_missed(unit, session, payload["name"])
         return
-    item = next((item for item in deps.protocol(session).schedule if item.name == payload["name"]), None)
-    found = schedule.due(item, _began(session, item), payload["number"]) if item else None
-    if item is None or found is None:
+    found = schedule.due(item, _began(session, item), payload["number"])
+    if found is None:
         return
     if not await _measured(unit, session, item, found):
         await _raise_missed(unit, session, item, found)
@@ -76,6 +98,14 @@ async def on_late(context: TimerContext) -> None:
         await _set(unit, session, payload["phase"], following)
         change = {"$set": {f"due.{item.name}": following.at}}
     await unit.collection(SESSIONS).change({"_id": session["_id"]}, change)
+
+
+def _item(deps: Deps, session: Document, payload: Document) -> Measurement | None:
+    """What the timer stands for, while it is asked for."""
+    if session["state"] not in OPEN:
+        return None
+    named = (item for item in deps.protocol(session).schedule if item.name == payload["name"])
+    return next((i for i in named if _asked(session, i) and _own_phase(session, i) == payload["phase"]), None)
 
 
 def _began(session: Document, item: Measurement) -> datetime:
@@ -113,4 +143,4 @@ async def _missed(unit: UnitOfWork, session: Document, rule: str) -> Any:
     return await unit.collection(ALARMS).find_one({"session_id": session["_id"], "rule": rule, "open": True})
 
 
-SCHEDULE_TIMERS: dict[str, TimerHandler] = {MEASUREMENT: on_late}
+SCHEDULE_TIMERS: dict[str, TimerHandler] = {MEASUREMENT: on_late, recovering.RECOVERY: recovering.on_over}

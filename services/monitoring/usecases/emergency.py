@@ -12,7 +12,7 @@ from services.monitoring.store import ENTRIES
 from services.monitoring.timeline import code_seconds, emergency_since
 from services.monitoring.usecases import participants
 from services.monitoring.usecases.deps import Deps
-from services.monitoring.usecases.entries import record, write_down
+from services.monitoring.usecases.entries import happened_at, record, write_down
 from services.monitoring.usecases.sessions import load
 from shared.events.monitoring import EmergencyCalled, EmergencyEnded
 from shared.messaging.outbox import emit
@@ -63,7 +63,7 @@ async def log(unit: UnitOfWork, deps: Deps, session_id: str, body: bodies.Emerge
     Without an emergency it is kept as out of order. Raises NotFound.
     """
     session, rows = await of_any(unit, session_id, "emergency_log"), await _of(unit, session_id)
-    since, at = emergency_since(rows), body.occurred_at or unit.clock.clinical_now()
+    since, at = emergency_since(rows), happened_at(unit, body.occurred_at)
     seconds = {"code_seconds": code_seconds(since, at)} if since else {"no_emergency": True}
     entry = await write_down(unit, deps, session, "emergency_log", body, {**body.facts(), **seconds})
     mine = [row for row in (*rows, entry) if since and row["occurred_at"] >= since]
@@ -73,10 +73,10 @@ async def log(unit: UnitOfWork, deps: Deps, session_id: str, body: bodies.Emerge
 async def end(unit: UnitOfWork, session_id: str, body: schemas.Moment) -> Document:
     """The code clock stops. Raises NotFound."""
     session, rows = await of_any(unit, session_id, "emergency_end"), await _of(unit, session_id)
-    since, at = emergency_since(rows), body.occurred_at or unit.clock.clinical_now()
+    since, at = emergency_since(rows), happened_at(unit, body.occurred_at)
     lasted = code_seconds(since, at) if since else None
     facts = {"code_seconds": lasted, "ended_session": session["state"] in ENDED, "no_emergency": since is None or None}
-    entry = await record(unit, session, "emergency_ended", body.occurred_at, **facts)
+    entry = await record(unit, session, "emergency_ended", at, **facts)
     event = EmergencyEnded(
         patient_id=session["patient_id"], session_id=session_id, by_role=unit.scope.actor.role, at=entry["occurred_at"]
     )

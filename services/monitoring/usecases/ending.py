@@ -1,6 +1,7 @@
 """Every way out of a session but the discharge: leave, abort, void, completion."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from services.monitoring import model, schemas
@@ -10,7 +11,7 @@ from services.monitoring.store import ALARMS, ENGINES, SESSIONS
 from services.monitoring.timeline import present
 from services.monitoring.usecases import devices, folding, raising
 from services.monitoring.usecases.deps import Deps
-from services.monitoring.usecases.entries import of_session, record, tell, write_down
+from services.monitoring.usecases.entries import happened_at, of_session, record, tell, write_down
 from services.monitoring.usecases.sessions import load
 from shared.events.monitoring import Criterion, PatientDischarged, SessionAborted, SessionCompleted
 from shared.messaging.outbox import emit
@@ -50,8 +51,7 @@ async def leave(unit: UnitOfWork, deps: Deps, session_id: str, body: bodies.Leav
 
     Idempotent by state: said again it is one more entry, and the session stays as it ended. Raises NotFound.
     """
-    session, now = await load(unit, session_id, "leave"), unit.clock.clinical_now()
-    at = min(body.occurred_at or now, now)
+    session, at = await load(unit, session_id, "leave"), happened_at(unit, body.occurred_at)
     after = model.left(session, at)
     facts = body.facts() | ({"repeated": True} if after is session else {})
     entry = await write_down(unit, deps, session, "left", body, facts)
@@ -69,12 +69,13 @@ async def leave(unit: UnitOfWork, deps: Deps, session_id: str, body: bodies.Leav
 
 async def abort(unit: UnitOfWork, session_id: str, body: schemas.Abort) -> Document:
     """Before a dose the session ends; after one the watching goes on in recovery. Idempotent. Raises NotFound."""
-    session, now = await load(unit, session_id, "abort"), unit.clock.clinical_now()
-    after = model.aborted(session, now)
+    session, at = await load(unit, session_id, "abort"), happened_at(unit, body.occurred_at)
+    after = model.aborted(session, at)
     again = after is session or session["aborted"]
-    await record(unit, session, "aborted", body.occurred_at, reason_code=body.reason_code, repeated=again or None)
+    await record(unit, session, "aborted", at, reason_code=body.reason_code, repeated=again or None)
     if again:
         return session
+    after |= {"updated_at": unit.clock.clinical_now()}
     await save_end(unit, session, after)
     event = SessionAborted(
         patient_id=session["patient_id"],
@@ -92,16 +93,18 @@ async def abort(unit: UnitOfWork, session_id: str, body: schemas.Abort) -> Docum
 async def void(unit: UnitOfWork, session_id: str, body: schemas.Abort) -> Document:
     """Opened by mistake; only before a dose. Raises NotFound, Conflict."""
     session, now = await load(unit, session_id, "void"), unit.clock.clinical_now()
-    after = model.move(session, "void", now, ended_at=now)
+    at = happened_at(unit, body.occurred_at)
+    after = model.move(session, "void", now, ended_at=at)
     await save_end(unit, session, after)
-    await record(unit, after, "voided", body.occurred_at, reason_code=body.reason_code)
+    await record(unit, after, "voided", at, reason_code=body.reason_code)
     return after
 
 
-async def complete(unit: UnitOfWork, session_id: str) -> Document:
-    """Raises NotFound, Conflict."""
+async def complete(unit: UnitOfWork, session_id: str, told: datetime | None = None) -> Document:
+    """What has not ended by another way ended at the time that is `told`. Raises NotFound, Conflict."""
     session, now = await load(unit, session_id, "complete"), unit.clock.clinical_now()
-    after = model.move(session, "complete", now)
+    at = happened_at(unit, told)
+    after = model.move(session, "complete", now, ended_at=session.get("ended_at") or at)
     await save_end(unit, session, after)
     written = present(await of_session(unit, session_id))
     started = session["started_at"] or after["ended_at"]
@@ -116,5 +119,5 @@ async def complete(unit: UnitOfWork, session_id: str) -> Document:
         **{name: session[name] for name in ("patient_id", "appointment_id", "plan_id", "sequence_no")},
     )
     emit(unit, event, aggregate=f"session/{session_id}", version=after["version"])
-    await record(unit, after, "completed")
+    await record(unit, after, "completed", at)
     return after

@@ -20,17 +20,26 @@ MARKS = ("possible_repeat", "out_of_order", "note_sealed")  # of the recording, 
 _BEFORE_CHECK_IN = ("scheduled", "voided")
 
 
+def happened_at(unit: UnitOfWork, told: datetime | None) -> datetime:
+    """When it happened: now where nothing is told, and now at the latest.
+
+    No route is refused for the clock of a tablet that runs ahead, and nothing of the future may hide what comes after it.
+    """
+    now = unit.clock.clinical_now()
+    return min(told or now, now)
+
+
 async def record(
     unit: UnitOfWork, session: Document, kind: str, occurred_at: datetime | None = None, **facts: Any
 ) -> Document:
-    """One more entry; `facts` are codes and numbers, free text comes in sealed."""
-    now = unit.clock.clinical_now()
+    """One more entry, of now at the latest; `facts` are codes and numbers, free text comes in sealed."""
+    at, now = happened_at(unit, occurred_at), unit.clock.clinical_now()
     entry: Document = {
         "_id": new_id(),
         "schema_version": 1,
         "session_id": session["_id"],
         "kind": kind,
-        "occurred_at": occurred_at or now,
+        "occurred_at": at,
         "recorded_at": now,
         "by": unit.scope.actor.id,
         "by_role": unit.scope.actor.role,

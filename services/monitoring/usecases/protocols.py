@@ -12,6 +12,7 @@ from services.monitoring.protocol import DOSING, DosingProtocol, SessionProtocol
 from services.monitoring.store import PROTOCOLS, protocol_in_effect, protocol_of_version
 from services.monitoring.usecases.deps import Deps
 from shared.errors import Conflict, FieldError, Invalid, NotFound, VersionConflict
+from shared.events.monitoring import WITHOUT_DOSE
 from shared.ids import new_id
 from shared.persistence.audit import audit
 from shared.persistence.mongo import Document, Reader, UnitOfWork, as_document
@@ -23,8 +24,12 @@ KNOWN = frozenset(known_names(DosingProtocol))
 
 
 def subject_of(kind: str, route: str | None) -> str | None:
-    """Of which protocol a session is; in a group of no route nobody is dosed by that of another one."""
-    return route if kind == DOSING or route is not None else kind
+    """Of which protocol a session is: by its plan's route only where a dose may be given.
+
+    In a group of no route nobody is dosed by that of another one.
+    """
+    dosed = kind == DOSING or (kind not in WITHOUT_DOSE and route is not None)
+    return route if dosed else kind
 
 
 async def pin(reader: Reader, deps: Deps, subject: str | None) -> Document:

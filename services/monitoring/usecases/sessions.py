@@ -130,11 +130,11 @@ async def check_in(unit: UnitOfWork, deps: Deps, session_id: str, body: schemas.
     return after
 
 
-async def _subject(unit: UnitOfWork, deps: Deps, session: Document) -> str:
-    """A booking names no route, and may have come before its plan was known here."""
-    booked = session["appointment_id"] is not None and model.kind_of(session) == "dosing"
-    route = await projections.planned_route(unit, session["plan_id"]) if booked else None
-    return route or deps.protocol(session).subject
+async def _subject(unit: UnitOfWork, deps: Deps, session: Document) -> str | None:
+    """A visit may have been booked before its plan was known; the route of what a person opened was named."""
+    booked = session["appointment_id"] is not None
+    planned = await projections.planned_route(unit, session["plan_id"]) if booked else None
+    return subject_of(model.kind_of(session), planned or deps.protocol(session).route)
 
 
 def _assignment(session: Document) -> Document:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import orjson
 import pytest
 
+from services.monitoring import schemas
 from services.monitoring.board_beats import HeardBeats
 from services.monitoring.board_readers import QUEUE_FRAMES, Reader
 from services.monitoring.board_stream import Board
@@ -161,7 +162,7 @@ async def test_after_an_artefact_the_next_frame_shows_the_last_value_that_stands
 
     async def decides(value: float, decision: Literal["confirmed", "artefact"]) -> None:
         (row,) = await chair.mongo.plumbing("vitals").find({"session_id": chair.session_id, "value": value})
-        decided = (chair.session_id, row["_id"], decision, None)
+        decided = (chair.session_id, row["_id"], decision, schemas.Decision())
         await chair._run(lambda unit: correcting.decide(unit, chair.deps, *decided))
 
     async def shows(value: float | None) -> None:

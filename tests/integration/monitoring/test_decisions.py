@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from services.monitoring import schemas
 from services.monitoring.usecases import answering, correcting
 from services.monitoring.vitals import Outcome
 from shared.persistence.mongo import Document, DuplicateKey, UnitOfWork
@@ -17,8 +18,10 @@ DEPRESSION = "respiratory_depression"
 
 
 async def moves(chair: Chair, identifier: str, to: Chair) -> Document:
+    body = schemas.ReadingMove(to_session_id=to.session_id, reason_code="wrong_patient")
+
     async def work(unit: UnitOfWork) -> Document:
-        return await correcting.move(unit, chair.deps, chair.session_id, identifier, to.session_id, "wrong_patient")
+        return await correcting.move(unit, chair.deps, chair.session_id, identifier, body)
 
     return await chair.mongo.run(NURSE, work)
 

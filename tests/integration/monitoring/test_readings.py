@@ -53,7 +53,7 @@ async def kinds(chair: Chair) -> list[str]:
 
 async def decides(chair: Chair, identifier: str, decision: Literal["confirmed", "artefact"]) -> Document:
     async def work(unit: UnitOfWork) -> Document:
-        return await correcting.decide(unit, chair.deps, chair.session_id, identifier, decision, None)
+        return await correcting.decide(unit, chair.deps, chair.session_id, identifier, decision, schemas.Decision())
 
     return await chair.mongo.run(NURSE, work)
 

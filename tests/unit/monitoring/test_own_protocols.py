@@ -12,7 +12,7 @@ import yaml
 from services.monitoring.differing import as_text, differences
 from services.monitoring.limits import LimitSet
 from services.monitoring.protocol import DosingProtocol
-from services.monitoring.usecases.protocols import _checked, filled
+from services.monitoring.usecases.protocols import _checked, filled, subject_of
 from services.monitoring.wiring import PROTOCOLS, make_deps
 from shared.errors import FieldError, Invalid
 from shared.persistence.vault import KeyRing
@@ -85,6 +85,23 @@ def test_there_is_a_protocol_for(kind: str) -> None:
     assert isinstance(found, DosingProtocol) == (found.route is not None)
 
 
+@pytest.mark.parametrize(
+    ("kind", "route", "subject"),
+    [
+        ("dosing", "im", "im"),
+        ("group", "im", "im"),
+        ("group", None, "group"),
+        ("preparation", "iv", "preparation"),
+        ("integration", "iv", "integration"),
+        ("wellness", "iv", "wellness"),
+    ],
+)
+def test_a_plans_route_says_what_a_session_is_only_where_a_dose_may_be_given(
+    kind: str, route: str | None, subject: str
+) -> None:
+    assert subject_of(kind, route) == subject
+
+
 def test_what_the_product_brings_is_within_the_hard_bounds() -> None:
     for path in PROTOCOLS.glob("*.yaml"):
         _checked(DEPS, None, path.read_text())
@@ -133,6 +150,7 @@ def test_what_the_product_brings_is_within_the_hard_bounds() -> None:
             "/content/discharge/aftercare",
             "no_driving",
         ),
+        (lambda c: c.update(dosing_minutes=121), "/content/dosing_minutes", "at most 120 minutes"),
         (lambda c: c["signals"].update(factor=31), "/content/signals", "at most 30 s"),
         (lambda c: c.update(limits="nowhere"), "/content/limits", "that is there"),
     ],

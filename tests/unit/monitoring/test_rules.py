@@ -175,6 +175,12 @@ def test_what_has_to_come_first_is_named(state: str, step: str, missing: str) ->
     assert refused.value.reasons[0]["detail"].endswith(missing)
 
 
+def test_a_visit_without_a_dose_lacks_none_before_it_is_complete() -> None:
+    with pytest.raises(Conflict) as refused:
+        move(session("scheduled", kind="wellness"), "complete", NOW)
+    assert refused.value.reasons[0]["detail"].endswith("Missing: check-in.")
+
+
 @pytest.mark.parametrize(
     ("kind", "dosed", "completed"),
     [

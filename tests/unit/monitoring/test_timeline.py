@@ -80,7 +80,7 @@ def test_a_corrected_dose_is_known_per_weight() -> None:
 def test_without_its_only_dose_an_open_session_is_where_it_was_before(state: str) -> None:
     before = entry("d", "dose", 0, **DOSE)
     changed, _ = taken_away(session(state), before, before)
-    assert changed == {"doses": [], "started_at": None, "state": "baseline", "infusion": None}
+    assert changed == {"doses": [], "started_at": None, "state": "baseline", "infusion": None, "aborted": False}
 
 
 def test_with_another_dose_it_goes_on() -> None:

@@ -1,0 +1,115 @@
+"""Recovery begins by itself some time after the last dose; what is asked for and what pages changes with it."""
+
+import pytest
+
+from services.monitoring import schemas
+from services.monitoring.usecases import dosing
+from services.monitoring.usecases.due import SCHEDULE_TIMERS
+from services.monitoring.usecases.recovering import begins_at
+from shared.persistence.mongo import Document
+from shared.persistence.timers import TimerRunner
+from tests.integration.monitoring.test_occurred import observes
+from tests.integration.monitoring.world import Chair
+
+ESKETAMINE = "esketamine-2026-11"
+
+
+async def passes(chair: Chair, minutes: float) -> str:
+    """The state after so long; the evaluator looks before and after."""
+    await chair.ticks()
+    chair.clock.advance(minutes * 60)
+    await TimerRunner(chair.mongo, SCHEDULE_TIMERS, chair.deps, "monitoring").fire_due()
+    await chair.ticks()
+    state: str = (await chair.session())["state"]
+    return state
+
+
+async def pinned(chair: Chair, version: str) -> None:
+    change = {"$set": {"protocol_version": version}}
+    await chair.mongo.plumbing("sessions").update({"_id": chair.session_id}, change)
+
+
+async def missed(chair: Chair) -> list[Document]:
+    return await chair.alarms(rule="missed:pressure_40", open=True)
+
+
+async def test_after_a_dose_that_nobody_stops_recovery_begins_with_an_entry(chair: Chair) -> None:
+    assert await passes(chair, 44) == "dosing"
+    assert await passes(chair, 1) == "recovery"
+    rows = await chair.mongo.plumbing("entries").find({"session_id": chair.session_id, "kind": "recovery_began"})
+    assert [row["occurred_at"] for row in rows] == [chair.clock.clinical_now()]
+
+
+async def test_expected_sedation_pages_nobody_while_dosing_and_does_in_recovery_clinical_md_10(chair: Chair) -> None:
+    await observes(chair, 3)
+    assert await chair.told() == []
+    await passes(chair, 90)
+    await observes(chair, 3)
+    assert [alarm["rule"] for alarm in await chair.alarms(open=True, category="physiological")] == ["moaas_warning"]
+
+
+async def test_what_recovery_measures_is_due_then(chair: Chair) -> None:
+    await passes(chair, 61)
+    assert set((await chair.session())["due"]) == {"pressure_recovery", "sedation_recovery"}
+
+
+async def test_a_later_dose_puts_recovery_off(chair: Chair) -> None:
+    await passes(chair, 30)
+    await chair.doses(amount_mg=1)
+    assert await passes(chair, 44) == "dosing"
+    assert await passes(chair, 1) == "recovery"
+
+
+async def test_a_dose_that_was_corrected_to_a_later_time_puts_recovery_off(chair: Chair) -> None:
+    await passes(chair, 10)
+    dose = (await chair.session())["doses"][0]
+    change = {"$set": {"doses": [dose | {"at": chair.clock.clinical_now()}]}}
+    await chair.mongo.plumbing("sessions").update({"_id": chair.session_id}, change)
+    assert await passes(chair, 40) == "dosing"
+    assert await passes(chair, 5) == "recovery"
+
+
+async def test_a_dose_in_recovery_is_one_more(chair: Chair) -> None:
+    assert await passes(chair, 61) == "recovery"
+    await chair.doses(amount_mg=1)
+    assert await passes(chair, 1) == "dosing"
+
+
+async def test_while_an_infusion_has_not_ended_nobody_recovers(chair: Chair) -> None:
+    await chair.doses(rate_mg_per_h=40, amount_mg=1)
+    assert await passes(chair, 240) == "dosing"
+
+
+async def stops(chair: Chair) -> None:
+    body = schemas.Infusion()
+    await chair._run(lambda unit: dosing.change_infusion(unit, chair.session_id, "stop", body))
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["seen while dosing", "not seen while dosing"])
+async def test_the_pressure_at_40_minutes_is_asked_for_in_recovery_too(chair: Chair, *, seen: bool) -> None:
+    await pinned(chair, ESKETAMINE)
+    if seen:
+        await passes(chair, 10)
+    await stops(chair)
+    await passes(chair, 30)
+    assert "pressure_40" in (await chair.session())["due"]
+    await passes(chair, 20)
+    assert len(await missed(chair)) == 1
+
+
+async def test_a_pressure_that_was_missed_while_dosing_is_asked_for_until_it_is_measured(chair: Chair) -> None:
+    await pinned(chair, ESKETAMINE)
+    await passes(chair, 46)
+    assert ((await chair.session())["state"], len(await missed(chair))) == ("recovery", 1)
+    await passes(chair, 1)
+    assert len(await missed(chair)) == 1
+    await chair.measures(121, device="manual")
+    await chair.measures(81, "8462-4", device="manual")
+    await passes(chair, 1)
+    assert await missed(chair) == []
+
+
+@pytest.mark.parametrize("infusion", [None, {"state": "stopped"}, {"state": "paused"}])
+async def test_only_an_infusion_that_goes_on_is_waited_for(chair: Chair, infusion: Document | None) -> None:
+    waits = begins_at(chair.deps, {**await chair.session(), "infusion": infusion}) is None
+    assert waits == (infusion == {"state": "paused"})
