@@ -18,6 +18,7 @@ from shared.persistence.vault import Vault
 
 DEFAULT_ROUTE = "iv"
 RESOLVED_KEPT = 4096
+FORMER = frozenset({"scales"})  # nothing reads it any more; what was signed with it stays readable (ADR 15)
 PINNED_KEPT = 1024
 
 
@@ -58,7 +59,7 @@ class Deps:
         if found is None:
             if len(self.pinned) >= PINNED_KEPT:
                 self.pinned.clear()
-            content = orjson.loads(text)
+            content = {name: value for name, value in orjson.loads(text).items() if name not in FORMER}
             found = self.pinned[version] = model_of(content).model_validate(content)
         return found
 

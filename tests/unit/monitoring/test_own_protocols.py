@@ -1,6 +1,7 @@
 """A clinic's own protocol: what is valid, what no signature admits, and what differs."""
 
 import copy
+import json
 import re
 from base64 import b64encode
 from collections.abc import Callable
@@ -350,3 +351,10 @@ def test_a_fault_reads_as_line_field_words() -> None:
     assert str(Fault(3, ("gate", "x"), "is not known", "c", "y")) == (
         "3: gate.x: is not known; the nearest known name is y"
     )
+
+
+def test_a_version_that_was_signed_with_a_field_of_before_stays_readable() -> None:
+    """Its sessions go on: without its limits they would be watched by nothing."""
+    text = json.dumps({**IV, "scales": {"sedation": "moaas"}})
+    session = {"protocol_version": "iv-2026-11+0123456789ab", "protocol_content": text}
+    assert DEPS.protocol(session) == DosingProtocol.model_validate(IV)
