@@ -11,7 +11,14 @@ from shared.persistence.timers import TimerRunner
 from tests.integration.monitoring.test_occurred import observes
 from tests.integration.monitoring.world import Chair
 
-ESKETAMINE = "esketamine-2026-11"
+ESKETAMINE, INTO_MUSCLE = "esketamine-2026-11", "im-2026-11"
+
+
+@pytest.fixture
+async def chair(chair: Chair) -> Chair:
+    """Dosed at once, by an injection that nobody stops; a dose into a vein runs until it is stopped."""
+    await pinned(chair, INTO_MUSCLE)
+    return chair
 
 
 async def passes(chair: Chair, minutes: float) -> str:
@@ -25,7 +32,7 @@ async def passes(chair: Chair, minutes: float) -> str:
 
 
 async def pinned(chair: Chair, version: str) -> None:
-    change = {"$set": {"protocol_version": version}}
+    change = {"$set": {"protocol_version": version, "infusion": None}}
     await chair.mongo.plumbing("sessions").update({"_id": chair.session_id}, change)
 
 
@@ -34,7 +41,7 @@ async def missed(chair: Chair) -> list[Document]:
 
 
 async def test_after_a_dose_that_nobody_stops_recovery_begins_with_an_entry(chair: Chair) -> None:
-    assert await passes(chair, 44) == "dosing"
+    assert await passes(chair, 59) == "dosing"
     assert await passes(chair, 1) == "recovery"
     rows = await chair.mongo.plumbing("entries").find({"session_id": chair.session_id, "kind": "recovery_began"})
     assert [row["occurred_at"] for row in rows] == [chair.clock.clinical_now()]
@@ -56,7 +63,7 @@ async def test_what_recovery_measures_is_due_then(chair: Chair) -> None:
 async def test_a_later_dose_puts_recovery_off(chair: Chair) -> None:
     await passes(chair, 30)
     await chair.doses(amount_mg=1)
-    assert await passes(chair, 44) == "dosing"
+    assert await passes(chair, 59) == "dosing"
     assert await passes(chair, 1) == "recovery"
 
 
@@ -65,7 +72,7 @@ async def test_a_dose_that_was_corrected_to_a_later_time_puts_recovery_off(chair
     dose = (await chair.session())["doses"][0]
     change = {"$set": {"doses": [dose | {"at": chair.clock.clinical_now()}]}}
     await chair.mongo.plumbing("sessions").update({"_id": chair.session_id}, change)
-    assert await passes(chair, 40) == "dosing"
+    assert await passes(chair, 55) == "dosing"
     assert await passes(chair, 5) == "recovery"
 
 
