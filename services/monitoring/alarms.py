@@ -10,10 +10,11 @@ broken no later, the milder one says nothing; a breach that outlasts it is told 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 
-from services.monitoring.episodes import SPAN, Course, Episode, Point, Track, advance, begin
+from services.monitoring.episodes import SPAN, Episode, Point, Track, advance, begin
 from services.monitoring.limits import Limit, of_sign, resolved
+from services.monitoring.signals import MANUAL
 
 RENEW_AFTER = timedelta(seconds=180)  # CFG: accepted and still true it is told again (pitfalls.md 2.4)
 QUIET = timedelta(seconds=2)
@@ -54,16 +55,6 @@ class RuleState:
         """Of the alarm where there is one, else of the breach, else the newest reading."""
         return self.alarm_since or self.track.head.since or self.at
 
-    def document(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
-
-    @classmethod
-    def of(cls, document: Mapping[str, Any]) -> "RuleState":
-        base, points, head = document["track"]
-        track = Track(Course(*base), tuple((at, value) for at, value in points), Course(*head))
-        told = tuple((since, until) for since, until in document["told"])
-        return cls(**{**document, "track": track, "told": told})
-
 
 States = Mapping[str, RuleState]
 
@@ -93,6 +84,7 @@ def evaluate(
     at: datetime,
     limits: Sequence[Limit],
     earlier: Sequence[Point] = (),
+    device: str = MANUAL,
 ) -> tuple[dict[str, RuleState], Found]:
     """Judge one reading against every limit of its sign; where nothing is stirred, `states` itself is given back.
 
@@ -108,9 +100,9 @@ def evaluate(
         name = limit.rule.name
         state = after.get(name)
         if state is not None:
-            track, episodes = advance(state.track, limit, at, value)
+            track, episodes = advance(state.track, limit, at, value, device)
         elif limit.breached(value):
-            track, episodes = begin(limit, at, value, earlier)
+            track, episodes = begin(limit, at, value, earlier, device)
         else:
             continue
         state = RuleState(track) if state is None else _tracked(state, track)

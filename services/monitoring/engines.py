@@ -1,14 +1,17 @@
 """The engine's states as a document and back. Pure.
 
 `rules` is what code before there were tracks reads and writes, so both may work side by side; what such code wrote has no
-track, and its rule goes on from the newest reading that it names.
+track, and its rule goes on from the newest reading that it names. `devices` stands beside `tracks` for the same reason: a
+track that came without it was measured by nobody knows whom, and any value ends it.
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from services.monitoring.alarms import RuleState
-from services.monitoring.episodes import Course, Track
+from services.monitoring.episodes import Breaches, Course, Point, Track
+from services.monitoring.signals import MANUAL
 
 Document = dict[str, Any]
 
@@ -16,17 +19,52 @@ Document = dict[str, Any]
 def states_of(engine: Mapping[str, Any] | None) -> dict[str, RuleState]:
     if engine is None:
         return {}
-    tracks, rules = engine.get("tracks") or {}, engine["rules"]
-    found = {name: RuleState.of(kept) for name, kept in tracks.items()}
-    return found | {name: _untracked(rule) for name, rule in rules.items() if name not in tracks}
+    found = restored(engine.get("tracks") or {}, engine.get("devices") or {})
+    return found | {name: _untracked(rule) for name, rule in engine["rules"].items() if name not in found}
 
 
 def engine_of(key: str, states: Mapping[str, RuleState], signals: Mapping[str, Document]) -> Document:
     """The engine's document; `signals` are the silent devices with their alarms."""
     stirred = {name: state for name, state in states.items() if state.raised_at or state.track.head.since}
     rules = {name: _rule(state) for name, state in stirred.items()}
-    tracks = {name: state.document() for name, state in states.items()}
-    return {"_id": key, "schema_version": 1, "rules": rules, "tracks": tracks, "signals": dict(signals)}
+    tracks, devices = kept(states)
+    about = {"_id": key, "schema_version": 1, "signals": dict(signals)}
+    return about | {"rules": rules, "tracks": tracks, "devices": devices}
+
+
+def kept(states: Mapping[str, RuleState]) -> tuple[Document, Document]:
+    """By rule its state, and apart from it which devices measured."""
+    tracks = {name: _tracked(state) for name, state in states.items()}
+    return tracks, {name: _devices(state.track) for name, state in states.items()}
+
+
+def restored(tracks: Mapping[str, Document], devices: Mapping[str, Document]) -> dict[str, RuleState]:
+    return {name: _restored(track, devices.get(name)) for name, track in tracks.items()}
+
+
+def _tracked(state: RuleState) -> Document:
+    base, points, head = state.track
+    track = (base[:-1], [point[:2] for point in points], head[:-1])
+    return {name: getattr(state, name) for name in RuleState.__slots__} | {"track": track}
+
+
+def _devices(track: Track) -> Document:
+    base, points, head = track
+    return {"base": base.broken_by, "points": [device for _, _, device in points], "head": head.broken_by}
+
+
+def _restored(document: Document, devices: Document | None) -> RuleState:
+    base, points, head = document["track"]
+    by = devices or {"base": (), "points": [MANUAL] * len(points), "head": ()}
+    measured = tuple[Point, ...]((at, value, device) for (at, value), device in zip(points, by["points"], strict=True))
+    track = Track(_course(base, by["base"]), measured, _course(head, by["head"]))
+    told = tuple((since, until) for since, until in document["told"])
+    return RuleState(**{**document, "track": track, "told": told})
+
+
+def _course(fields: Iterable[Any], broken_by: Iterable[tuple[str, datetime]]) -> Course:
+    breaches: Breaches = tuple((device, at) for device, at in broken_by)
+    return Course(*fields)._replace(broken_by=breaches)
 
 
 def orphans(states: Mapping[str, RuleState], names: Iterable[str]) -> list[str]:

@@ -13,7 +13,9 @@ from datetime import datetime, timedelta
 from pymongo.errors import PyMongoError
 
 from services.monitoring.alarms import RuleState, evaluate
+from services.monitoring.combinations import concerned
 from services.monitoring.engines import states_of
+from services.monitoring.limits import Limits
 from services.monitoring.schemas import Reading
 from services.monitoring.store import engines_of, oldest_unsent_alarms, watched_sessions
 from services.monitoring.usecases.deps import Deps
@@ -35,12 +37,13 @@ class _Known:
     """One open session of any clinic: its document, the engine's states, and when it was evaluated last (real time).
 
     Until then `evaluated_at` is when it became known here: told in the beats it ages, so that a session which nobody
-    evaluates is found.
+    evaluates is found. `latest`: what was measured since the store is gone, and what was noted before.
     """
 
     row: Document
     states: dict[str, RuleState]
     evaluated_at: datetime
+    latest: dict[str, tuple[datetime, float]]
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,8 @@ class Memory:
         for identifier, row in rows.items():
             before = self._known.get(identifier)
             evaluated_at = before.evaluated_at if before else real
-            self._known[identifier] = _Known(row, states_of(engines.get(identifier)), evaluated_at)
+            scores = {code: (score["at"], score["value"]) for code, score in (row.get("scores") or {}).items()}
+            self._known[identifier] = _Known(row, states_of(engines.get(identifier)), evaluated_at, scores)
         self._holders = {
             (row["clinic_id"], row[kind]): name for name, row in rows.items() for kind in KINDS if row.get(kind)
         }
@@ -140,21 +144,28 @@ class Memory:
         return delivery.session_id or getattr(reading, "session_id", None) or held
 
     def _judge(self, known: _Known, readings: Sequence[Reading], now: datetime) -> None:
-        row = known.row
-        found = self._deps.limits(row)
+        found = self._deps.limits(known.row)
         for reading in readings:
             if judge(reading.sign, reading.value, reading.unit)[0] == "quarantined":
                 continue
-            known.states, transitions = evaluate(known.states, reading.sign, reading.value, now, found)
-            for transition in transitions:
-                key = (row["_id"], transition.limit.name)
-                if transition.kind == "cleared":
-                    self._unrecorded.pop(key, None)
-                else:
-                    alarm = Unrecorded(row["_id"], transition.limit.name, transition.limit.rule.priority, now)
-                    self._unrecorded.setdefault(key, (row["clinic_id"], alarm))
-                    self.changed.set()
+            known.latest[reading.sign] = (now, reading.value)
+            self._evaluate(known, reading.sign, reading.value, reading.device, now, found)
+            stirred = {limit.rule.sign for limit in found if limit.name in known.states}
+            for combination in concerned(found.combinations, reading.sign, reading.value, stirred):
+                count = combination.count(known.latest, now)
+                self._evaluate(known, combination.sign, count, reading.device, now, found)
         known.evaluated_at = self._clock.system_now()
+
+    def _evaluate(self, known: _Known, sign: str, value: float, device: str, now: datetime, limits: Limits) -> None:
+        known.states, transitions = evaluate(known.states, sign, value, now, limits, device=device)
+        for transition in transitions:
+            key = (known.row["_id"], transition.limit.name)
+            if transition.kind == "cleared":
+                self._unrecorded.pop(key, None)
+            else:
+                alarm = Unrecorded(*key, transition.limit.rule.priority, now)
+                self._unrecorded.setdefault(key, (known.row["clinic_id"], alarm))
+                self.changed.set()
 
     def clinics(self) -> set[str]:
         """Every clinic of which a beat has something to say."""

@@ -19,13 +19,13 @@ def replay(
     states: dict[str, RuleState] = {}
     raised: list[Transition] = []
     before: list[Point] = []
-    for at, value in points:
+    for at, value, device in points:
         states, by_time = tick(states, at, alone)
         if told and limit.name not in states:
             states = {limit.name: _at_rest(limit, told, before)}
-        states, found = evaluate(states, limit.rule.sign, value, at, alone, before)
+        states, found = evaluate(states, limit.rule.sign, value, at, alone, before, device)
         raised += by_time + found
-        before = [(at, value)]
+        before = [(at, value, device)]
     states, by_time = tick(states, now, alone)
     newest = [item for item in (*raised, *by_time) if item.kind == "raised" and not item.over]
     return states.get(limit.name), newest[-1] if newest else None
@@ -33,6 +33,6 @@ def replay(
 
 def _at_rest(limit: Limit, told: tuple[Told, ...], before: Sequence[Point]) -> RuleState:
     track = Track(AT_REST, (), AT_REST)
-    for at, value in before:
-        track, _ = advance(track, limit, at, value)
+    for point in before:
+        track, _ = advance(track, limit, *point)
     return RuleState(track, told=told)

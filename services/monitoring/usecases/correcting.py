@@ -176,22 +176,23 @@ class _Again:
     async def combination(self, combination: Combination) -> None:
         mine = of_sign(self.judged.limits, combination.sign)[0]
         since = self._since(mine)
-        latest: dict[str, Point] = {}
-        counts: dict[datetime, float] = {}  # of one moment, when all that was measured in it is known
-        for at, sign, value in await self._parts(combination, since):
+        latest: dict[str, tuple[datetime, float]] = {}
+        counts: dict[tuple[datetime, str], float] = {}  # of one moment, when all that was measured in it is known
+        for at, sign, value, device in await self._parts(combination, since):
             latest[sign] = (at, value)
-            counts[at] = combination.count(latest, at)
+            counts[at, device] = combination.count(latest, at)
+        points = [(at, count, device) for (at, device), count in counts.items()]
         for limit in mine:
-            await self._settle(limit, list(counts.items()), since)
+            await self._settle(limit, points, since)
 
-    async def _parts(self, combination: Combination, since: datetime) -> list[tuple[datetime, str, float]]:
-        found: list[tuple[datetime, str, float]] = []
+    async def _parts(self, combination: Combination, since: datetime) -> list[tuple[datetime, str, float, str]]:
+        found: list[tuple[datetime, str, float, str]] = []
         for part in combination.parts:
             if part.sign in SIGNS:
                 points = await self._counted(part.sign, since - timedelta(seconds=combination.within_s))
             else:
                 points = await scoring.scores_of(self.unit, self.judged.id, part.sign)
-            found += [(at, part.sign, value) for at, value in points]
+            found += [(at, part.sign, value, device) for at, value, device in points]
         return sorted(found)
 
     def _since(self, limits: Sequence[Limit]) -> datetime:
@@ -209,7 +210,7 @@ class _Again:
                 key not in found or breaches(limits, sign, value) > breaches(limits, sign, found[key])
             ):
                 found[key] = value
-        return sorted((at, value) for (at, _), value in found.items())
+        return sorted((at, value, device) for (at, device), value in found.items())
 
     async def _settle(self, limit: Limit, points: Sequence[Point], since: datetime) -> None:
         name, judged = limit.name, self.judged

@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 
 from services.monitoring.alarms import RuleState, Transition, evaluate
 from services.monitoring.combinations import concerned
-from services.monitoring.engines import engine_of, states_of
+from services.monitoring.engines import engine_of, kept, restored, states_of
 from services.monitoring.episodes import JUMP_WINDOW, SPAN, Point, reaches
 from services.monitoring.limits import EVERYTHING, Bounds, Limit, Limits, broken
 from services.monitoring.model import OPEN
 from services.monitoring.schemas import Reading
+from services.monitoring.signals import MANUAL
 from services.monitoring.store import ALARMS, BACKLOGS, ENGINES, SESSIONS, newest_arrived, newest_of, readings_within
 from services.monitoring.timing import TRUSTED
 from services.monitoring.usecases import raising
@@ -20,15 +21,17 @@ from shared.ids import new_id
 from shared.persistence.mongo import Document, UnitOfWork
 
 Known = dict[str, list[Point]]
+Moment = tuple[datetime, float]
 
 
 @dataclass(frozen=True)
 class Given:
-    """A believed reading as the engine sees it."""
+    """A believed reading as the engine sees it; what a human found is measured by hand."""
 
     sign: str
     value: float
     at: datetime
+    device: str = MANUAL
 
 
 def breaches(limits: Sequence[Limit], sign: str, value: float) -> int:
@@ -82,47 +85,57 @@ class Judged:
     async def now(self, unit: UnitOfWork, given: Given) -> None:
         """Judge a reading of now, and what it makes together with others."""
         await self._evaluate(unit, given, await self._earlier(unit, given, self.states))
-        stirred = {limit.rule.sign for limit in self.limits if limit.name in self.states}
+        for counted in await self._combined(unit, given, self.states, [self.previous]):
+            await self._evaluate(unit, counted, [])
+
+    async def _combined(
+        self, unit: UnitOfWork, given: Given, states: Mapping[str, RuleState], known: Sequence[Known]
+    ) -> list[Given]:
+        """What a reading makes together with the others that were newest by then."""
+        stirred, found = {limit.rule.sign for limit in self.limits if limit.name in states}, []
         for combination in concerned(self.limits.combinations, given.sign, given.value, stirred):
             since = given.at - timedelta(seconds=combination.within_s)
-            newest = {part.sign: await self._newest(unit, part.sign, given, since) for part in combination.parts}
+            newest = {part.sign: await self._newest(unit, part.sign, given, since, known) for part in combination.parts}
             count = combination.count({sign: point for sign, point in newest.items() if point}, given.at)
-            await self._evaluate(unit, Given(combination.sign, count, given.at), [])
+            found.append(Given(combination.sign, count, given.at, given.device))
+        return found
 
     async def _evaluate(
         self, unit: UnitOfWork, given: Given, earlier: Sequence[Point], limits: Sequence[Limit] | None = None
     ) -> None:
         judged, before = self.limits if limits is None else limits, self.states
-        self.states, found = evaluate(before, given.sign, given.value, given.at, judged, earlier)
+        self.states, found = evaluate(before, given.sign, given.value, given.at, judged, earlier, given.device)
         self.touched |= self.states is not before
         if found:
             # Kept with their ids before the next reading is judged: a clear in the same batch needs the id.
             self.states = await raising.apply(unit, self.row, self.states, found)
 
-    async def _newest(self, unit: UnitOfWork, sign: str, given: Given, since: datetime) -> Point | None:
+    async def _newest(
+        self, unit: UnitOfWork, sign: str, given: Given, since: datetime, known: Sequence[Known]
+    ) -> Moment | None:
         """The newest value of a sign as of this reading; of a scale as it was noted last. Older than `since` is too old."""
         if sign == given.sign:
             return (given.at, given.value)
         if sign not in SIGNS:
             score = (self.row.get("scores") or {}).get(sign)
-            return (score["at"], score["value"]) if score else None
-        known = [point for point in self.previous.get(sign, []) if point[0] <= given.at]
+            return (score["at"], score["value"]) if score and score["at"] <= given.at else None
+        before = [(at, value) for points in known for at, value, _ in points.get(sign, ()) if at <= given.at]
         row = await newest_of(unit, self.id, sign, given.at)
         stored = [(row["taken_at"], row["value"])] if row and "clock_off_s" not in row else []
         wrong = [rule.removeprefix("clock:") for rule in self.technical if rule.startswith("clock:")]
         arrived = await newest_arrived(unit, self.id, sign, wrong, since, given.at) if wrong else None
         if arrived is not None:
             stored.append((arrived["received_at"], arrived["value"]))
-        return max(known + stored, default=None)
+        return max(before + stored, default=None)
 
     async def knows_newer(self, unit: UnitOfWork, reading: Reading) -> bool:
         """Whether the sign was measured after this reading, as far as is stored."""
         row = await newest_of(unit, self.id, reading.sign, unit.clock.clinical_now() + TRUSTED)
         return row is not None and row["taken_at"] > reading.taken_at and "clock_off_s" not in row
 
-    def seen(self, sign: str, value: float, at: datetime) -> None:
+    def seen(self, sign: str, value: float, at: datetime, device: str) -> None:
         """Within this batch; the store does not have it yet."""
-        self.previous.setdefault(sign, []).append((at, value))
+        self.previous.setdefault(sign, []).append((at, value, device))
 
     async def _earlier(self, unit: UnitOfWork, given: Given, states: Mapping[str, RuleState]) -> list[Point]:
         """The sign's readings around this one, asked for only where a rule begins to keep its own.
@@ -135,7 +148,7 @@ class Judged:
             until = given.at + SPAN
             rows = await readings_within(unit, self.id, given.sign, given.at - JUMP_WINDOW, until)
             stored = [
-                (row["received_at"] if "clock_off_s" in row else row["taken_at"], row["value"])
+                (row["received_at"] if "clock_off_s" in row else row["taken_at"], row["value"], row["device"])
                 for row in rows
                 if believed(row)
             ]
@@ -151,15 +164,20 @@ class Judged:
         """
         if self.late is None:
             self.late = await self._backlog(unit, given.at)
+        await self._late(unit, given, ended=ended)
+        for counted in await self._combined(unit, given, self.late, [self.previous_late, self.previous]):
+            await self._late(unit, counted, ended=ended)
+
+    async def _late(self, unit: UnitOfWork, given: Given, *, ended: bool) -> None:
+        before = self.late or {}
         mine = [limit for limit in self.limits if limit.rule.sign == given.sign]
-        kept = [limit for limit in mine if not ended and self._keeps(limit, given.at)]
-        await self._evaluate(unit, given, [], kept)
+        going_on = [limit for limit in mine if not ended and self._keeps(limit, given.at)]
+        await self._evaluate(unit, given, [], going_on)
         standing = {name for name, state in self.states.items() if state.raised_at is not None}
-        limits = [limit for limit in mine if limit not in kept and limit.name not in standing]
-        earlier = await self._earlier(unit, given, self.late)
-        self.previous_late.setdefault(given.sign, []).append((given.at, given.value))
-        before = self.late
-        self.late, found = evaluate(before, given.sign, given.value, given.at, limits, earlier)
+        limits = [limit for limit in mine if limit not in going_on and limit.name not in standing]
+        earlier = await self._earlier(unit, given, before)
+        self.previous_late.setdefault(given.sign, []).append((given.at, given.value, given.device))
+        self.late, found = evaluate(before, given.sign, given.value, given.at, limits, earlier, given.device)
         self.touched |= self.late is not before
         for transition in found:
             await self._tell_episode(unit, transition, ended=ended)
@@ -171,8 +189,8 @@ class Judged:
 
     async def _backlog(self, unit: UnitOfWork, at: datetime) -> dict[str, RuleState]:
         """What the deliveries before left behind, if this one goes on where they ended."""
-        kept = await unit.collection(BACKLOGS).find_one({"_id": self.id})
-        states = {name: RuleState.of(state) for name, state in kept["rules"].items()} if kept else {}
+        row = await unit.collection(BACKLOGS).find_one({"_id": self.id})
+        states = restored(row["rules"], row.get("devices") or {}) if row else {}
         return {name: state for name, state in states.items() if abs(at - state.at) <= JUMP_WINDOW}
 
     async def _tell_episode(self, unit: UnitOfWork, transition: Transition, *, ended: bool) -> None:
@@ -181,14 +199,14 @@ class Judged:
         state = after if after is not None and after.raised_at is not None else transition.state
         if transition.kind != "raised" or await self._told_before(unit, transition):
             return
-        kept = await raising.apply(unit, self.row, {name: state}, [transition])
+        raised = await raising.apply(unit, self.row, {name: state}, [transition])
         if transition.over:
             return
         if ended:
-            alarm_id = kept[name].alarm_id or ""
+            alarm_id = raised[name].alarm_id or ""
             await raising.clear(unit, self.row, alarm_id, unit.clock.clinical_now(), state.value)
         else:
-            self.states[name] = kept[name]
+            self.states[name] = raised[name]
 
     async def _told_before(self, unit: UnitOfWork, transition: Transition) -> bool:
         """Another alarm of this rule stands, or this very one was raised and is over."""
@@ -273,12 +291,13 @@ class Judged:
         if (self.touched and self.row["state"] in OPEN) or self.states != self.before or back:
             await unit.collection(ENGINES).put(engine_of(self.id, self.states, self.signals) | turn)
         if self.late is not None and (self.late or self.touched):
-            rules = {name: state.document() for name, state in self.late.items()}
-            await unit.collection(BACKLOGS).put({"_id": self.id, "schema_version": 1, "rules": rules} | turn)
+            rules, devices = kept(self.late)
+            about = {"_id": self.id, "schema_version": 1, "rules": rules, "devices": devices}
+            await unit.collection(BACKLOGS).put(about | turn)
         elif self.late is not None:
             await unit.collection(BACKLOGS).discard({"_id": self.id})
         if self.changes:
-            kept = {f"technical.{rule}": alarm_id for rule, alarm_id in self.changes.items() if alarm_id}
+            stand = {f"technical.{rule}": alarm_id for rule, alarm_id in self.changes.items() if alarm_id}
             gone = {f"technical.{rule}": "" for rule, alarm_id in self.changes.items() if not alarm_id}
-            change = ({"$set": kept} if kept else {}) | ({"$unset": gone} if gone else {})
+            change = ({"$set": stand} if stand else {}) | ({"$unset": gone} if gone else {})
             await unit.collection(SESSIONS).change({"_id": self.id}, change)

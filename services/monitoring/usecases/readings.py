@@ -174,7 +174,7 @@ class _Batch:
             results[places[number]] = outcome or await self._one(unit, session, reading, pressures)
         for given in self._arrived:  # after all that they say of their own time, else a breach would last until now
             await session.now(unit, given)
-            session.seen(given.sign, given.value, given.at)
+            session.seen(given.sign, given.value, given.at, given.device)
         self._arrived.clear()
         session.heard |= devices
         for device in devices - {MANUAL}:
@@ -225,7 +225,7 @@ class _Batch:
         row = self._keep(session, identifier, reading)
         if flags := self._flags(session, reading):
             row["flags"] = flags
-        session.seen(sign, value, reading.taken_at)
+        session.seen(sign, value, reading.taken_at, reading.device)
         return Outcome(identifier, "stored")
 
     async def _one(self, unit: UnitOfWork, session: Judged, reading: schemas.Reading, pressures: Pressures) -> Outcome:
@@ -324,7 +324,8 @@ class _Batch:
         if row["state"] not in OPEN:
             ended_at = row["ended_at"]
             if valid and row["state"] in ENDED and ended_at is not None and reading.taken_at < ended_at:
-                await session.episode(unit, Given(reading.sign, value, reading.taken_at), ended=True)
+                late = Given(reading.sign, value, reading.taken_at, reading.device)
+                await session.episode(unit, late, ended=True)
             return
         await self._doubt(unit, session, reading, tells, reason)
         if not valid:
@@ -333,17 +334,17 @@ class _Batch:
             session.limits, reading.sign, stored
         ):
             return  # of two values for one moment the worse counts until a human decides
+        given = Given(reading.sign, value, reading.taken_at, reading.device)
         if tells in ("late", "unsure"):
-            await session.episode(unit, Given(reading.sign, value, reading.taken_at))
+            await session.episode(unit, given)
         if tells == "late" or (tells == "unsure" and await self._is_followed(unit, session, reading)):
             return
         if tells != "now":
-            self._arrived.append(Given(reading.sign, value, self._arrival(reading)))
+            self._arrived.append(replace(given, at=self._arrival(reading)))
             return
-        given = Given(reading.sign, value, reading.taken_at)
         if not session.at_rest(reading.sign, value):
             await session.now(unit, given)
-        session.seen(reading.sign, value, given.at)
+        session.seen(reading.sign, value, given.at, reading.device)
 
     async def _is_followed(self, unit: UnitOfWork, session: Judged, reading: schemas.Reading) -> bool:
         """Whether the sign is known as of later: as of now in this delivery, or in what is stored."""

@@ -6,6 +6,7 @@ from services.monitoring.combinations import MOAAS
 from services.monitoring.episodes import Point
 from services.monitoring.model import OPEN
 from services.monitoring.scales import NEWS2_SIGNS, news2
+from services.monitoring.signals import MANUAL
 from services.monitoring.store import ENGINES, SESSIONS, newest_of
 from services.monitoring.timeline import present
 from services.monitoring.usecases.deps import Deps
@@ -58,7 +59,9 @@ async def judge_again(unit: UnitOfWork, deps: Deps, session_id: str) -> None:
 async def scores_of(unit: UnitOfWork, session_id: str, code: str) -> list[Point]:
     """What was noted of a scale and counts now, by the time of the observation."""
     written = present(await of_session(unit, session_id))
-    return sorted((entry["occurred_at"], float(entry["facts"]["score"])) for entry in written if _scores(entry, code))
+    return sorted(
+        (entry["occurred_at"], float(entry["facts"]["score"]), MANUAL) for entry in written if _scores(entry, code)
+    )
 
 
 def _scores(entry: Document, code: str) -> bool:

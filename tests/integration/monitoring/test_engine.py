@@ -50,8 +50,8 @@ def pure(chair: Chair, session: Document, readings: Sequence[Any]) -> list[Trans
     found: list[Transition] = []
     for item in readings:
         near = [point for point in stored if item.taken_at - timedelta(minutes=1) <= point[0] <= item.taken_at + SPAN]
-        states, more = evaluate(states, item.sign, item.value, item.taken_at, limits, near)
-        stored.append((item.taken_at, item.value))
+        states, more = evaluate(states, item.sign, item.value, item.taken_at, limits, near, item.device)
+        stored.append((item.taken_at, item.value, item.device))
         found += more
     return found
 

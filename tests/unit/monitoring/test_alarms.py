@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from services.monitoring.alarms import RENEW_AFTER, RuleState, Transition, acknowledge, evaluate, tick
 from services.monitoring.limits import Limit, Rule, limits
+from services.monitoring.signals import MANUAL
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SYSTOLIC = "8480-6"
@@ -32,7 +33,7 @@ class Bed:
 
     def reads(self, value: float, second: float, previous: float | None = None) -> "Bed":
         at = NOW + timedelta(seconds=second)
-        earlier = [] if previous is None else [(at - timedelta(seconds=1), previous)]
+        earlier = [] if previous is None else [(at - timedelta(seconds=1), previous, MANUAL)]
         self.states, found = evaluate(self.states, SYSTOLIC, value, at, self.limits, earlier)
         self.seen += found
         return self

@@ -12,6 +12,7 @@ from services.monitoring.alarms import RuleState, Transition, evaluate
 from services.monitoring.engines import engine_of, states_of
 from services.monitoring.episodes import KEPT, SPAN, Point, intervals
 from services.monitoring.limits import Limit, Rule, limits
+from services.monitoring.signals import MANUAL
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SIGN = "8480-6"
@@ -37,7 +38,7 @@ class Engine:
         at = NOW + timedelta(seconds=second)
         near = [point for point in self.stored if at - timedelta(seconds=60) <= point[0] <= at + SPAN]
         self.states, found = evaluate(self.states, SIGN, value, at, [self.rule], near)
-        self.stored.append((at, value))
+        self.stored.append((at, value, MANUAL))
         self.found += found
 
     def restarts(self) -> None:
@@ -61,7 +62,7 @@ def arrivals(draw: st.DrawFn) -> tuple[list[Point], list[tuple[float, float]]]:
     taken = [(float(second), value) for second, value in enumerate(draw(values))]
     late = [draw(st.floats(0, WINDOW - 0.01)) for _ in taken]
     order = sorted(range(len(taken)), key=lambda number: (taken[number][0] + late[number], number))
-    points = [(NOW + timedelta(seconds=second), value) for second, value in taken]
+    points = [(NOW + timedelta(seconds=second), value, MANUAL) for second, value in taken]
     return points, [taken[number] for number in order]
 
 
