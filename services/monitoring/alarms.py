@@ -138,10 +138,15 @@ def tick(states: States, at: datetime, limits: Sequence[Limit]) -> tuple[dict[st
 
 def _uncovered(states: States, graver: Sequence[Limit], episodes: list[Episode], at: datetime) -> list[Episode]:
     """Those of which no alarm of a graver limit tells, begun no later."""
+    begun = told_since(states, graver, at)
+    return episodes if begun is None else [episode for episode in episodes if episode.since < begun]
+
+
+def told_since(states: States, graver: Sequence[Limit], at: datetime) -> datetime | None:
+    """Since when an alarm of one of these limits tells people, until it is over; None where none does."""
     known = [(limit, states[limit.name]) for limit in graver if limit.name in states]
     standing = [state.alarm_since for limit, state in known if _speaks(limit, state, at)]
-    begun = min((since for since in standing if since is not None), default=None)
-    return episodes if begun is None else [episode for episode in episodes if episode.since < begun]
+    return min((since for since in standing if since is not None), default=None)
 
 
 def _speaks(limit: Limit, state: RuleState, at: datetime) -> bool:

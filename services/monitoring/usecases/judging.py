@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from services.monitoring.alarms import RuleState, Transition, evaluate
+from services.monitoring.alarms import RuleState, Transition, evaluate, told_since
 from services.monitoring.combinations import concerned
 from services.monitoring.engines import engine_of, kept, restored, states_of
 from services.monitoring.episodes import JUMP_WINDOW, SPAN, Point, reaches
@@ -197,7 +197,7 @@ class Judged:
         name = transition.limit.name
         after = (self.late or {}).pop(name, None)
         state = after if after is not None and after.raised_at is not None else transition.state
-        if transition.kind != "raised" or await self._told_before(unit, transition):
+        if transition.kind != "raised" or self._spoken_for(transition) or await self._told_before(unit, transition):
             return
         raised = await raising.apply(unit, self.row, {name: state}, [transition])
         if transition.over:
@@ -207,6 +207,11 @@ class Judged:
             await raising.clear(unit, self.row, alarm_id, unit.clock.clinical_now(), state.value)
         else:
             self.states[name] = raised[name]
+
+    def _spoken_for(self, transition: Transition) -> bool:
+        """The alarm of a graver limit stands, raised for now and begun no later (ADR 19)."""
+        begun = told_since(self.states, self.limits.covering[transition.limit.name], transition.at)
+        return begun is not None and begun <= transition.state.breach_since
 
     async def _told_before(self, unit: UnitOfWork, transition: Transition) -> bool:
         """Another alarm of this rule stands, or this very one was raised and is over."""

@@ -1,10 +1,11 @@
 """Time passing without a reading: delays that end, alarms that are due again, devices that fell silent."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from services.monitoring.alarms import tick
+from services.monitoring.alarms import RuleState, evaluate, tick
 from services.monitoring.engines import engine_of, orphans, states_of
+from services.monitoring.limits import Limits, broken
 from services.monitoring.model import OPEN, PHASE
 from services.monitoring.signals import Silence, silent_devices
 from services.monitoring.store import ENGINES, SESSIONS, last_heard
@@ -25,9 +26,9 @@ def due(deps: Deps, clock: Clock, session: Document, engine: Document | None, he
         return True
     if schedules.unarmed(deps, session):
         return True
-    if engine is None:
-        return False
     states, limits = states_of(engine), deps.limits(session)
+    if _unjudged(session, limits, states):
+        return True
     return bool(tick(states, now, limits)[1] or orphans(states, (limit.name for limit in limits)))
 
 
@@ -52,6 +53,16 @@ def _replaced(session: Document, signals: Iterable[str]) -> list[str]:
     return [device for device in signals if device not in (*session["devices"], session.get("monitor"))]
 
 
+def _unjudged(session: Document, limits: Limits, states: Mapping[str, RuleState]) -> dict[str, float]:
+    """Scores that break a limit which did not hold when they were noted: the phase is another, or the limits are."""
+    noted = {code: score["value"] for code, score in (session.get("scores") or {}).items()}
+    return {
+        code: value
+        for code, value in noted.items()
+        if any(limit.name not in states for limit in broken(limits, code, value))
+    }
+
+
 async def _tell(unit: UnitOfWork, session: Document, silence: Silence, told: Document | None) -> Document:
     if told is None:
         return await raising.lose_signal(unit, session, silence)
@@ -72,6 +83,9 @@ async def tick_session(unit: UnitOfWork, deps: Deps, session_id: str) -> None:
     for name in orphans(states, (limit.name for limit in limits)):
         gone = states.pop(name)
         await raising.clear(unit, session, gone.alarm_id or "", now, gone.value)
+    for code, value in _unjudged(session, limits, states).items():
+        states, transitions = evaluate(states, code, value, now, limits)
+        states = await raising.apply(unit, session, states, transitions)
     await schedules.arm(unit, deps, session)
     heard = (await last_heard(unit, [session_id])).get(session_id, {})
     silent = _silent(deps, unit.clock, session, heard, now)

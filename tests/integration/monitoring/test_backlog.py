@@ -182,3 +182,11 @@ async def test_an_episode_in_two_deliveries_that_are_judged_at_one_moment_is_an_
             replica = Ingest(chair.mongo, chair.deps, chair.memory)
             group.create_task(replica.deliver(Delivery(NURSE, chair.session_id, part)))
     assert len(await chair.alarms(rule="spo2_critical_low")) == 1
+
+
+async def test_a_leap_within_a_backlog_is_one_alarm_of_the_graver_limit(chair: Chair) -> None:
+    await chair.measures(97, OXYGEN)
+    began = chair.clock.clinical_now()
+    chair.clock.advance(60)
+    await chair.sends(*[chair.reading(85, OXYGEN, at=began + timedelta(seconds=second)) for second in range(1, 40)])
+    assert [row["rule"] for row in await chair.alarms(category="physiological")] == ["spo2_critical_low"]

@@ -55,6 +55,17 @@ async def test_expected_sedation_pages_nobody_while_dosing_and_does_in_recovery_
     assert [alarm["rule"] for alarm in await chair.alarms(open=True, category="physiological")] == ["moaas_warning"]
 
 
+async def test_sedation_that_was_expected_while_dosing_is_paged_when_dosing_is_over(chair: Chair) -> None:
+    await observes(chair, 3)
+    await passes(chair, 61)
+    await chair.ticks(1)
+    open_alarms = await chair.alarms(open=True, category="physiological")
+    assert [(alarm["rule"], alarm["value"]) for alarm in open_alarms] == [("moaas_warning", 3)]
+    for _ in range(3):
+        await chair.ticks(1)
+    assert len(await chair.alarms(rule="moaas_warning")) == 1
+
+
 async def test_what_recovery_measures_is_due_then(chair: Chair) -> None:
     await passes(chair, 61)
     assert set((await chair.session())["due"]) == {"pressure_recovery", "sedation_recovery"}
