@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.faults.history import History, Observed, Reading
-from tests.faults.reference import RULES, Key, expected
+from tests.faults.reference import RULES, Covered, Key, covered, expected
 from tests.faults.violation import Violation
 from tests.faults.vitals import first_pages, seconds, silent
 
@@ -21,6 +21,7 @@ def check_alarms(history: History, seen: Observed) -> Iterator[Violation]:
     """Each episode of the reference model: one alarm, one escalation, a page within the bound of what happened meanwhile."""
     wanted = _hurried(history) | expected(history.readings)
     yield from _one_alarm(history, wanted, seen)
+    yield from _one_of_both(history, seen)
     escalated = Counter(row["alarm_id"] for row in seen.escalations)
     first = first_pages(seen)
     for row in _of_signs(seen):
@@ -57,6 +58,25 @@ def _one_alarm(history: History, wanted: dict[Key, float | None], seen: Observed
     for key in made.keys() - wanted.keys():
         what = f"{key[1]} in session {key[0]} that nobody measured{_course(history, key)}"
         yield Violation("alarm_has_breach", what)
+
+
+def _one_of_both(history: History, seen: Observed) -> Iterator[Violation]:
+    """A breach that a graver alarm may speak for has that one or its own, and it was not over before."""
+    for breach in covered(history.readings):
+        alarms = [row for row in _of_signs(seen) if (row["session_id"], row["rule"]) in _keys(breach)]
+        if not any(_stood(row, breach) for row in alarms):
+            key = (breach.session_id, breach.rules[0])
+            yield Violation("one_of_both", f"{key[1]} in session {key[0]} is told by none{_course(history, key)}")
+
+
+def _keys(breach: Covered) -> set[Key]:
+    return {(breach.session_id, rule) for rule in breach.rules}
+
+
+def _stood(alarm: dict[str, Any], breach: Covered) -> bool:
+    cleared_at = alarm.get("cleared_at")
+    began = alarm["breach_since"].timestamp() <= breach.due
+    return began and (cleared_at is None or cleared_at.timestamp() >= breach.began)
 
 
 def _course(history: History, key: Key) -> str:

@@ -4,11 +4,12 @@ It is written from clinical.md and knows nothing of the engine. An episode is wh
 times of measurement, however late and in whatever order it arrived; no clock of a device is wrong here. While a reading
 was not acknowledged the one before it goes on, and where that leaves open whether a delay was reached, the alarm may be
 there; so may the milder alarm of a breach that began with or after a graver one: the graver tells of it while it stands.
+Such a breach is `covered`: one of both alarms must stand in it.
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from tests.faults.history import Reading
@@ -63,21 +64,59 @@ RULES = (
 Key = tuple[str, str]
 
 
+@dataclass(frozen=True)
+class Covered:
+    """A breach that lasted, within which one of `rules` must have had an alarm that stood."""
+
+    session_id: str
+    rules: tuple[str, ...]
+    began: float
+    due: float
+
+
 def expected(readings: Iterable[Reading]) -> dict[Key, float | None]:
     """By session and rule: when the last reading that completes the alarm was acknowledged; None: it may be there.
 
     What is not named may not be there.
     """
+    found: dict[Key, float | None] = {}
+    for session_id, rule, graver, taken in _courses(readings):
+        found |= _judge(session_id, rule, taken, _began(graver, taken))
+    return found
+
+
+def covered(readings: Iterable[Reading]) -> Iterator[Covered]:
+    """The breaches of a milder rule that began with or after one of a graver rule."""
+    for session_id, rule, graver, taken in _courses(readings):
+        names = (rule.name, *(item.name for item in graver))
+        for began, due in _completed(rule, taken):
+            if began >= _began(graver, taken):
+                yield Covered(session_id, names, began, due)
+
+
+def _courses(readings: Iterable[Reading]) -> Iterator[tuple[str, Rule, list[Rule], list[Reading]]]:
+    """Each session and rule, with the graver rules that may alarm and the sign's readings as they were taken."""
     series: dict[Key, list[Reading]] = defaultdict(list)
     for reading in readings:
         series[reading.session_id, reading.sign].append(reading)
-    found: dict[Key, float | None] = {}
     for (session_id, sign), row in series.items():
         taken = sorted(row, key=lambda reading: reading.taken_at)
         for rule in (rule for rule in RULES if rule.sign == sign):
             graver = [item for item in RULES if item.covers(rule) and _judge(session_id, item, taken)]
-            found |= _judge(session_id, rule, taken, _began(graver, taken))
-    return found
+            yield session_id, rule, graver, taken
+
+
+def _completed(rule: Rule, row: list[Reading]) -> Iterator[tuple[float, float]]:
+    """Of each breach that lasted when it began, and when everything that shows it was acknowledged."""
+    run, told = list[Reading](), False
+    before: Reading | None = None
+    for reading in row:
+        run, told = ([*run, reading], told) if rule.breached(reading.value) else ([], False)
+        due = _due(rule, run, before) if run and not told else None
+        if due is not None:
+            told = True
+            yield run[0].taken_at, due
+        before = reading
 
 
 def _began(graver: list[Rule], row: list[Reading]) -> float:

@@ -64,6 +64,7 @@ def lost(device: str = "m1", after_s: float = 21) -> dict[str, Any]:
 
 
 ALARM = {"_id": "a1", "session_id": "s1", "rule": "spo2_collapse", "acknowledged_at": NOW, "category": "physiological"}
+ALARM |= {"breach_since": NOW, "cleared_at": None}
 INTEGRATION = {"_id": "ap2", "kind": "integration", "follows_session": "s2"}
 DOSING = {"_id": "ap1", "kind": "dosing", "follows_session": None}
 TOLD = [told("inquiry_received", "i1"), told("dosing_booked", "p1"), told("appointment_booked", "p1")]
@@ -156,6 +157,19 @@ def test_each_check_turns_red(changed: dict[str, Any], red: str) -> None:
 def test_an_alarm_that_was_renewed_is_accepted_once_more() -> None:
     told = [record(), accepted(), accepted("e3", RENEWED), accepted("e4")]
     assert check(history(), observed(records=told)) == []
+
+
+def test_a_milder_breach_after_the_graver_alarm_was_over_has_its_own() -> None:
+    fall = [reading(0), reading(98, 5), *[reading(85, second) for second in range(100, 108)]]
+    over = ALARM | {"cleared_at": NOW + timedelta(seconds=70)}
+    own = ALARM | {"_id": "a2", "rule": "spo2_critical_low", "breach_since": NOW + timedelta(seconds=100)}
+
+    def red(*alarms: dict[str, Any]) -> bool:
+        return "one_of_both" in names(history(readings=fall), observed(alarms=list(alarms)))
+
+    assert red(over)
+    assert not red(ALARM)
+    assert not red(over, own)
 
 
 def test_an_alarm_that_the_board_did_not_show_is_red() -> None:
