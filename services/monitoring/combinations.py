@@ -10,8 +10,8 @@ from pydantic_core import PydanticCustomError
 from services.monitoring.vitals import SIGNS
 from shared.protocols import Protocol
 
-MOAAS = "moaas"
-UNITS = {sign.loinc: sign.unit for sign in SIGNS.values()} | {MOAAS: "{score}"}
+MOAAS, SYMPTOMS = "moaas", "symptoms"
+UNITS = {sign.loinc: sign.unit for sign in SIGNS.values()} | {MOAAS: "{score}", SYMPTOMS: "{count}"}
 COUNT = "{count}"
 Latest = Mapping[str, tuple[datetime, float]]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,59}$")]  # a step of a document's path: it holds no dot

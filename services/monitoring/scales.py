@@ -7,6 +7,8 @@ from typing import Literal
 Risk = Literal["low", "low_medium", "medium", "high"]
 ALDRETE = ("activity", "breathing", "circulation", "consciousness", "saturation")
 PADSS = ("vitals", "gait_and_orientation", "pain_nausea_vomiting", "intake_and_voiding")
+# [LABEL], clinical.md 3.3: with a high pressure an emergency; its last row (CFG) makes any of them critical by itself.
+SYMPTOMS = ("chest_pain", "dyspnoea", "sudden_headache", "visual_loss", "seizure", "focal_deficit")
 CADSS6_ITEMS = (1, 2, 6, 7, 15, 22)
 Bands = Sequence[tuple[float, int]]
 _BANDS: Mapping[str, Bands] = {
@@ -49,6 +51,7 @@ SCALES: Mapping[str, Scale] = {
     "padss": Scale("padss-bleeding-free", PADSS, 2, fixed=2),  # [PADSS]; OWN: bleeding is fixed at 2
     "cadss6": Scale("cadss-6", [str(number) for number in CADSS6_ITEMS], 4),  # [CADSS6]
     "cadss": Scale("cadss-23", [str(number) for number in range(1, 24)], 4),  # [CADSS]: the subjective items
+    "symptoms": Scale("symptoms-1", SYMPTOMS, 1),  # CFG: 1 where it is there
 }
 # What is one number: its highest. MOAA/S from 0 (no response to pain) to 5 (prompt to a normal voice) [MOAAS].
 RATINGS: Mapping[str, int] = {"moaas": 5, "pain": 10, "nausea": 10, "comfort": 10}

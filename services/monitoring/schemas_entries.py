@@ -10,7 +10,9 @@ from services.monitoring.schemas import Code, EventCode, Expiry, Milligrams, Mom
 from shared.web.schemas import Body, Id, Instant, ShortText
 
 Disposition = Literal["against_advice", "left_unseen", "transferred", "died"]
-ObservationCode = Literal["comfort", "cadss6", "cadss", "moaas", "pain", "nausea", "aldrete", "padss", "other"]
+ObservationCode = Literal[
+    "comfort", "cadss6", "cadss", "moaas", "pain", "nausea", "aldrete", "padss", "symptoms", "other"
+]
 InterventionCode = Literal[
     "antiemetic", "antihypertensive", "oxygen", "reassurance", "stop", "extended_observation", "other"
 ]
@@ -34,7 +36,7 @@ class Entry(Moment):
 
 
 class Scored(Body):
-    """A scale item by item (CADSS, CADSS-6, Aldrete, PADSS), or a rating (MOAA/S, pain, nausea, comfort): clinical.md 2."""
+    """A scale item by item (CADSS, CADSS-6, Aldrete, PADSS, symptoms), or a rating (MOAA/S, pain, nausea, comfort): clinical.md 2."""
 
     observation_code: ObservationCode
     score: Annotated[Rating | None, Field(validate_default=True)] = None

@@ -29,6 +29,7 @@ SIGN_NAMES = {
     "8310-5": "temperature",
     "19891-1": "EtCO2",
     "moaas": "MOAA/S",
+    "symptoms": "neurological or cardiac symptoms",
     "spo2_and_breathing": "SpO2 and breathing low together",
     "spo2_and_sedation": "SpO2 low in sedation",
     "breathing_and_sedation": "breathing slow in sedation",

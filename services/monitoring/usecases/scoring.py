@@ -1,8 +1,11 @@
-"""Scales that the engine judges like signs: a MOAA/S that a nurse noted may be an alarm, alone or with other signs."""
+"""Scales that the engine judges like signs: what a nurse noted of sedation or of symptoms may be an alarm.
+
+A MOAA/S alone or with other signs, a neurological or cardiac symptom by itself (clinical.md 2 and 3.3).
+"""
 
 from datetime import datetime, timedelta
 
-from services.monitoring.combinations import MOAAS
+from services.monitoring.combinations import MOAAS, SYMPTOMS
 from services.monitoring.episodes import Point
 from services.monitoring.model import OPEN
 from services.monitoring.scales import NEWS2_SIGNS, news2
@@ -14,7 +17,7 @@ from services.monitoring.usecases.entries import of_session, record
 from services.monitoring.usecases.judging import Given, Judged
 from shared.persistence.mongo import Document, UnitOfWork
 
-JUDGED = (MOAAS,)
+JUDGED = (MOAAS, SYMPTOMS)
 PROMPT = 5
 FRESH = timedelta(minutes=15)  # CFG: older values make no score
 
@@ -28,7 +31,8 @@ async def noted(unit: UnitOfWork, deps: Deps, entry: Document) -> None:
     before = (session.get("scores") or {}).get(code)
     if session["state"] not in OPEN or (before and before["at"] > at):
         return
-    await _news2(unit, session, float(score), at)
+    if code == MOAAS:
+        await _news2(unit, session, float(score), at)
     await _keep(unit, session, code, {"at": at, "value": float(score)})
     judged = await _judged(unit, deps, session)
     if not judged.at_rest(code, score):

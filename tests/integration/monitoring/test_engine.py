@@ -13,6 +13,7 @@ from services.monitoring.alarms import RuleState, Transition, evaluate
 from services.monitoring.episodes import SPAN, Point
 from services.monitoring.ingest import Ingest
 from services.monitoring.protocol import Measurement, SessionProtocol
+from services.monitoring.scales import SYMPTOMS
 from services.monitoring.usecases import answering, correcting_entries, entries, limiting, scoring
 from services.monitoring.usecases.due import SCHEDULE_TIMERS
 from shared.errors import Conflict, Invalid
@@ -206,6 +207,34 @@ async def test_the_same_sedation_in_recovery_pages_and_the_expected_one_is_over(
 async def test_deep_sedation_pages_in_every_phase(chair: Chair) -> None:
     await observes(chair, 2)
     assert "moaas_critical" in [row["rule"] for row in await chair.alarms(priority="high")]
+
+
+async def notes_symptoms(chair: Chair, *present: str) -> None:
+    items = {name: int(name in present) for name in SYMPTOMS}
+
+    async def work(unit: UnitOfWork) -> None:
+        body = schemas_entries.Observation(observation_code="symptoms", items=items)
+        await scoring.noted(
+            unit, chair.deps, await entries.add(unit, chair.deps, chair.session_id, "observation", body)
+        )
+
+    await chair._run(work)
+
+
+@pytest.mark.parametrize("symptom", SYMPTOMS)
+async def test_any_neurological_or_cardiac_symptom_is_critical_until_it_is_gone_clinical_md_3_3(
+    chair: Chair, symptom: str
+) -> None:
+    await notes_symptoms(chair)
+    assert await chair.alarms() == []
+    await notes_symptoms(chair, symptom)
+    (alarm,) = await chair.alarms()
+    assert (alarm["rule"], alarm["priority"], alarm["pages"]) == ("symptom_critical", "high", True)
+    assert await chair.told() == ["VitalsAbnormal"]
+    await chair.acknowledges(alarm["_id"])
+    chair.clock.advance(1)
+    await notes_symptoms(chair)
+    assert await chair.alarms(open=True) == []
 
 
 @pytest.mark.parametrize(

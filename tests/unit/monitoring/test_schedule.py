@@ -119,7 +119,10 @@ def test_a_combination_is_looked_at_when_it_may_begin_and_while_it_stands() -> N
 def test_every_combination_of_the_protocol_has_a_rule_and_every_sign_without_a_code_is_one() -> None:
     signs = {rule.sign for rule in ADULT.rules}
     assert {item.sign for item in ADULT.combinations} <= signs
-    assert {sign for sign in signs if "-" not in sign} == {item.sign for item in ADULT.combinations} | {"moaas"}
+    assert {sign for sign in signs if "-" not in sign} == {item.sign for item in ADULT.combinations} | {
+        "moaas",
+        "symptoms",
+    }
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ const SIGNS = {
   "19891-1": ["EtCO2", "mmHg"],
   "72514-3": ["Pain", "/10"],
 };
-const SCALES = { moaas: "MOAA/S", cadss: "CADSS", cadss6: "CADSS-6", aldrete: "Aldrete", padss: "PADSS" };
+const SCALES = { moaas: "MOAA/S", cadss: "CADSS", cadss6: "CADSS-6", aldrete: "Aldrete", padss: "PADSS", symptoms: "symptoms" };
 const PHASES = {
   checked_in: "checked in", baseline: "baseline taken", gate_open: "gate open", dosing: "dosing", recovery: "recovery",
 };
