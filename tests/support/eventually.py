@@ -1,9 +1,10 @@
 """Wait for a condition with a deadline, never with a sleep in a test."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import NoReturn, TypeVar, cast
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_not_result, stop_after_delay, wait_fixed
 
 T = TypeVar("T")
 
@@ -20,12 +21,18 @@ async def a_turn() -> None:
 
 
 async def eventually(look: Callable[[], Awaitable[T | None]], within_s: float = 10.0, every_s: float = 0.02) -> T:
-    """What `look` finds as soon as it is something. Raises NotInTime."""
-    deadline = time.monotonic() + within_s
-    while True:
-        found = await look()
-        if found:
-            return found
-        if time.monotonic() > deadline:
-            raise NotInTime(f"did not come true within {within_s:g} s")
-        await asyncio.sleep(every_s)
+    """What `look` finds as soon as it is something. Raises NotInTime, and at once what `look` raises."""
+
+    async def found() -> T | None:  # `look` may be a lambda, which tenacity would not wait for
+        return await look()
+
+    def too_late(_: RetryCallState) -> NoReturn:
+        raise NotInTime(f"did not come true within {within_s:g} s")
+
+    waiting = AsyncRetrying(
+        stop=stop_after_delay(within_s),
+        wait=wait_fixed(every_s),
+        retry=retry_if_not_result(bool),
+        retry_error_callback=too_late,
+    )
+    return cast("T", await waiting(found))
