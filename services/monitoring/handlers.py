@@ -132,7 +132,7 @@ async def on_acknowledged(context: EventContext, event: EscalationAcknowledged) 
     """An acknowledgement given to notifications is one of the alarm."""
     if await context.unit.collection(ALARMS).find_one({"_id": event.alarm_id}) is None:
         return Skip("alarm_unknown")
-    await answering.accept(context.unit, context.deps, event.alarm_id, event.by_role, event.at, event.by)
+    await answering.accept(context.unit, context.deps, event.alarm_id, event.by_role, event.at, by=event.by)
     return Done()
 
 

@@ -275,11 +275,11 @@ class ReadingMove(Moment):
     reason_code: Code
 
 
-class Mute(Body):
+class Mute(Moment):
     seconds: Annotated[int, Field(ge=1, le=120)] = 120
 
 
-class Suppression(Body):
+class Suppression(Moment):
     """At most 60 minutes for low, 15 for medium and 3 for high priority; a collapse is never suppressed."""
 
     minutes: Annotated[int, Field(ge=1, le=60)]
@@ -293,7 +293,7 @@ class OwnLimit(Body):
     bound: Annotated[float, Field(ge=0, le=400)]
 
 
-class OwnLimits(Body):
+class OwnLimits(Moment):
     """The whole set of this session's own limits; an empty one is the protocol's again."""
 
     limits: Annotated[list[OwnLimit], Field(max_length=50)]
@@ -301,6 +301,8 @@ class OwnLimits(Body):
 
 
 class Alarm(Body):
+    """`..._at` is the time of recording; `..._occurred_at` stands beside it where another was told."""
+
     id: Id
     session_id: Id
     rule: str
@@ -311,18 +313,23 @@ class Alarm(Body):
     open: bool
     raised_at: Instant
     acknowledged_at: Instant | None = None
+    acknowledged_occurred_at: Instant | None = None
     acknowledged_by: str | None = None
     acknowledged_by_role: str | None = None
     seconds_to_acknowledge: float | None = None
     attended_at: Instant | None = None
+    attended_occurred_at: Instant | None = None
     attended_by: str | None = None
     seconds_to_attend: float | None = None
     escalated_at: Instant | None = None
+    escalated_occurred_at: Instant | None = None
     escalated_by: str | None = None
     renewed_at: Instant | None = None
     silenced_until: Instant | None = None
+    silenced_occurred_at: Instant | None = None
     silenced_by: str | None = None
     suppressed_until: Instant | None = None
+    suppressed_occurred_at: Instant | None = None
     suppressed_by: str | None = None
     suppressed_reason: str | None = None
     cleared_at: Instant | None = None

@@ -170,8 +170,8 @@ class Correction(Entry):
         return {name for name in names if getattr(self, name) is not None}
 
 
-class MoveEntry(Body):
-    """It was another patient's: of the session that is named."""
+class MoveEntry(Moment):
+    """It was another patient's: of the session that is named. `occurred_at` is of the moving."""
 
     to_session_id: Id
     reason_code: Code

@@ -21,6 +21,16 @@ class _AlarmEvent(_MonitoringEvent):
     LANE: ClassVar[Lane] = "alarm"
 
 
+class _AlarmAnswered(_AlarmEvent):
+    """`at` is the time of recording, by which paging goes; `occurred_at` where another was told."""
+
+    patient_id: str
+    alarm_id: str
+    by_role: str
+    at: datetime
+    occurred_at: datetime | None = None
+
+
 class StaffRef(Part):
     role: str
     staff_id: str
@@ -87,18 +97,12 @@ class VitalsAbnormal(_AlarmEvent):
     raised_at: datetime
 
 
-class AlarmAcknowledged(_AlarmEvent):
-    patient_id: str
-    alarm_id: str
-    by_role: str
-    at: datetime
+class AlarmAcknowledged(_AlarmAnswered):
+    """Somebody has seen it and is going."""
 
 
-class AlarmAttended(_AlarmEvent):
-    patient_id: str
-    alarm_id: str
-    by_role: str
-    at: datetime
+class AlarmAttended(_AlarmAnswered):
+    """Somebody is at the chair."""
 
 
 class AlarmCleared(_AlarmEvent):
@@ -146,6 +150,7 @@ class AlarmEscalated(_AlarmEvent):
     by_role: str | None = None
     priority: Priority = "high"
     at: datetime
+    occurred_at: datetime | None = None
 
 
 class AlarmRenewed(_AlarmEvent):

@@ -36,31 +36,31 @@ async def _alarm(call: Call, change: Callable[[UnitOfWork], Awaitable[Document]]
 
 @router.post(f"{ALARM}/acknowledge", response_model=schemas.Alarm, responses=problems(404))
 @nurse_route
-async def acknowledge(alarm_id: Id, call: Clinical) -> Response:
+async def acknowledge(alarm_id: Id, call: Clinical, body: schemas.Moment | None = None) -> Response:
     """I have seen it and I am going; the paging stops."""
     role, now = call.scope.actor.role, call.runtime.clock.clinical_now()
-    return await _alarm(call, lambda unit: answering.accept(unit, deps(call), alarm_id, role, now))
+    return await _alarm(call, lambda unit: answering.accept(unit, deps(call), alarm_id, role, now, body=body))
 
 
 @router.post(f"{ALARM}/attend", response_model=schemas.Alarm, responses=problems(404))
 @nurse_route
-async def attend(alarm_id: Id, call: Clinical) -> Response:
+async def attend(alarm_id: Id, call: Clinical, body: schemas.Moment | None = None) -> Response:
     """I am at the chair."""
-    return await _alarm(call, lambda unit: answering.attend(unit, deps(call), alarm_id, call.scope.actor.role))
+    return await _alarm(call, lambda unit: answering.attend(unit, deps(call), alarm_id, call.scope.actor.role, body))
 
 
 @router.post(f"{ALARM}/silence", response_model=schemas.Alarm, responses=problems(404))
 @nurse_route
 async def silence(alarm_id: Id, body: schemas.Mute, call: Clinical) -> Response:
     """Mute the board's sound for at most two minutes; paging goes on."""
-    return await _alarm(call, lambda unit: answering.silence(unit, alarm_id, body.seconds))
+    return await _alarm(call, lambda unit: answering.silence(unit, alarm_id, body))
 
 
 @router.post(f"{ALARM}/escalate", response_model=schemas.Alarm, responses=problems(404))
 @nurse_route
-async def escalate(alarm_id: Id, call: Clinical) -> Response:
+async def escalate(alarm_id: Id, call: Clinical, body: schemas.Moment | None = None) -> Response:
     """I need help: high priority from now on."""
-    return await _alarm(call, lambda unit: answering.escalate(unit, alarm_id, call.scope.actor.role))
+    return await _alarm(call, lambda unit: answering.escalate(unit, alarm_id, call.scope.actor.role, body))
 
 
 @router.post(f"{ALARM}/suppress", response_model=schemas.Alarm, responses=problems(404, 409))

@@ -10,7 +10,7 @@ from services.monitoring.limits import is_collapse
 from services.monitoring.store import ALARMS, ENGINES, SESSIONS
 from services.monitoring.usecases import raising
 from services.monitoring.usecases.deps import Deps
-from services.monitoring.usecases.entries import record
+from services.monitoring.usecases.entries import happened_at, record
 from shared.errors import Conflict
 from shared.events.monitoring import AlarmAcknowledged, AlarmAttended, AlarmEscalated
 from shared.messaging.outbox import emit
@@ -38,19 +38,34 @@ def _seconds(alarm: Document, at: datetime) -> float:
     return round(max((at - since).total_seconds(), 0.0), 3)
 
 
+def _told(unit: UnitOfWork, body: schemas.Moment | None) -> datetime | None:
+    """When it happened, where that was told; clocks of escalation and renewal go by the time of recording."""
+    return happened_at(unit, body.occurred_at) if body is not None and body.occurred_at is not None else None
+
+
 async def accept(
-    unit: UnitOfWork, deps: Deps, alarm_id: str, by_role: str, at: datetime, by: str | None = None
+    unit: UnitOfWork,
+    deps: Deps,
+    alarm_id: str,
+    by_role: str,
+    at: datetime,
+    *,
+    by: str | None = None,
+    body: schemas.Moment | None = None,
 ) -> Document:
     """Acknowledge; from the API or, by `by`, from the link in a page. Raises NotFound."""
     alarm, session = await _load(unit, alarm_id, "acknowledge")
     if alarm.get("acknowledged_at"):
         return alarm
-    who = {"acknowledged_by": by or unit.scope.actor.id, "acknowledged_by_role": by_role}
-    took = _seconds(alarm, at)
-    alarm = await raising.next_version(unit, alarm, acknowledged_at=at, seconds_to_acknowledge=took, **who)
-    event = AlarmAcknowledged(patient_id=session["patient_id"], alarm_id=alarm_id, by_role=by_role, at=at)
+    who: Document = {"acknowledged_by": by or unit.scope.actor.id, "acknowledged_by_role": by_role}
+    told = _told(unit, body)
+    who |= {"acknowledged_occurred_at": told, "seconds_to_acknowledge": _seconds(alarm, told or at)}
+    alarm = await raising.next_version(unit, alarm, acknowledged_at=at, **who)
+    about = {"patient_id": session["patient_id"], "alarm_id": alarm_id, "by_role": by_role}
+    event = AlarmAcknowledged(**about, at=at, occurred_at=told)
     emit(unit, event, aggregate=f"alarm/{alarm_id}", version=alarm["version"])
-    await record(unit, session, "alarm_acknowledged", at, alarm_id=alarm_id, by_role=by_role, seconds=took)
+    facts = {"alarm_id": alarm_id, "by_role": by_role, "seconds": alarm["seconds_to_acknowledge"]}
+    await record(unit, session, "alarm_acknowledged", told or at, **facts)
     await _tell_engine(unit, deps, session, alarm, at)
     return await unit.collection(ALARMS).get(alarm_id)
 
@@ -68,7 +83,9 @@ async def _tell_engine(unit: UnitOfWork, deps: Deps, session: Document, alarm: D
     await unit.collection(ENGINES).put(engine_of(session["_id"], states, engine["signals"]))
 
 
-async def attend(unit: UnitOfWork, deps: Deps, alarm_id: str, by_role: str) -> Document:
+async def attend(
+    unit: UnitOfWork, deps: Deps, alarm_id: str, by_role: str, body: schemas.Moment | None = None
+) -> Document:
     """Somebody is at the chair, and so has accepted; both are told. Raises NotFound.
 
     Notifications pages no more for what is attended: were it not accepted here, it would never clear nor be renewed.
@@ -77,24 +94,25 @@ async def attend(unit: UnitOfWork, deps: Deps, alarm_id: str, by_role: str) -> D
     if alarm.get("attended_at"):
         return alarm
     now = unit.clock.clinical_now()
-    alarm = await accept(unit, deps, alarm_id, by_role, now)
-    took = _seconds(alarm, now)
-    who = {"attended_by": unit.scope.actor.id, "seconds_to_attend": took}
+    alarm, told = await accept(unit, deps, alarm_id, by_role, now, body=body), _told(unit, body)
+    took = _seconds(alarm, told or now)
+    who = {"attended_by": unit.scope.actor.id, "attended_occurred_at": told, "seconds_to_attend": took}
     after = await raising.next_version(unit, alarm, attended_at=now, **who)
-    event = AlarmAttended(patient_id=session["patient_id"], alarm_id=alarm_id, by_role=by_role, at=now)
+    about = {"patient_id": session["patient_id"], "alarm_id": alarm_id, "by_role": by_role}
+    event = AlarmAttended(**about, at=now, occurred_at=told)
     emit(unit, event, aggregate=f"alarm/{alarm_id}", version=after["version"])
-    await record(unit, session, "alarm_attended", now, alarm_id=alarm_id, seconds=took)
+    await record(unit, session, "alarm_attended", told or now, alarm_id=alarm_id, seconds=took)
     return after
 
 
-async def silence(unit: UnitOfWork, alarm_id: str, seconds: int) -> Document:
+async def silence(unit: UnitOfWork, alarm_id: str, body: schemas.Mute) -> Document:
     """Mutes the board's sound for at most two minutes; paging goes on. Raises NotFound."""
     alarm, session = await _load(unit, alarm_id, "silence")
-    now = unit.clock.clinical_now()
-    until = now + min(timedelta(seconds=seconds), SILENCE)
-    who = {"silenced_at": now, "silenced_by": unit.scope.actor.id}
+    now, told = unit.clock.clinical_now(), _told(unit, body)
+    until = now + min(timedelta(seconds=body.seconds), SILENCE)
+    who = {"silenced_at": now, "silenced_occurred_at": told, "silenced_by": unit.scope.actor.id}
     after = await raising.next_version(unit, alarm, silenced_until=until, **who)
-    await record(unit, session, "alarm_silenced", alarm_id=alarm_id, seconds=seconds)
+    await record(unit, session, "alarm_silenced", told, alarm_id=alarm_id, seconds=body.seconds)
     return after
 
 
@@ -110,16 +128,17 @@ async def suppress(unit: UnitOfWork, deps: Deps, alarm_id: str, body: schemas.Su
         _refuse("not_suppressible", "An alarm about a collapse, a device or the measuring is never suppressed.")
     if timedelta(minutes=body.minutes) > longest:
         _refuse("too_long", f"At most {longest.total_seconds() / 60:g} minutes at priority {alarm['priority']}.")
-    now = unit.clock.clinical_now()
+    now, told = unit.clock.clinical_now(), _told(unit, body)
     until = now + timedelta(minutes=body.minutes)
-    await accept(unit, deps, alarm_id, unit.scope.actor.role, now)
+    await accept(unit, deps, alarm_id, unit.scope.actor.role, now, body=body)
     alarm = await unit.collection(ALARMS).get(alarm_id)
-    who = {"suppressed_at": now, "suppressed_by": unit.scope.actor.id, "suppressed_reason": body.reason_code}
+    who: Document = {"suppressed_at": now, "suppressed_occurred_at": told, "suppressed_by": unit.scope.actor.id}
+    who["suppressed_reason"] = body.reason_code
     after = await raising.next_version(unit, alarm, suppressed_until=until, **who)
     change = {"$set": {f"suppressed.{alarm['rule']}": until}}
     await unit.collection(SESSIONS).change({"_id": session["_id"]}, change)
     facts = {"minutes": body.minutes, "reason_code": body.reason_code, "rule": alarm["rule"]}
-    await record(unit, session, "alarm_suppressed", now, alarm_id=alarm_id, **facts)
+    await record(unit, session, "alarm_suppressed", told or now, alarm_id=alarm_id, **facts)
     return after
 
 
@@ -127,19 +146,18 @@ def _refuse(code: str, text: str) -> NoReturn:
     raise Conflict(text, reasons=[{"code": code, "detail": text}])
 
 
-async def escalate(unit: UnitOfWork, alarm_id: str, by_role: str) -> Document:
+async def escalate(unit: UnitOfWork, alarm_id: str, by_role: str, body: schemas.Moment | None = None) -> Document:
     """A person asks for help: the alarm is of high priority from now on. Raises NotFound."""
     alarm, session = await _load(unit, alarm_id, "escalate")
     if alarm.get("escalated_at"):
         return alarm
-    now = unit.clock.clinical_now()
-    who = {"escalated_by": unit.scope.actor.id}
+    now, told = unit.clock.clinical_now(), _told(unit, body)
+    who = {"escalated_occurred_at": told, "escalated_by": unit.scope.actor.id}
     after = await raising.next_version(unit, alarm, escalated_at=now, priority="high", **who)
-    event = AlarmEscalated(
-        patient_id=session["patient_id"], alarm_id=alarm_id, by_role=by_role, priority="high", at=now
-    )
+    about = {"patient_id": session["patient_id"], "alarm_id": alarm_id, "by_role": by_role}
+    event = AlarmEscalated(**about, priority="high", at=now, occurred_at=told)
     emit(unit, event, aggregate=f"alarm/{alarm_id}", version=after["version"])
-    await record(unit, session, "alarm_escalated", now, alarm_id=alarm_id)
+    await record(unit, session, "alarm_escalated", told or now, alarm_id=alarm_id)
     return after
 
 

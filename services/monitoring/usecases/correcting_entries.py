@@ -14,6 +14,7 @@ from services.monitoring.usecases.entries import MARKS, happened_at, of_session,
 from services.monitoring.usecases.sessions import load
 from services.monitoring.usecases.substances import UNKNOWN, witnessed
 from shared.errors import Conflict, FieldError, Invalid, NotFound
+from shared.events.envelope import rfc3339
 from shared.events.monitoring import DoseCorrected
 from shared.messaging.outbox import emit
 from shared.persistence.mongo import Document, UnitOfWork
@@ -69,10 +70,12 @@ async def move(unit: UnitOfWork, deps: Deps, session_id: str, entry_id: str, bod
     if sealed is not None:
         opened = await deps.vault.decrypt(unit, session["patient_id"], sealed)
         facts["note_sealed"] = await deps.vault.encrypt(unit, target["patient_id"], opened)
+    at = happened_at(unit, body.occurred_at)
     to = {"to_session": body.to_session_id, "moved_kind": before["kind"], "reason_code": body.reason_code}
-    away = await record(unit, session, MOVED_AWAY, before["occurred_at"], moves=before["_id"], **to)
+    away = await record(unit, session, MOVED_AWAY, at, moves=before["_id"], **to)
     origin = {"moved_from": session_id, "moved_entry": before["_id"], "move_reason_code": body.reason_code}
-    entry = await record(unit, target, before["kind"], before["occurred_at"], **facts, **origin)
+    facts |= origin | {"moved_at": rfc3339(at)}
+    entry = await record(unit, target, before["kind"], before["occurred_at"], **facts)
     _tell(unit, deps, session, away["_id"], before, body.reason_code, given=False)
     _tell(unit, deps, target, entry["_id"], entry, body.reason_code, given=True)
     if before["kind"] == "observation":

@@ -32,7 +32,9 @@ async def set_limits(unit: UnitOfWork, deps: Deps, session_id: str, body: schema
     after = model.changed(session, unit.clock.clinical_now(), own_limits=own)
     await unit.collection(SESSIONS).replace_versioned(after)
     before = session.get("own_limits") or {}
-    await record(unit, after, "limits_changed", reason_code=body.reason_code, limits=own, before=before)
+    await record(
+        unit, after, "limits_changed", body.occurred_at, reason_code=body.reason_code, limits=own, before=before
+    )
     return after
 
 

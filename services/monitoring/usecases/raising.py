@@ -30,10 +30,12 @@ from shared.telemetry.tracing import alarm_span
 UNANSWERED = dict.fromkeys(
     (
         "acknowledged_at",
+        "acknowledged_occurred_at",
         "acknowledged_by",
         "acknowledged_by_role",
         "seconds_to_acknowledge",
         "attended_at",
+        "attended_occurred_at",
         "attended_by",
         "seconds_to_attend",
     )

@@ -305,7 +305,7 @@ async def test_who_answered_an_alarm_and_how_long_it_took(chair: Chair) -> None:
 async def test_silence_mutes_for_two_minutes_and_changes_no_paging(chair: Chair) -> None:
     await chair.lasts(192, 6)
     alarm, told = (await chair.alarms(rule="sbp_critical_high"))[0], await chair.told()
-    row: Document = await chair._run(lambda unit: answering.silence(unit, alarm["_id"], 120))
+    row: Document = await chair._run(lambda unit: answering.silence(unit, alarm["_id"], schemas.Mute()))
     assert row["silenced_until"] - chair.clock.clinical_now() == minutes(2)
     assert row.get("acknowledged_at") is None
     assert await chair.told() == told

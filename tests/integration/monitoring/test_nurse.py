@@ -97,8 +97,8 @@ def test_an_alarm_is_answered_twice_while_it_is_open_and_when_it_is_over(nurse: 
     assert nurse.post(f"{path}/vitals", {"readings": [collapse]}).status_code == 200
     query = f"/v1/alarms?rule=sbp_collapse&session_id={path.rpartition('/')[2]}"
     (alarm,) = nurse.client.get(query).json()["items"]
-    answers: dict[str, dict[str, Any] | None] = {"silence": {"seconds": 60}, "acknowledge": None, "attend": None}
-    answers["escalate"] = None
+    answers: dict[str, dict[str, Any] | None] = {"silence": {"seconds": 60}, "acknowledge": None}
+    answers |= {"attend": {}, "escalate": {"occurred_at": nurse.ago(1)}}
     for ended in (False, True):
         if ended:
             nurse.post(f"{path}/leave", {"disposition": "transferred"}).raise_for_status()

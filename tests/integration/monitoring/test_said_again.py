@@ -62,7 +62,7 @@ async def test_silence_tells_nobody_and_lasts_from_when_it_was_said_last(chair: 
     told = await chair.told()
     for _ in range(2):
         chair.clock.advance(10)
-        await chair.mongo.run(NURSE, lambda unit: answering.silence(unit, alarm["_id"], 60))
+        await chair.mongo.run(NURSE, lambda unit: answering.silence(unit, alarm["_id"], schemas.Mute(seconds=60)))
     (after,) = await chair.alarms(rule="sbp_collapse")
     assert (await chair.told(), after["open"], after.get("acknowledged_at")) == (told, True, None)
     assert (after["silenced_until"] - chair.clock.clinical_now()).total_seconds() == 60
