@@ -129,9 +129,12 @@ async def on_staff(context: EventContext, event: scheduling.StaffChanged) -> Out
 
 
 async def on_acknowledged(context: EventContext, event: EscalationAcknowledged) -> Outcome:
-    """An acknowledgement given to notifications is one of the alarm."""
-    if await context.unit.collection(ALARMS).find_one({"_id": event.alarm_id}) is None:
+    """An acknowledgement given to notifications is one of the alarm, unless people were asked anew since."""
+    alarm = await context.unit.collection(ALARMS).find_one({"_id": event.alarm_id})
+    if alarm is None:
         return Skip("alarm_unknown")
+    if answering.asked_again_after(alarm, event.at):
+        return Skip("asked_again")
     await answering.accept(context.unit, context.deps, event.alarm_id, event.by_role, event.at, by=event.by)
     return Done()
 

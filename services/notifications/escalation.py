@@ -65,7 +65,9 @@ class State:
     """Where one escalation stands.
 
     `base` is when the present run of paging began, `step` the last step taken in it (-1: none), counted on through the
-    repetitions; `run` counts how often paging began.
+    repetitions; `run` counts how often paging began. `asked_at` is when people were asked anew, `answered_at` when
+    they answered last and `attended_at` when somebody was at the chair last, each as told by whoever did it: in whatever
+    order they arrive, the newest counts.
     """
 
     phase: Phase
@@ -74,6 +76,9 @@ class State:
     run: int = 0
     step: int = -1
     accepted_at: datetime | None = None
+    asked_at: datetime | None = None
+    answered_at: datetime | None = None
+    attended_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -94,8 +99,8 @@ class Due:
     at: datetime
 
 
-def begin(priority: str, now: datetime) -> State:
-    return State("paging", priority, now)
+def begin(priority: str, now: datetime, asked_at: datetime | None = None) -> State:
+    return State("paging", priority, now, asked_at=asked_at)
 
 
 def due_of_step(ladder: Ladder, base: datetime, number: int) -> datetime | None:
@@ -153,13 +158,21 @@ def addressees(role: str, responsible: Sequence[Mapping[str, str]], rota: Rota) 
     return tuple(dict.fromkeys(chosen))
 
 
-def accept(state: State, at: datetime) -> State:
-    """Somebody is on the way: paging stops. Changes nothing once accepted, attended or ended."""
-    return replace(state, phase="accepted", accepted_at=at) if state.phase == "paging" else state
+def accept(state: State, at: datetime, now: datetime) -> State:
+    """Somebody is on the way: paging stops. Said before people were asked anew, or known already, it changes nothing."""
+    known = state.phase == "paging" and state.answered_at is not None and at <= state.answered_at
+    if known or state.phase == "ended" or _before(at, state.asked_at):
+        return state
+    answered = replace(state, answered_at=_later(state.answered_at, at))
+    return replace(answered, phase="accepted", accepted_at=now) if state.phase == "paging" else answered
 
 
-def attend(state: State) -> State:
-    return replace(state, phase="attended") if state.phase in ("paging", "accepted") else state
+def attend(state: State, at: datetime) -> State:
+    """Somebody is at the chair. Said before people were asked anew it changes nothing."""
+    if state.phase == "ended" or _before(at, state.asked_at):
+        return state
+    newest = _later(state.answered_at, at), _later(state.attended_at, at)
+    return replace(state, phase="attended", answered_at=newest[0], attended_at=newest[1])
 
 
 def end(state: State) -> State:
@@ -171,21 +184,46 @@ def resume(state: State, now: datetime) -> State:
     return _anew(state, now) if state.phase == "accepted" else state
 
 
-def renew(state: State, now: datetime) -> State:
-    """Acknowledged and still true: paging starts anew. What ended stays ended."""
-    return _anew(state, now) if state.phase in ("accepted", "attended") else state
+def renew(state: State, at: datetime, now: datetime) -> State:
+    """Acknowledged and still true at `at`: paging starts anew, unless it goes on or was answered since. What ended stays ended."""
+    if state.phase == "ended":
+        return state
+    asked = _asked(state, at, now)
+    return asked if state.phase == "paging" or asked.answered_at else _anew(asked, now)
 
 
-def raise_to(policy: EscalationPolicy, state: State, priority: str, now: datetime) -> State:
-    """Priority raised, or a person asked for help: the second step of the higher ladder is due now."""
+def raise_to(policy: EscalationPolicy, state: State, priority: str, at: datetime, now: datetime) -> State:
+    """Priority raised, or a person asked for help, at `at`: the second step of the higher ladder is due now.
+
+    Answered since, it is of the higher priority and pages nobody.
+    """
     if state.phase == "ended":
         return state
     higher = max(state.priority, priority, key=lambda name: _RANK.get(name, 2))
+    asked = _asked(replace(state, priority=higher), at, now)
+    if state.phase != "paging" and asked.answered_at:
+        return asked
     steps = policy.ladder(higher).steps
     skipped = min(1, len(steps) - 1)
-    anew = _anew(replace(state, priority=higher), now)
-    return replace(anew, base=now - timedelta(seconds=steps[skipped].after_s), step=skipped - 1)
+    return replace(_anew(asked, now), base=now - timedelta(seconds=steps[skipped].after_s), step=skipped - 1)
+
+
+def _asked(state: State, at: datetime, now: datetime) -> State:
+    """People were asked anew at `at`: what was answered before is forgotten; whoever accepted since need not be there yet."""
+    asked = replace(state, asked_at=_later(state.asked_at, at))
+    if not _before(at, state.answered_at):
+        return replace(asked, answered_at=None)
+    there = state.attended_at is not None and state.attended_at > at
+    return asked if there or state.phase != "attended" else replace(asked, phase="accepted", accepted_at=now)
 
 
 def _anew(state: State, now: datetime) -> State:
     return replace(state, phase="paging", base=now, run=state.run + 1, step=-1, accepted_at=None)
+
+
+def _before(at: datetime, other: datetime | None) -> bool:
+    return other is not None and at < other
+
+
+def _later(one: datetime | None, other: datetime) -> datetime:
+    return other if one is None else max(one, other)

@@ -143,7 +143,10 @@ class SessionReassigned(SessionCheckedIn):
 
 
 class AlarmEscalated(_AlarmEvent):
-    """Priority raised, or a person asked for help; steps by time belong to notifications."""
+    """Priority raised, or a person asked for help: an acceptance from before `at` stands no more.
+
+    Steps by time belong to notifications.
+    """
 
     patient_id: str
     alarm_id: str

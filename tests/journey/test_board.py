@@ -159,6 +159,17 @@ async def test_help_is_called_from_the_board_and_the_chair_is_named_above_all(pa
     await expect(link).to_have_attribute("href", f"#chair-{ward.session_id}")
 
 
+async def test_help_for_an_accepted_alarm_is_acknowledged_anew(page: Page, ward: Ward) -> None:
+    ward.measures("8480-6", 35)
+    shown = chair(page, ward)
+    await shown.get_by_role("button", name="Acknowledge").click()
+    await expect(shown.get_by_role("button", name="Acknowledge")).to_be_hidden(timeout=SHOWN_MS)
+    await shown.get_by_role("button", name="Call for help").click()
+    await expect(page.locator("body")).to_have_attribute("data-sounding", "high", timeout=SHOWN_MS)
+    await shown.get_by_role("button", name="Acknowledge").click()
+    await expect(shown.locator(".alarms")).to_contain_text("accepted", timeout=SHOWN_MS)
+
+
 async def test_a_button_after_the_end_of_the_sign_in_says_so(page: Page, ward: Ward) -> None:
     ward.measures("8480-6", 35)
     await page.route("**/acknowledge", lambda route: route.fulfill(status=401))

@@ -1,5 +1,6 @@
 """What people do with an alarm: acknowledge, attend, silence, ask for help. Each is idempotent by state."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NoReturn
 
@@ -147,18 +148,42 @@ def _refuse(code: str, text: str) -> NoReturn:
 
 
 async def escalate(unit: UnitOfWork, alarm_id: str, by_role: str, body: schemas.Moment | None = None) -> Document:
-    """A person asks for help: the alarm is of high priority from now on. Raises NotFound."""
+    """A person asks for help: the alarm is of high priority from now on, and whoever accepted it is asked anew.
+
+    Notifications pages for it whoever accepted it before: an acceptance that stood here would leave nobody an answer
+    that stops the paging. Raises NotFound.
+    """
     alarm, session = await _load(unit, alarm_id, "escalate")
     if alarm.get("escalated_at"):
         return alarm
     now, told = unit.clock.clinical_now(), _told(unit, body)
-    who = {"escalated_occurred_at": told, "escalated_by": unit.scope.actor.id}
+    who: Document = {"escalated_occurred_at": told, "escalated_by": unit.scope.actor.id}
+    anew = alarm["open"] and alarm.get("acknowledged_at") is not None
+    if anew:
+        who |= {**raising.UNANSWERED, "renewed_at": now}
+        await _take_back(unit, alarm)
     after = await raising.next_version(unit, alarm, escalated_at=now, priority="high", **who)
     about = {"patient_id": session["patient_id"], "alarm_id": alarm_id, "by_role": by_role}
     event = AlarmEscalated(**about, priority="high", at=now, occurred_at=told)
     emit(unit, event, aggregate=f"alarm/{alarm_id}", version=after["version"])
-    await record(unit, session, "alarm_escalated", told or now, alarm_id=alarm_id)
+    await record(unit, session, "alarm_escalated", told or now, alarm_id=alarm_id, acceptance_taken_back=anew or None)
     return after
+
+
+async def _take_back(unit: UnitOfWork, alarm: Document) -> None:
+    """The engine waits for an answer again: nothing clears or renews the alarm before."""
+    engine = await unit.collection(ENGINES).find_one({"_id": alarm["session_id"]})
+    states = states_of(engine)
+    state = states.get(alarm["rule"])
+    if engine is None or state is None or state.alarm_id != alarm["_id"]:
+        return
+    states[alarm["rule"]] = replace(state, acknowledged_at=None)
+    await unit.collection(ENGINES).put(engine_of(engine["_id"], states, engine["signals"]))
+
+
+def asked_again_after(alarm: Document, at: datetime) -> bool:
+    """Whether people were asked anew since: an answer of then is none to that."""
+    return any(alarm.get(name) is not None and at < alarm[name] for name in ("renewed_at", "escalated_at"))
 
 
 async def note_step(unit: UnitOfWork, alarm_id: str, step: int) -> bool:

@@ -1,7 +1,7 @@
 """Escalations: one per alarm. Each transition saves the state, sets its one timer and writes the pages as rows."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ from shared.persistence.audit import audit
 from shared.persistence.mongo import Document, UnitOfWork, as_document
 from shared.persistence.timers import cancel_timer, set_timer
 
-_STATE = ("phase", "priority", "base", "run", "step", "accepted_at")
+_STATE = ("phase", "priority", "base", "run", "step", "accepted_at", "asked_at", "answered_at", "attended_at")
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,9 @@ async def start(unit: UnitOfWork, deps: Deps, alarm: Alarm) -> bool:
     """Page the first step; False when this alarm escalates already. A stub that came first is completed, not restarted."""
     row = await find(unit, alarm.alarm_id)
     if row is None:
-        await take_step(unit, deps, _new(unit, alarm, rules.begin(alarm.priority, unit.clock.clinical_now())))
+        asked_at = None if alarm.known else alarm.raised_at  # an alarm that is new has no earlier answer
+        begun = rules.begin(alarm.priority, unit.clock.clinical_now(), asked_at)
+        await take_step(unit, deps, _new(unit, alarm, begun))
         return True
     if row["known"]:
         return False
@@ -85,7 +87,7 @@ def _fields(state: State) -> Document:
 
 
 def _state(row: Document) -> State:
-    return State(**{name: row[name] for name in _STATE})
+    return State(**{name: row[name] for name in _STATE if name in row})
 
 
 async def _save(unit: UnitOfWork, deps: Deps, row: Document, state: State) -> Document:
@@ -146,26 +148,23 @@ def _stub(unit: UnitOfWork, alarm_id: str, patient_id: str | None, at: datetime,
 
 
 async def accept(unit: UnitOfWork, deps: Deps, alarm_id: str, patient_id: str | None, at: datetime) -> bool:
-    """Paging stops. False when it had stopped, or when the acceptance belongs to a run that was resumed since."""
+    """Paging stops. False when it had stopped, or when people were asked anew since."""
     row = await find(unit, alarm_id)
     if row is None:
-        state = rules.accept(rules.begin("high", at), at)
+        state = rules.accept(rules.begin("high", at), at, at)
         await _save(unit, deps, _stub(unit, alarm_id, patient_id, at, state), state)
         return True
-    if row["phase"] != "paging" or (row["run"] > 0 and at < row["base"]):
-        return False
-    await _quieten(unit, deps, row, rules.accept(_state(row), unit.clock.clinical_now()))
-    return True
+    return await _answered(unit, deps, row, rules.accept(_state(row), at, unit.clock.clinical_now()))
 
 
 async def attend(unit: UnitOfWork, deps: Deps, alarm_id: str, patient_id: str | None, at: datetime) -> None:
     """Somebody is at the chair. Idempotent by state."""
     row = await find(unit, alarm_id)
     if row is None:
-        state = rules.attend(rules.begin("high", at))
+        state = rules.attend(rules.begin("high", at), at)
         await _save(unit, deps, _stub(unit, alarm_id, patient_id, at, state), state)
-    elif row["phase"] in ("paging", "accepted"):
-        await _quieten(unit, deps, row, rules.attend(_state(row)))
+    else:
+        await _answered(unit, deps, row, rules.attend(_state(row), at))
 
 
 async def clear(unit: UnitOfWork, deps: Deps, alarm_id: str, patient_id: str | None, at: datetime) -> None:
@@ -185,9 +184,10 @@ async def renew(unit: UnitOfWork, deps: Deps, alarm: Alarm) -> None:
     row = await find(unit, alarm.alarm_id)
     if row is None:
         await start(unit, deps, alarm)
-    elif row["phase"] in ("accepted", "attended"):
+    else:
         signs = [dict(sign) for sign in alarm.signs] or row["signs"]
-        await _restart(unit, deps, row | {"signs": signs}, rules.renew(_state(row), unit.clock.clinical_now()))
+        state = rules.renew(_state(row), alarm.raised_at, unit.clock.clinical_now())
+        await _asked(unit, deps, row | {"signs": signs}, state)
 
 
 async def raise_priority(unit: UnitOfWork, deps: Deps, alarm: Alarm) -> None:
@@ -195,9 +195,27 @@ async def raise_priority(unit: UnitOfWork, deps: Deps, alarm: Alarm) -> None:
     row = await find(unit, alarm.alarm_id)
     if row is None:
         await start(unit, deps, alarm)
-    elif row["phase"] != "ended":
-        state = rules.raise_to(deps.policy, _state(row), alarm.priority, unit.clock.clinical_now())
+    else:
+        state = rules.raise_to(deps.policy, _state(row), alarm.priority, alarm.raised_at, unit.clock.clinical_now())
+        await _asked(unit, deps, row, state)
+
+
+async def _answered(unit: UnitOfWork, deps: Deps, row: Document, state: State) -> bool:
+    """Keep the state; whether it is of another phase now, and so quiet."""
+    if state.phase != row["phase"]:
+        await _quieten(unit, deps, row, state)
+        return True
+    if state != _state(row):
+        await _save(unit, deps, row, state)
+    return False
+
+
+async def _asked(unit: UnitOfWork, deps: Deps, row: Document, state: State) -> None:
+    """Keep the state; what began anew pages at once."""
+    if state.run != row["run"]:
         await _restart(unit, deps, row, state)
+    elif state != _state(row):
+        await _save(unit, deps, row, state)
 
 
 async def _quieten(unit: UnitOfWork, deps: Deps, row: Document, state: State) -> Document:
@@ -220,15 +238,16 @@ async def acknowledge(
     audit(unit, "escalation.acknowledge", f"escalation/{identifier}", patient_id=row["patient_id"])
     if row["phase"] != "paging":
         return row
-    now = unit.clock.clinical_now()
-    after = await _quieten(unit, deps, row, rules.accept(_state(row), now))
+    state, now = _state(row), unit.clock.clinical_now()
+    at = max(now, state.asked_at or now)  # whoever answers here has been asked, whatever another's clock says
+    after = await _quieten(unit, deps, row, rules.accept(replace(state, answered_at=None), at, now))
     event = EscalationAcknowledged(
         patient_id=row["patient_id"],
         escalation_id=identifier,
         alarm_id=row["alarm_id"],
         by=by,
         by_role=by_role,
-        at=now,
+        at=at,
         channel=channel,
     )
     emit(unit, event, aggregate=f"escalation/{identifier}", version=after["version"])

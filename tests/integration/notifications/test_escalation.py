@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 from collections import Counter
 from datetime import timedelta
+from itertools import permutations
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from shared.events import monitoring, scheduling
 from shared.events.intake import InquiryReceived
 from shared.events.monitoring import AlarmAcknowledged, AlarmAttended, AlarmCleared, AlarmRenewed, EmergencyCalled
 from shared.events.notifications import (
+    EscalationAcknowledged,
     EscalationExhausted,
     EscalationStarted,
     EscalationStepTaken,
@@ -207,6 +210,39 @@ async def test_renewed_pages_anew_and_escalated_calls_all_nurses_now(world: Worl
     assert sorted(world.pager.addressees) == ["pager-n1", "pager-n1", "pager-n2"]
     await world.pass_time(30)
     assert world.pager.addressees[-1] == "pager-p1"
+
+
+@pytest.mark.parametrize(("again", "phase"), [(False, "paging"), (True, "accepted")])
+async def test_help_for_an_accepted_alarm_is_paged_until_it_is_accepted_again_in_any_order_of_arrival(
+    world: World, again: bool, phase: str
+) -> None:
+    await world.staff(**ROTA)
+    at, earlier = world.clock.clinical_now(), world.clock.clinical_now() - timedelta(seconds=20)
+    for order in permutations(range(4 if again else 3)):
+        alarm = world.alarm()
+        about: dict[str, Any] = {"patient_id": PATIENT, "alarm_id": alarm.alarm_id, "by_role": "nurse"}
+        accepted, help_asked = AlarmAcknowledged(**about, at=earlier), monitoring.AlarmEscalated(**about, at=at)
+        accepted_again = AlarmAcknowledged(**about, at=at + timedelta(seconds=5))
+        for number in order:
+            await world.handle([alarm, accepted, help_asked, accepted_again][number])
+        (row,) = await world.rows("escalations", alarm_id=alarm.alarm_id)
+        assert row["phase"] == phase, order
+
+
+async def test_the_link_of_a_page_stops_it_whatever_the_clock_of_whoever_asked(world: World) -> None:
+    await world.staff(**ROTA)
+    alarm = world.alarm()
+    await world.handle(alarm)
+    about: dict[str, Any] = {"patient_id": PATIENT, "alarm_id": alarm.alarm_id, "by_role": "nurse"}
+    ahead = world.clock.clinical_now() + timedelta(seconds=30)
+    await world.handle(monitoring.AlarmEscalated(**about, at=ahead))
+    (row,) = await world.rows("escalations")
+    headers = {"Authorization": "Bearer nurse:n2"}
+    async with world.client() as client:
+        answer = await client.post(f"/v1/escalations/{row['_id']}/acknowledge", headers=headers)
+    assert answer.json()["state"] == "accepted"
+    (told,) = await world.emitted(EscalationAcknowledged)
+    assert EscalationAcknowledged.read(told["value"]).at == ahead, "and so counts there too"
 
 
 async def test_without_a_rota_the_fallback_pager_is_paged_at_once(world: World) -> None:

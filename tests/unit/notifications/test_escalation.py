@@ -1,7 +1,9 @@
 """The escalation policy is pure: steps, times and transitions, as properties."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -78,7 +80,7 @@ def test_high_and_medium_page_for_ever(priority: str) -> None:
 
 @given(states)
 def test_accepted_attended_and_ended_page_nobody(state: State) -> None:
-    for quiet in (rules.accept(state, NOW), rules.attend(state), rules.end(state)):
+    for quiet in (rules.accept(state, NOW, NOW), rules.attend(state, NOW), rules.end(state)):
         due = rules.timer(POLICY, quiet)
         assert quiet.phase != "paging"
         assert due is None or due.kind == "not_attended"
@@ -87,33 +89,66 @@ def test_accepted_attended_and_ended_page_nobody(state: State) -> None:
 @given(states)
 def test_what_ended_never_pages_again(state: State) -> None:
     ended = rules.end(state)
-    assert rules.resume(ended, NOW) == rules.renew(ended, NOW) == rules.raise_to(POLICY, ended, "high", NOW) == ended
+    assert rules.resume(ended, NOW) == rules.renew(ended, NOW, NOW) == ended
+    assert rules.raise_to(POLICY, ended, "high", NOW, NOW) == ended
 
 
 @given(states)
 def test_resuming_and_renewing_begin_at_the_first_step_of_a_new_run(state: State) -> None:
     accepted = replace(state, phase="accepted")
-    for anew in (rules.resume(accepted, NOW), rules.renew(accepted, NOW)):
+    for anew in (rules.resume(accepted, NOW), rules.renew(accepted, NOW, NOW)):
         assert (anew.phase, anew.run, anew.step) == ("paging", state.run + 1, -1)
         assert rules.timer(POLICY, anew) == rules.Due("escalate", NOW)
 
 
 def test_accepted_is_not_attended() -> None:
-    accepted = rules.accept(rules.begin("high", NOW), NOW)
+    accepted = rules.accept(rules.begin("high", NOW), NOW, NOW)
     assert rules.timer(POLICY, accepted) == rules.Due("not_attended", NOW + timedelta(seconds=60))
-    assert rules.timer(POLICY, rules.accept(rules.begin("medium", NOW), NOW)) is None
-    assert rules.timer(POLICY, rules.attend(accepted)) is None
+    assert rules.timer(POLICY, rules.accept(rules.begin("medium", NOW), NOW, NOW)) is None
+    assert rules.timer(POLICY, rules.attend(accepted, NOW)) is None
 
 
 @given(states, priorities)
 def test_raising_never_lowers_and_is_due_now(state: State, priority: str) -> None:
-    raised = rules.raise_to(POLICY, state, priority, NOW)
+    raised = rules.raise_to(POLICY, state, priority, NOW, NOW)
     rank = ["low", "medium", "high"].index
     assert rank(raised.priority) >= max(rank(state.priority), rank(priority)) or state.phase == "ended"
     if state.phase != "ended":
         due = rules.timer(POLICY, raised)
         assert due is not None
         assert due.at == NOW
+
+
+ACTS: dict[str, Callable[[State, datetime, datetime], State]] = {
+    "accepted": rules.accept,
+    "attended": lambda state, at, _: rules.attend(state, at),
+    "renewed": rules.renew,
+    "help": lambda state, at, now: rules.raise_to(POLICY, state, "high", at, now),
+}
+
+
+@pytest.mark.parametrize("asked", ["renewed", "help"])
+@pytest.mark.parametrize(
+    ("answers", "phase"),
+    [([], "paging"), (["accepted"], "accepted"), (["accepted", "attended"], "attended")],
+    ids=["not answered", "accepted", "attended"],
+)
+def test_in_whatever_order_it_arrives_the_newest_counts(asked: str, answers: list[str], phase: str) -> None:
+    """An alarm is accepted and attended, people are asked anew, and perhaps answer."""
+    said = [(name, NOW + timedelta(seconds=no)) for no, name in enumerate(["accepted", "attended", asked, *answers])]
+    for order in permutations(said):
+        state = rules.begin("medium", NOW)
+        for number, (name, at) in enumerate(order):
+            state = ACTS[name](state, at, NOW + timedelta(seconds=10 + number))
+        assert (state.phase, state.priority) == (phase, "high" if asked == "help" else "medium"), order
+
+
+def test_an_acceptance_that_is_told_again_stops_nothing_that_was_resumed_since() -> None:
+    accepted = rules.accept(rules.begin("high", NOW), NOW, NOW)
+    resumed = rules.resume(accepted, NOW + timedelta(seconds=60))
+    assert rules.accept(resumed, NOW, NOW + timedelta(seconds=61)) == resumed
+    later = NOW + timedelta(seconds=62)
+    assert rules.accept(resumed, later, later).phase == "accepted"
 
 
 def test_an_unknown_priority_is_high() -> None:

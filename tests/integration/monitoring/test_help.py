@@ -1,0 +1,95 @@
+"""Help is asked for: whoever had accepted the alarm is asked anew, here and where the paging is done."""
+
+import pytest
+
+from services.monitoring.alarms import RENEW_AFTER
+from services.monitoring.usecases import answering
+from shared.events.notifications import EscalationAcknowledged
+from shared.ids import new_id
+from shared.messaging.outcomes import Done, Outcome, Skip
+from shared.persistence.mongo import Document
+from tests.integration.monitoring.world import Chair, minutes
+
+CRITICAL = "sbp_critical_high"
+ANSWER = ("acknowledged_at", "acknowledged_by", "seconds_to_acknowledge", "attended_at", "attended_by")
+
+
+async def alarm_of(chair: Chair) -> Document:
+    (alarm,) = await chair.alarms(rule=CRITICAL)
+    return alarm
+
+
+async def attended(chair: Chair) -> Document:
+    await chair.lasts(192, 6)
+    alarm = await alarm_of(chair)
+    await chair._run(lambda unit: answering.attend(unit, chair.deps, alarm["_id"], "nurse"))
+    return alarm
+
+
+async def calls_for_help(chair: Chair, alarm: Document) -> Document:
+    row: Document = await chair._run(lambda unit: answering.escalate(unit, alarm["_id"], "nurse"))
+    return row
+
+
+async def presses_the_link(chair: Chair, alarm: Document, ago: float) -> Outcome | None:
+    """In a page, before now; it is heard of here now."""
+    at = chair.clock.clinical_now() - minutes(ago)
+    about = {"escalation_id": new_id(), "alarm_id": alarm["_id"], "patient_id": chair.patient_id}
+    return await chair.tells(EscalationAcknowledged(**about, by="n2", by_role="nurse", at=at, channel="link"))
+
+
+async def test_an_accepted_alarm_waits_for_an_answer_again(chair: Chair) -> None:
+    alarm = await attended(chair)
+    chair.clock.advance(10)
+    row = await calls_for_help(chair, alarm)
+    assert [row[name] for name in ANSWER] == [None] * len(ANSWER)
+    (entry,) = await chair.mongo.plumbing("entries").find({"kind": "alarm_escalated"})
+    assert entry["facts"]["acceptance_taken_back"]
+
+
+async def test_its_paging_is_stopped_by_an_acknowledgement_again(chair: Chair) -> None:
+    alarm = await attended(chair)
+    await calls_for_help(chair, alarm)
+    chair.clock.advance(10)
+    await chair.acknowledges(alarm["_id"])
+    assert (await chair.told())[-2:] == ["AlarmEscalated", "AlarmAcknowledged"]
+    assert (await alarm_of(chair))["seconds_to_acknowledge"] == 10
+
+
+async def test_it_neither_clears_nor_is_renewed_before_that(chair: Chair) -> None:
+    """Of high priority it is latched until somebody has answered (pitfalls.md 2.4)."""
+    alarm = await attended(chair)
+    await calls_for_help(chair, alarm)
+    await chair.lasts(192, int(RENEW_AFTER.total_seconds()) + 1)
+    await chair.lasts(120, 120)
+    assert not {"AlarmRenewed", "AlarmCleared"} & set(await chair.told())
+    await chair.acknowledges(alarm["_id"])
+    assert not (await alarm_of(chair))["open"]
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["accepted before", "accepted by nobody"])
+async def test_an_acceptance_in_a_page_from_before_is_no_answer_to_it(chair: Chair, first: bool) -> None:
+    await chair.lasts(192, 6)
+    alarm = await alarm_of(chair)
+    if first:
+        await chair.acknowledges(alarm["_id"])
+    await calls_for_help(chair, alarm)
+    chair.clock.advance(60)
+    assert await presses_the_link(chair, alarm, ago=2) == Skip("asked_again")
+    assert (await alarm_of(chair)).get("acknowledged_at") is None
+    assert await presses_the_link(chair, alarm, ago=0.5) == Done()
+    assert (await alarm_of(chair))["acknowledged_by"] == "n2"
+
+
+async def test_help_asked_for_twice_takes_no_answer_back(chair: Chair) -> None:
+    alarm = await attended(chair)
+    await calls_for_help(chair, alarm)
+    await chair.acknowledges(alarm["_id"])
+    assert (await calls_for_help(chair, alarm))["acknowledged_at"] is not None
+
+
+async def test_what_is_over_keeps_who_answered_it(chair: Chair) -> None:
+    alarm = await attended(chair)
+    await chair.lasts(120, 120)
+    row = await calls_for_help(chair, alarm)
+    assert (row["open"], row["attended_by"]) == (False, "nurse-1")
