@@ -1,4 +1,4 @@
-"""One small process beside the services: an OIDC issuer, sinks for e-mail, SMS, pager and webhooks, an OTLP receiver."""
+"""One small process beside the services: an OIDC issuer, sinks for e-mail, SMS, pager, voice calls and webhooks, an OTLP receiver."""
 
 import asyncio
 import email
@@ -86,7 +86,7 @@ def create(issuer: str, key: rsa.RSAPrivateKey, sinks: Sinks) -> FastAPI:
 
     @app.post("/sink/{kind}")
     async def receive(kind: str, request: Request) -> dict[str, str]:
-        if kind not in {"sms", "pager", "webhook"}:
+        if kind not in {"sms", "pager", "voice", "webhook"}:
             raise HTTPException(404)
         sinks.add(kind, idempotency_key=request.headers.get("idempotency-key"), body=await request.json())
         return {"status": "accepted"}

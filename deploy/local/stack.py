@@ -245,6 +245,7 @@ class Stack:
                 "SMTP_PORT": str(self.ports["smtp"]),
                 "SMS_URL": f"{self.issuer}/sink/sms",
                 "PAGER_URL": f"{self.issuer}/sink/pager",
+                "VOICE_URL": f"{self.issuer}/sink/voice",
                 "FALLBACK_PAGER": "pager-fallback",
                 "PUBLIC_URL": self.url("notifications"),
             }

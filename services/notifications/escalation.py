@@ -28,11 +28,13 @@ class Ladder(Protocol):
     """The steps of one priority. Without `repeat_after_s` the ladder ends after its last step.
 
     `attend_within_s`: an accepted page without anybody at the chair resumes after that time; None: it never does.
+    `repeat_with_voice`: when the ladder repeats, people are called by voice too (clinical.md section 10).
     """
 
     steps: Annotated[tuple[Step, ...], Field(min_length=1)]
     repeat_after_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     attend_within_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    repeat_with_voice: bool = False
 
     @model_validator(mode="after")
     def _ascends_from_zero(self) -> "Ladder":
@@ -83,12 +85,16 @@ class State:
 
 @dataclass(frozen=True)
 class Taken:
-    """One step: whom it pages (staff ids); nobody at all means the fallback pager. `exhausted`: the ladder's end."""
+    """One step: whom it pages (staff ids); nobody at all means the fallback pager.
+
+    `exhausted`: the ladder's end; `voice`: they are called by voice too.
+    """
 
     state: State
     role: str
     people: tuple[str, ...]
     exhausted: bool
+    voice: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,7 +151,8 @@ def take(policy: EscalationPolicy, state: State, responsible: Sequence[Mapping[s
         role = ladder.steps[number % len(ladder.steps)].role
         people = addressees(role, responsible, rota)
         if people or number == last:
-            return Taken(replace(state, step=number), role, people, number == last)
+            voice = ladder.repeat_with_voice and number >= len(ladder.steps)
+            return Taken(replace(state, step=number), role, people, number == last, voice)
         number += 1
 
 

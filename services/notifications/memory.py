@@ -15,13 +15,13 @@ from datetime import datetime, timedelta
 from pymongo.errors import PyMongoError
 
 from services.notifications import escalation as rules
-from services.notifications.messages import alarm_kind, page_text
+from services.notifications.messages import alarm_kind, text_of
 from services.notifications.providers import Provider, Refused, Unreached
 from services.notifications.store import clinics_with_staff
 from services.notifications.usecases import directory
 from services.notifications.usecases.deps import Deps
-from services.notifications.usecases.directory import Book, Routes
-from services.notifications.usecases.paging import FALLBACK
+from services.notifications.usecases.directory import Book
+from services.notifications.usecases.paging import FALLBACK, ways
 from shared.errors import StillwaterError
 from shared.events.envelope import Envelope, Event, rfc3339
 from shared.events.monitoring import EmergencyCalled, SignalLost, StaffRef, VitalsAbnormal
@@ -82,7 +82,7 @@ class PagerBook:
             cause = f"emergency:{event.session_id}:{event.at.isoformat()}"
             for person in list(book.routes) or [FALLBACK]:
                 identifier = derived_id("page", envelope.clinic_id, cause, person)
-                await self._send(tried, identifier, person, book.routes, facts, event.at)
+                await self._send(tried, identifier, book.routes.get(person), facts, event.at)
         elif isinstance(event, VitalsAbnormal | SignalLost):
             await self._ladder(envelope, event, tried, book)
 
@@ -100,18 +100,24 @@ class PagerBook:
             taken = rules.take(self._deps.policy, state, staff, reached)
             state = taken.state
             for person in taken.people or (FALLBACK,):
-                identifier = derived_id("page", escalation, str(state.run), str(state.step), person)
-                await self._send(tried, identifier, person, book.routes, facts, raised_at)
+                for kind, routes in ways(book, taken, person):
+                    identifier = derived_id(kind, escalation, str(state.run), str(state.step), person)
+                    await self._send(tried, identifier, routes, facts, raised_at)
 
     async def _send(
-        self, tried: _Tried, identifier: str, person: str, routes: Routes, facts: Document, raised_at: datetime
+        self,
+        tried: _Tried,
+        identifier: str,
+        routes: Sequence[Sequence[str]] | None,
+        facts: Document,
+        raised_at: datetime,
     ) -> None:
         if identifier in tried.sent:
             return
-        channel, to = (routes.get(person) or [["pager", self._deps.fallback_pager]])[0]
+        channel, to = (routes or [["pager", self._deps.fallback_pager]])[0]
         now = self._mongo.clock.clinical_now()
         alarm = {"priority": "high", **facts, "raised_at": rfc3339(raised_at)}
-        text = page_text(alarm, raised_at, now, self._deps.policy.old_after_s)
+        text = text_of(channel, alarm, raised_at, now, self._deps.policy.old_after_s)
         key = derived_id("attempt", identifier, "0", f"{channel}.0")
         try:
             await self._providers[channel][0].send(key, to, {"text": text, "alarm": alarm})

@@ -34,6 +34,12 @@ SIGN_NAMES = {
     "spo2_and_sedation": "SpO2 low in sedation",
     "breathing_and_sedation": "breathing slow in sedation",
 }
+UNITS_SPOKEN = {
+    "mm[Hg]": "millimetres of mercury",
+    "/min": "per minute",
+    "%": "percent",
+    "Cel": "degrees Celsius",
+}
 
 
 class Text(Protocol):
@@ -122,18 +128,32 @@ def page_text(alarm: Mapping[str, Any], raised_at: datetime, now: datetime, old_
     """Room, chair, sign and value; never a name or a label. A page older than the policy's bound says so."""
     age = (now - raised_at).total_seconds()
     late = f" (LATE: raised {age / 60:.0f} min ago)" if age > old_s else ""
-    place = ", ".join(
-        part for part in (alarm.get("room"), f"chair {alarm['chair']}" if alarm.get("chair") else None) if part
-    )
-    told = ", ".join(_sign(sign) for sign in alarm.get("signs", ())) or alarm.get("what", "")
-    return (
-        f"{str(alarm['priority']).upper()} {alarm['kind']}{late}: {place or 'place unknown, look at the board'}: {told}"
-    )
+    told = ", ".join(_sign(sign, sign["unit"]) for sign in alarm.get("signs", ())) or alarm.get("what", "")
+    return f"{str(alarm['priority']).upper()} {alarm['kind']}{late}: {_place(alarm)}: {told}"
 
 
-def _sign(sign: Mapping[str, Any]) -> str:
+def spoken_text(alarm: Mapping[str, Any], raised_at: datetime, now: datetime, old_s: float) -> str:
+    """The same, to be read out by a machine."""
+    age = (now - raised_at).total_seconds()
+    late = f", raised {age / 60:.0f} minutes ago" if age > old_s else ""
+    signs = [_sign(sign, UNITS_SPOKEN.get(sign["unit"], sign["unit"])) for sign in alarm.get("signs", ())]
+    told = ", ".join(signs) or str(alarm.get("what", "")).replace("_", " ")
+    return f"{alarm['priority']} priority {alarm['kind']}{late}. {_place(alarm)}. {told}."
+
+
+def text_of(channel: str, alarm: Mapping[str, Any], raised_at: datetime, now: datetime, old_s: float) -> str:
+    """What a page says by this channel."""
+    return (spoken_text if channel == "voice" else page_text)(alarm, raised_at, now, old_s)
+
+
+def _place(alarm: Mapping[str, Any]) -> str:
+    parts = (alarm.get("room"), f"chair {alarm['chair']}" if alarm.get("chair") else None)
+    return ", ".join(part for part in parts if part) or "place unknown, look at the board"
+
+
+def _sign(sign: Mapping[str, Any], unit: str) -> str:
     name = SIGN_NAMES.get(str(sign["sign"]), str(sign["sign"]))
-    return f"{name} {sign['value']:g} {sign['unit']}"
+    return f"{name} {sign['value']:g} {unit}"
 
 
 def compose(sender: str, to: str, message_id: str, text: Text, calendar: str | None, method: str) -> EmailMessage:

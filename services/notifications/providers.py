@@ -37,7 +37,7 @@ class Provider(Interface):
 
 
 class HttpProvider:
-    """SMS and pagers: POST with the Idempotency-Key header; 2xx is accepted, 4xx is final, the rest is tried again."""
+    """SMS, pagers and voice calls: POST with the Idempotency-Key header; 2xx is accepted, 4xx is final, the rest is tried again."""
 
     def __init__(self, client: httpx.AsyncClient, url: str) -> None:
         self._client, self._url = client, url
@@ -98,4 +98,5 @@ def providers(settings: NotificationsSettings, client: httpx.AsyncClient) -> Map
         "email": [SmtpProvider(settings)],
         "sms": [HttpProvider(client, url) for url in settings.urls("sms")],
         "pager": [HttpProvider(client, url) for url in settings.urls("pager")],
+        "voice": [HttpProvider(client, url) for url in settings.urls("voice")],
     }

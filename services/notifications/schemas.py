@@ -14,10 +14,14 @@ Pager = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[!-~]+$")]
 
 
 class StaffContact(Body):
-    """Pages go to the pager, and to the phone by SMS when the pager cannot be reached."""
+    """Pages go to the pager, and to the phone by SMS when the pager cannot be reached.
+
+    `voice` is called too when nobody has accepted and the ladder repeats, and at once where there is nothing else.
+    """
 
     pager: Pager | None = None
     phone: Phone | None = None
+    voice: Phone | None = None
     email: Email | None = None
 
 

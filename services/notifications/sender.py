@@ -13,7 +13,7 @@ from typing import Any
 
 from pymongo.errors import PyMongoError
 
-from services.notifications.messages import next_attempt, page_text, pick_route
+from services.notifications.messages import next_attempt, pick_route, text_of
 from services.notifications.providers import Provider, Refused, Unreached
 from services.notifications.store import MESSAGES, due_messages, is_due
 from services.notifications.usecases.deps import Deps, Outbound
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 DELIVERED = "delivered"
 CALL_SECONDS = 8.0
+PAGED = ("pager", "sms")  # of a page whose pager cannot be reached
 
 
 class Sender:
@@ -150,8 +151,7 @@ class Sender:
 
     def _next_route(self, row: Document) -> str | None:
         """`channel.n`: the n-th provider of a channel that this message has an address for."""
-        channels = ("pager", "sms") if row["urgent"] else (row["channel"],)
-        routes = [f"{channel}.{no}" for channel in channels for no in range(len(self._providers[channel]))]
+        routes = [f"{channel}.{no}" for channel in _channels(row) for no in range(len(self._providers[channel]))]
         here = [attempt for attempt in row["attempts"] if attempt["round"] == row["round"]]
         refused = [attempt["route"] for attempt in here if str(attempt["result"]).startswith("refused:")]
         return pick_route(routes, refused, len(here))
@@ -166,7 +166,9 @@ class Sender:
                 if to is None:
                     raise Refused("no_address")
                 async with asyncio.timeout(CALL_SECONDS):
-                    await self._providers[channel][int(number)].send(attempt["key"], to, self._dated(row, payload))
+                    await self._providers[channel][int(number)].send(
+                        attempt["key"], to, self._dated(row, payload, channel)
+                    )
             except (Refused, Unreached) as error:
                 fault = error
             except TimeoutError:
@@ -174,13 +176,13 @@ class Sender:
             PAGES_SENT.labels(row["channel"], "failed" if fault else DELIVERED).inc()
             await self._finish(row, fault)
 
-    def _dated(self, row: Document, payload: Document) -> Document:
+    def _dated(self, row: Document, payload: Document, channel: str) -> Document:
         """A page says how old it is when it leaves, not when it was written."""
         if "alarm" not in payload:
             return payload
         raised_at: datetime = row["facts"]["raised_at"]
-        text = page_text(payload["alarm"], raised_at, self._mongo.clock.clinical_now(), self._deps.policy.old_after_s)
-        return {**payload, "text": text}
+        now, old_s = self._mongo.clock.clinical_now(), self._deps.policy.old_after_s
+        return {**payload, "text": text_of(channel, payload["alarm"], raised_at, now, old_s)}
 
     async def _finish(self, row: Document, fault: Refused | Unreached | None) -> None:
         scope = self._scope(row).traced(current_traceparent())
@@ -215,10 +217,14 @@ class Sender:
         if self._next_route(row) is None or now >= row["give_up_at"]:
             return await fail(unit, row, fault.code)
         failures = sum(attempt["round"] == row["round"] for attempt in row["attempts"])
-        routes = sum(len(self._providers[name]) for name in (("pager", "sms") if row["urgent"] else (row["channel"],)))
+        routes = sum(len(self._providers[name]) for name in _channels(row))
         pause: timedelta = next_attempt(row["urgent"], failures, routes)
         unit.after_commit(self._outbound.wake)
         return row | {"next_at": now + pause}
+
+
+def _channels(row: Document) -> tuple[str, ...]:
+    return PAGED if row["channel"] in PAGED and row["urgent"] else (row["channel"],)
 
 
 def _result(fault: Refused | Unreached | None) -> str:

@@ -9,8 +9,9 @@ from shared.settings import Name, Port, Ring, ServiceSettings, Url, is_url
 
 
 class NotificationsSettings(ServiceSettings):
-    """`sms_url` and `pager_url` may name several providers, separated by commas: tried in that order.
+    """`sms_url`, `pager_url`, `voice_url` may name several providers, separated by commas: tried in that order.
 
+    An empty `voice_url`: nobody is called by voice.
     `fallback_pager` is paged when nobody else can be; `public_url` is where the one-time links lead.
     """
 
@@ -27,6 +28,7 @@ class NotificationsSettings(ServiceSettings):
     smtp_password: SecretStr | None = None
     sms_url: str
     pager_url: str
+    voice_url: str = ""
     fallback_pager: str
     public_url: Url
 
@@ -36,6 +38,11 @@ class NotificationsSettings(ServiceSettings):
         for url in text.split(","):
             is_url(url.strip())
         return text.rstrip("/")
+
+    @field_validator("voice_url")
+    @classmethod
+    def _are_urls_or_none(cls, text: str) -> str:
+        return cls._are_urls(text) if text else text
 
     @field_validator("public_url")
     @classmethod
@@ -49,6 +56,6 @@ class NotificationsSettings(ServiceSettings):
             raise ValueError("must name a pager")
         return text
 
-    def urls(self, channel: Literal["sms", "pager"]) -> tuple[str, ...]:
-        text = self.sms_url if channel == "sms" else self.pager_url
-        return tuple(url.strip() for url in text.split(","))
+    def urls(self, channel: Literal["sms", "pager", "voice"]) -> tuple[str, ...]:
+        text = {"sms": self.sms_url, "pager": self.pager_url, "voice": self.voice_url}[channel]
+        return tuple(url.strip() for url in text.split(",") if url.strip())

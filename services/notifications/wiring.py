@@ -44,6 +44,7 @@ def make_deps(settings: NotificationsSettings, ring: KeyRing) -> Deps:
         holder=f"{socket.gethostname()}:{os.getpid()}:{new_id()}",
         pages=Outbound(),
         mails=Outbound(),
+        voice=bool(settings.urls("voice")),
     )
 
 

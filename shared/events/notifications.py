@@ -14,7 +14,7 @@ class _NotificationsEvent(Event):
 class NotificationDelivered(_NotificationsEvent):
     notification_id: str
     template: str
-    channel: Literal["email", "sms", "pager"]
+    channel: Literal["email", "sms", "pager", "voice"]
     attempts: int
 
 
@@ -42,7 +42,7 @@ class EscalationAcknowledged(_NotificationsEvent):
 class NotificationFailed(_NotificationsEvent):
     notification_id: str
     template: str
-    channel: Literal["email", "sms", "pager"]
+    channel: Literal["email", "sms", "pager", "voice"]
     attempts: int
     error_code: str
 

@@ -25,6 +25,7 @@ KNOWN_ONLY_BY_THE_OPERATOR = {
     "INTAKE_PUBLISHABLE_KEYS": "pk_1:01920000-0000-7000-8000-000000000001",
     "NOTIFICATIONS_SMS_URL": "https://sms.example.org/send",
     "NOTIFICATIONS_PAGER_URL": "https://pager.example.org/send",
+    "NOTIFICATIONS_VOICE_URL": "",
     "NOTIFICATIONS_FALLBACK_PAGER": "pager-1",
     "NOTIFICATIONS_PUBLIC_URL": "https://clinic.example.org",
 }

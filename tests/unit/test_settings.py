@@ -27,6 +27,7 @@ GOOD = {
     "SMTP_PORT": "25",
     "SMS_URL": "https://sms.example.org, https://sms2.example.org",
     "PAGER_URL": "https://pager.example.org",
+    "VOICE_URL": "https://voice.example.org",
     "FALLBACK_PAGER": "pager-1",
     "PUBLIC_URL": "https://clinic.example.org/",
 }
@@ -51,6 +52,7 @@ BAD = {
     "FORM_ORIGINS": "https://clinic.example.org,https://*.example.org",
     "SMTP_PORT": "0",
     "SMS_URL": "https://sms.example.org,",
+    "VOICE_URL": "voice.example.org",
     "FALLBACK_PAGER": " ",
     "PUBLIC_URL": "ftp://clinic.example.org",
 }

@@ -38,7 +38,7 @@ class Outbound:
 
 @dataclass(frozen=True)
 class Deps:
-    """`holder` names this process in claims; `pages` and `mails` wake its two senders."""
+    """`holder` names this process in claims; `pages` and `mails` wake its two senders; `voice`: calls can be made."""
 
     vault: Vault
     transport: TransportCipher
@@ -50,3 +50,4 @@ class Deps:
     holder: str
     pages: Outbound
     mails: Outbound
+    voice: bool = False

@@ -1,7 +1,7 @@
 """Who can be paged: staff contacts, the on-call rota, and what other services say of staff, sessions and appointments."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from services.notifications import schemas
@@ -68,10 +68,14 @@ async def set_on_call(unit: UnitOfWork, body: schemas.OnCall, expected: int | No
 
 @dataclass(frozen=True)
 class Book:
-    """Who is on call, by role, and the ways to page each person: pager first, then SMS."""
+    """Who is on call, by role, the ways to page each person (pager first, then SMS), and the numbers for voice calls.
+
+    Who has nothing but such a number is paged by it.
+    """
 
     rota: Rota
     routes: Routes
+    voices: Mapping[str, str] = field(default_factory=dict)
 
 
 async def open_book(reader: Reader, deps: Deps) -> Book:
@@ -91,7 +95,8 @@ async def _read_book(reader: Reader, deps: Deps) -> Book:
         rows[name].append(reader.shapes.read(name, row))
     deps.vault.know(reader, rows[DATA_KEYS.collection])
     chosen = rows[ROTA][0]["on_call"] if rows[ROTA] else {}
-    return Book(_rota(chosen, rows[STAFF]), await _routes(reader, deps, rows[STAFF_CONTACTS]))
+    routes, voices = await _routes(reader, deps, rows[STAFF_CONTACTS])
+    return Book(_rota(chosen, rows[STAFF]), routes, voices)
 
 
 def _book_stages(reader: Reader) -> list[Document]:
@@ -113,16 +118,21 @@ def _rota(on_call: Mapping[str, Sequence[str]], staff: Sequence[Document]) -> Ro
     return chosen
 
 
-async def _routes(reader: Reader, deps: Deps, contacts: Sequence[Document]) -> Routes:
-    found: dict[str, list[list[str]]] = {}
+async def _routes(reader: Reader, deps: Deps, contacts: Sequence[Document]) -> tuple[Routes, Mapping[str, str]]:
+    found, voices = dict[str, list[list[str]]](), dict[str, str]()
     for row in contacts:
         contact = await deps.vault.decrypt(reader, f"staff/{row['staff_id']}", row["sealed"])
         routes = [
             [channel, contact[name]] for channel, name in (("pager", "pager"), ("sms", "phone")) if contact.get(name)
         ]
+        voice = contact.get("voice") if deps.voice else None
+        if voice and routes:
+            voices[row["staff_id"]] = voice
+        elif voice:
+            routes = [["voice", voice]]
         if routes:
             found[row["staff_id"]] = routes
-    return found
+    return found, voices
 
 
 async def know_staff(unit: UnitOfWork, staff_id: str, roles: Sequence[str], version: str) -> bool:

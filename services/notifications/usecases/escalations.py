@@ -113,7 +113,7 @@ async def take_step(unit: UnitOfWork, deps: Deps, row: Document) -> Document:
     responsible = [who for who in row["responsible"] if who["staff_id"] in book.routes]
     taken = rules.take(deps.policy, _state(row), responsible, reached)
     after = await _save(unit, deps, row, taken.state)
-    await paging.page_step(unit, deps, after, taken, book.routes)
+    await paging.page_step(unit, deps, after, taken, book)
     aggregate, ids = f"escalation/{row['_id']}", {"escalation_id": row["_id"], "alarm_id": row["alarm_id"]}
     told = {"patient_id": row["patient_id"], "step": taken.state.step, "role": taken.role, **ids}
     emit(unit, EscalationStepTaken(**told), aggregate=aggregate, version=after["version"])

@@ -33,7 +33,7 @@ def record(world: World, event: Event) -> Record:
 
 
 async def remembering(world: World) -> tuple[PagerBook, Pipeline]:
-    book = PagerBook(world.mongo, world.deps, {"pager": [world.pager], "sms": [world.sms]})
+    book = PagerBook(world.mongo, world.deps, {"pager": [world.pager], "sms": [world.sms], "voice": [world.voice]})
     await book.refresh()
     group = "stillwater.notifications.alarms"
     return book, Pipeline(world.mongo, "notifications", group, ALARM_HANDLERS, world.deps, book.page)

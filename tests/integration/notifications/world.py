@@ -4,6 +4,7 @@ import asyncio
 from base64 import b64encode
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ class World:
     def __init__(self, mongo: Mongo, clock: ManualClock) -> None:
         self.mongo, self.clock = mongo, clock
         mongo.shapes = SHAPES
-        self.pager, self.sms, self.mail = Recorder(), Recorder(), Recorder()
+        self.pager, self.sms, self.voice, self.mail = Recorder(), Recorder(), Recorder(), Recorder()
         self.deps = self.process("p1")
         self.alarm_no = 0
 
@@ -100,6 +101,7 @@ class World:
             holder=holder,
             pages=Outbound(),
             mails=Outbound(),
+            voice=True,
         )
 
     async def handle(
@@ -153,7 +155,7 @@ class World:
     async def send(self, deps: Deps | None = None) -> None:
         """Both lanes once, to the end."""
         deps = deps or self.deps
-        lanes = {"pager": [self.pager], "sms": [self.sms], "email": [self.mail]}
+        lanes = {"pager": [self.pager], "sms": [self.sms], "voice": [self.voice], "email": [self.mail]}
         for urgent in (True, False):
             await Sender(self.mongo, deps, lanes, urgent=urgent, parallel=50).send_due()
 
@@ -164,6 +166,11 @@ class World:
             self.clock.advance(seconds / max(int(seconds), 1))
             await runner.fire_due()
             await self.send()
+
+    async def contact_of(self, person: str, **contact: str) -> None:
+        body = schemas.StaffContact(**contact)
+        work = partial(directory.set_staff_contact, deps=self.deps, staff_id=person, body=body, expected=None)
+        await self.mongo.run(system_scope(CLINIC, "test"), work)
 
     async def staff(self, **rota: list[str]) -> None:
         """Everybody in the rota and n1 have a pager, n1 a phone too."""

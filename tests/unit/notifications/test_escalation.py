@@ -38,14 +38,14 @@ def test_high_priority_takes_the_steps_of_the_protocol() -> None:
         due = rules.timer(POLICY, state)
         assert due is not None
         taken = rules.take(POLICY, state, RESPONSIBLE, ROTA)
-        seen.append(((due.at - NOW).total_seconds(), taken.role, taken.people, taken.exhausted))
+        seen.append(((due.at - NOW).total_seconds(), taken.role, taken.people, taken.exhausted, taken.voice))
         state = taken.state
     assert seen == [
-        (0, "responsible_nurse", ("n1",), False),
-        (30, "nurse", ("n1", "n2"), False),
-        (60, "prescriber", ("p1",), False),
-        (120, "medical_director", ("d1",), True),
-        (150, "responsible_nurse", ("n1",), False),
+        (0, "responsible_nurse", ("n1",), False, False),
+        (30, "nurse", ("n1", "n2"), False, False),
+        (60, "prescriber", ("p1",), False, False),
+        (120, "medical_director", ("d1",), True, False),
+        (150, "responsible_nurse", ("n1",), False, True),
     ]
 
 

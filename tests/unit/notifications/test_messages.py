@@ -20,6 +20,7 @@ from services.notifications.messages import (
     page_text,
     pick_route,
     quiet_until,
+    spoken_text,
 )
 from services.notifications.watch import SILENCE, observe, silent
 from shared.events.envelope import UNKNOWN
@@ -73,6 +74,13 @@ def test_an_old_page_says_so_and_an_unknown_place_too() -> None:
     assert "LATE: raised 16 min ago" in text
     assert "look at the board" in text
     assert "LATE" not in page_text(ALARM, NOW - timedelta(minutes=15), NOW, 900)
+
+
+def test_a_call_says_the_same_in_words() -> None:
+    silent = {"kind": "signal lost", "priority": "high", "room": None, "chair": None, "what": "pulse_oximeter"}
+    said = spoken_text(silent, NOW - timedelta(minutes=16), NOW, 900)
+    wanted = "high priority signal lost, raised 16 minutes ago. place unknown, look at the board. pulse oximeter."
+    assert said == wanted
 
 
 @given(st.integers(0, 365 * 24 * 60))
