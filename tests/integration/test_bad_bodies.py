@@ -13,8 +13,8 @@ from pymongo import MongoClient
 from deploy.local.plain import NO_TLS
 from deploy.local.stack import Stack
 from shared.ids import new_id
+from tests.support.problems import MARKER, refused
 
-MARKER = "secret-marker"
 ID = "01920000-0000-7000-8000-00000000beef"
 READING = {"sign": "8480-6", "value": 120, "unit": "mm[Hg]", "taken_at": "2026-03-02T15:00:00Z", "device": "m1"}
 NDJSON = "application/x-ndjson"
@@ -126,14 +126,6 @@ def written(route: Route) -> tuple[bytes, bytes]:
     body = json.dumps(route.body, separators=(",", ":")).encode()
     begin = body.index(f'"{route.text}":"'.encode())
     return body, body[begin : begin + len(route.text) + 5]
-
-
-def refused(answer: httpx.Response) -> int:
-    """The status of a problem that repeats nothing of what was sent."""
-    assert answer.headers["content-type"] == "application/problem+json", answer.text
-    assert answer.json()["status"] == answer.status_code
-    assert MARKER not in answer.text
-    return answer.status_code
 
 
 @pytest.mark.parametrize("route", CREATING, ids=str)
