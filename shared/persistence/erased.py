@@ -17,6 +17,10 @@ async def mark_erased(unit: UnitOfWork, subject_id: str) -> None:
     await unit.plumbing(ERASED).put({"_id": _name(unit, subject_id), "at": unit.clock.system_now()})
 
 
+async def is_erased(reader: Reader, subject_id: str) -> bool:
+    return await reader.plumbing(ERASED).find_one({"_id": _name(reader, subject_id)}) is not None
+
+
 async def forget_answers(unit: UnitOfWork, subject_id: str) -> None:
     """The stored answers of Idempotency-Keys that may hold something of the subject."""
     await unit.plumbing("idempotency").delete({"about": subject_id})

@@ -10,7 +10,7 @@ from shared.events.envelope import rfc3339
 from shared.events.intake import ContactRecord, InquiryErased, PatientErased
 from shared.messaging.outbox import emit, emit_tombstone, forget_rows
 from shared.persistence.audit import audit
-from shared.persistence.erased import forget_answers, mark_erased
+from shared.persistence.erased import forget_answers, is_erased, mark_erased
 from shared.persistence.mongo import Document, UnitOfWork
 from shared.persistence.timers import set_timer
 
@@ -20,22 +20,27 @@ RETENTION = timedelta(days=7 * 365 + 2)  # CFG: seven years after the last clini
 
 
 async def erase_inquiry(unit: UnitOfWork, deps: Deps, inquiry_id: str, reason_code: str) -> Document:
-    """Raises NotFound, and Conflict for one who is a patient now."""
+    """Asked for again it is done already. Raises NotFound, and Conflict for one who is a patient now."""
     inquiry = await unit.collection(INQUIRIES).get(inquiry_id)
+    audit(unit, f"inquiry.erase.{reason_code}", f"inquiry/{inquiry_id}")
+    if inquiry["state"] == "erased":
+        return inquiry
     after = model.erase(inquiry, unit.clock.clinical_now())
     await unit.collection(INQUIRIES).replace_versioned(after)
     await _forget(unit, deps, inquiry_id, after["version"])
     emit(unit, InquiryErased(inquiry_id=inquiry_id), aggregate=f"inquiry/{inquiry_id}", version=after["version"])
-    audit(unit, f"inquiry.erase.{reason_code}", f"inquiry/{inquiry_id}")
     return after
 
 
 async def erase_patient(unit: UnitOfWork, deps: Deps, patient_id: str, body: schemas.PatientErasure) -> Document:
     """Contact data can always go; clinical records only when their retention has passed and no legal hold runs.
 
-    Raises NotFound, Conflict with `earliest_at`.
+    Asked for again it is done already, until there is contact data again. Raises NotFound, Conflict with `earliest_at`.
     """
     patient = await unit.collection(PATIENTS).get(patient_id)
+    audit(unit, f"patient.erase.{body.scope}.{body.reason_code}", f"patient/{patient_id}", patient_id=patient_id)
+    if patient["contact"] is None and (body.scope == "contact" or await is_erased(unit, patient_id)):
+        return patient
     if body.scope == "all":
         await _need_nothing_keeps(unit, patient)
     after = model.changed(patient, unit.clock.clinical_now(), contact=None)
@@ -45,7 +50,6 @@ async def erase_patient(unit: UnitOfWork, deps: Deps, patient_id: str, body: sch
     if body.scope == "all":
         await mark_erased(unit, patient_id)
         emit(unit, PatientErased(patient_id=patient_id), aggregate=f"patient/{patient_id}", version=after["version"])
-    audit(unit, f"patient.erase.{body.scope}.{body.reason_code}", f"patient/{patient_id}", patient_id=patient_id)
     return after
 
 
