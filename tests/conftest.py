@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from deploy.local.stack import Stack
 from shared.clock import Clock, SystemClock
@@ -14,6 +15,9 @@ from tests.support.databases import empty_database
 from tests.support.sharing import ByFile
 from tests.support.stacks import Shared, failed
 from tests.support.witness import watch
+
+settings.register_profile("shared_machine", deadline=None)  # how long an example takes says what else the machine does
+settings.load_profile("shared_machine")
 
 NEEDY = pytest.StashKey[set[Path]]()
 """The files with tests that ask for the running services."""
