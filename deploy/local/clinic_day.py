@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 from rich.console import Console
 
+from deploy.local.day.chair import Chair
 from deploy.local.day.clinic import FAST, SLOW, Clinic, DayError
 from deploy.local.day.esketamine import EsketamineChair
 from deploy.local.day.iv import IvChair
@@ -23,7 +24,7 @@ class Day(Clinic):
     def __init__(self, stack: Stack, console: Console) -> None:
         super().__init__(stack, console)
         self.iv, self.esketamine, self.lozenge = IvChair(self), EsketamineChair(self), LozengeChair(self)
-        self.chairs = (self.iv, self.esketamine, self.lozenge)
+        self.chairs: tuple[Chair, ...] = (self.iv, self.esketamine, self.lozenge)
 
     def play(self) -> None:
         """However the day ends, the clinical clock goes at its own rate afterwards."""

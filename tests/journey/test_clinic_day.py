@@ -27,10 +27,11 @@ from deploy.local.stack import CLOCK_FILE, Stack
 from shared.clock import read_steps
 from shared.events.intake import InquiryReceived
 from shared.messaging.topics import SERVICES
+from tests.journey.im import ImChair
 
 DAY_SECONDS = 240.0
 SIGNALS = ("spans", "logs", "metrics")
-CHAIRS: tuple[type[Chair], ...] = (IvChair, EsketamineChair, LozengeChair)
+CHAIRS: tuple[type[Chair], ...] = (IvChair, EsketamineChair, LozengeChair, ImChair)
 LABELS = [chair.label for chair in CHAIRS]
 MARKERS = (*(chair.person for chair in CHAIRS), "@example.org", PHONE, *LABELS, NOTE)
 EDGES = [
@@ -45,7 +46,9 @@ EDGES = [
 
 @pytest.fixture(scope="module")
 def day(stack: Stack) -> Day:
+    """Of every route: a chair more than `make run` shows."""
     played = Day(stack, Console(file=StringIO(), width=300, highlight=False))
+    played.chairs = (*played.chairs, ImChair(played))
     heard = played.iv.facts["headers_and_errors"] = bytearray()
 
     def hear(answer: httpx.Response) -> None:
@@ -179,6 +182,24 @@ def test_nobody_leaves_the_iv_chair_within_an_hour_of_the_infusions_end(day: Day
     [stop] = whole(day, f"{day.iv.path}/timeline?kind=dose_stopped")
     left = datetime.fromisoformat(day.iv.facts["discharged"]["disposition"]["at"])
     assert left - datetime.fromisoformat(stop["occurred_at"]) >= timedelta(hours=1)
+
+
+@pytest.fixture(scope="module")
+def im(day: Day) -> Chair:
+    return day.chairs[-1]
+
+
+def test_the_im_chair_is_dosed_by_two_people_and_its_recovery_begins_by_itself(im: Chair) -> None:
+    assert im.facts["alone"] == ["second_check_missing"]
+    assert im.facts["discharged"]["state"] == "discharged"
+    assert im.facts["alarms"] == []
+
+
+def test_nobody_leaves_the_im_chair_within_two_hours(im: Chair) -> None:
+    assert im.facts["too_early"] == ["minimum_time"]
+    last = datetime.fromisoformat(im.facts["discharged"]["doses"][-1]["at"])
+    left = datetime.fromisoformat(im.facts["discharged"]["disposition"]["at"])
+    assert left - last >= timedelta(hours=2)
 
 
 def test_the_silent_monitor_is_one_alarm_that_was_answered_and_cleared_when_it_was_heard(day: Day) -> None:
