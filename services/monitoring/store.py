@@ -81,9 +81,22 @@ INDEXES: dict[str, list[IndexModel]] = {
 }
 
 
-async def protocol_in_effect(reader: Reader, subject: str) -> Document | None:
-    """The clinic's own signed version for a route or kind."""
+async def protocol_signed_last(reader: Reader, subject: str) -> Document | None:
+    """The clinic's own for a route or kind; its time may be still to come."""
     return await reader.collection(PROTOCOLS).find_one({"subject": subject, "state": "signed"})
+
+
+async def protocol_in_effect(reader: Reader, subject: str, now: datetime) -> Document | None:
+    """Of the clinic's own versions for a route or kind whose time has come, the one that was signed last.
+
+    What was signed before there was `effective_at` took effect with its signature.
+    """
+    newest = await protocol_signed_last(reader, subject)
+    if newest is None or (newest.get("effective_at") or now) <= now:
+        return newest
+    former = {"subject": subject, "state": "superseded", "effective_at": {"$not": {"$gt": now}}}
+    rows = await reader.collection(PROTOCOLS).find(former, sort=[("signed_at", -1)], limit=1)
+    return rows[0] if rows else None
 
 
 async def protocol_of_version(reader: Reader, version_id: str) -> Document | None:

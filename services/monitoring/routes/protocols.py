@@ -25,7 +25,9 @@ Directing = Annotated[Call, Depends(admit(Role.MEDICAL_DIRECTOR))]
 
 
 def show_row(row: Document) -> ProtocolRow:
-    return ProtocolRow(id=row["_id"], **{name: row[name] for name in set(ProtocolRow.model_fields) - {"id"}})
+    """What was signed before there was `effective_at` took effect with its signature."""
+    told = {name: row.get(name) for name in set(ProtocolRow.model_fields) - {"id", "effective_at"}}
+    return ProtocolRow(id=row["_id"], effective_at=row.get("effective_at") or row["signed_at"], **told)
 
 
 def show_protocol(row: Document) -> ProtocolShown:
@@ -37,7 +39,7 @@ async def draft_protocol(body: NewProtocol, call: Drafting) -> Response:
     """A version of the clinic's own; without effect until it is signed."""
 
     async def work(unit: UnitOfWork) -> Reply:
-        row = await protocols.draft(unit, deps(call), body.content, body.yaml)
+        row = await protocols.draft(unit, deps(call), body.content, body.yaml, body.effective_at)
         return Reply(show_protocol(row), 201, location=f"/v1/protocols/{row['_id']}", version=row["version"])
 
     return await call.write(work)
@@ -79,7 +81,7 @@ async def diff_protocol(
 
 @router.post(f"{PROTOCOL}/sign", response_model=ProtocolShown, responses=problems(404, 409, 412, 428))
 async def sign_protocol(protocol_id: Id, call: Directing) -> Response:
-    """The medical director signs the content of the ETag; in effect at once for sessions that begin."""
+    """The medical director signs the content of the ETag; in effect at its time, or at once, for sessions that begin."""
     expected = call.expected_version()
 
     async def work(unit: UnitOfWork) -> Reply:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -9,7 +10,7 @@ import orjson
 from services.monitoring.differing import Difference, differences
 from services.monitoring.limits import strangers
 from services.monitoring.protocol import DOSING, DosingProtocol, SessionProtocol, beyond, canonical, digest, model_of
-from services.monitoring.store import PROTOCOLS, protocol_in_effect, protocol_of_version
+from services.monitoring.store import PROTOCOLS, protocol_in_effect, protocol_of_version, protocol_signed_last
 from services.monitoring.usecases.deps import Deps
 from shared.errors import Conflict, FieldError, Invalid, NotFound, VersionConflict
 from shared.events.monitoring import WITHOUT_DOSE
@@ -20,6 +21,7 @@ from shared.protocols import Fault, ProtocolError, Steps, known_names, line_of, 
 
 TEXT_CHARS = 60_000
 HASH_SHOWN = 12
+CLOCK_TOLERANCE = timedelta(minutes=5)  # so much may the clock of whoever drafts be behind
 KNOWN = frozenset(known_names(DosingProtocol))
 
 
@@ -32,21 +34,25 @@ def subject_of(kind: str, route: str | None) -> str | None:
     return route if dosed else kind
 
 
-async def pin(reader: Reader, deps: Deps, subject: str | None) -> Document:
+async def pin(unit: UnitOfWork, deps: Deps, subject: str | None) -> Document:
     """What a session keeps of the protocol of its route or kind that is in effect now.
 
     It carries the content of its clinic's own version: no later signature, and no store that is gone, changes what it
     is judged by.
     """
     base = deps.protocol_of_route(subject)
-    own = await protocol_in_effect(reader, base.subject)
+    own = await protocol_in_effect(unit, base.subject, unit.clock.clinical_now())
     if own is None:
         return {"protocol_version": base.version, "protocol_content": None}
     return {"protocol_version": own["version_id"], "protocol_content": own["content"]}
 
 
-async def draft(unit: UnitOfWork, deps: Deps, content: Any, yaml: str | None) -> Document:
+async def draft(
+    unit: UnitOfWork, deps: Deps, content: Any, yaml: str | None, effective_at: datetime | None = None
+) -> Document:
     """Raises Invalid with every fault and every hard bound that is broken, Conflict for a version that is there."""
+    if effective_at is not None and effective_at < unit.clock.clinical_now() - CLOCK_TOLERANCE:
+        raise Invalid(errors=[FieldError("/effective_at", "is in the past", "in_the_past")])
     text, protocol = await asyncio.to_thread(_checked, deps, content, yaml)
     hashed = digest(text)
     version_id = f"{protocol.version}+{hashed[:HASH_SHOWN]}"
@@ -61,8 +67,10 @@ async def draft(unit: UnitOfWork, deps: Deps, content: Any, yaml: str | None) ->
         route=protocol.route,
         content=text,
         digest=hashed,
-        base=await _version_in_effect(unit, deps, protocol.subject),
+        base=await _version_signed_last(unit, deps, protocol.subject),
         state="draft",
+        effective_at=effective_at,
+        effective_until=None,
         created_by=unit.scope.actor.id,
         signed_at=None,
         signed_by=None,
@@ -73,25 +81,35 @@ async def draft(unit: UnitOfWork, deps: Deps, content: Any, yaml: str | None) ->
 
 
 async def sign(unit: UnitOfWork, deps: Deps, identifier: str, expected: int) -> Document:
-    """In effect from now for sessions that begin. Raises NotFound, VersionConflict, Conflict, Invalid."""
+    """In effect from its time, or from now, for sessions that begin; until then the former is.
+
+    Raises NotFound, VersionConflict, Conflict, Invalid.
+    """
     row, now = await unit.collection(PROTOCOLS).get(identifier), unit.clock.clinical_now()
     if row["version"] != expected:
         raise VersionConflict
     if row["state"] != "draft":
         raise Conflict(reasons=[{"code": "state", "detail": f"The version is {row['state']}; only a draft is signed."}])
-    before = await protocol_in_effect(unit, row["subject"])
-    if row["base"] != await _version_in_effect(unit, deps, row["subject"]):
-        detail = "Another version took effect since this one was drafted; compare, and draft it again."
+    if row["base"] != await _version_signed_last(unit, deps, row["subject"]):
+        detail = "Another version was signed since this one was drafted; compare, and draft it again."
         raise Conflict(reasons=[{"code": "base_changed", "detail": detail}])
     await asyncio.to_thread(_checked, deps, orjson.loads(row["content"]), None)
-    if before is not None:
-        gone = {**before, "state": "superseded", "version": before["version"] + 1, "updated_at": now}
-        await unit.collection(PROTOCOLS).replace_versioned(gone)
-    signed = {"state": "signed", "signed_at": now, "signed_by": unit.scope.actor.id}
+    effective_at = max(row.get("effective_at") or now, now)
+    for former in await _in_its_way(unit, row["subject"], effective_at):
+        gone = {"state": "superseded", "effective_until": effective_at, "version": former["version"] + 1}
+        await unit.collection(PROTOCOLS).replace_versioned({**former, **gone, "updated_at": now})
+    signed = {"state": "signed", "signed_at": now, "signed_by": unit.scope.actor.id, "effective_at": effective_at}
     after = {**row, **signed, "version": row["version"] + 1, "updated_at": now}
     await unit.collection(PROTOCOLS).replace_versioned(after)
     audit(unit, f"protocol.sign.{row['digest']}", f"protocol/{identifier}")
     return after
+
+
+async def _in_its_way(unit: UnitOfWork, subject: str, at: datetime) -> list[Document]:
+    """The one that was signed before, and what would have been in effect longer."""
+    before = await protocol_signed_last(unit, subject)
+    longer = {"subject": subject, "state": "superseded", "effective_until": {"$gt": at}}
+    return [*([before] if before else []), *await unit.collection(PROTOCOLS).find(longer)]
 
 
 async def compare(
@@ -112,8 +130,8 @@ def filled(deps: Deps, content: Document) -> Document:
     return named | {name: value for name, value in content.items() if value is not None}
 
 
-async def _version_in_effect(reader: Reader, deps: Deps, subject: str) -> str | None:
-    own = await protocol_in_effect(reader, subject)
+async def _version_signed_last(reader: Reader, deps: Deps, subject: str) -> str | None:
+    own = await protocol_signed_last(reader, subject)
     if own is not None:
         return str(own["version_id"])
     shipped = deps.protocol_of(subject)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -11,9 +12,11 @@ import yaml
 from deploy.local.plain import NO_TLS
 from deploy.local.stack import Stack
 from services.monitoring import schemas
+from services.monitoring.routes.protocols import show_row
 from services.monitoring.usecases import protocols, sessions
 from services.monitoring.wiring import PROTOCOLS
-from shared.errors import Conflict, VersionConflict
+from shared.errors import Conflict, Invalid, VersionConflict
+from shared.events.envelope import rfc3339
 from shared.ids import new_id
 from shared.persistence.mongo import Document
 from shared.persistence.scope import Actor, Scope
@@ -159,8 +162,34 @@ def test_another_clinics_version_is_not_there(office: Office, stack: Stack) -> N
     other.client.close()
 
 
-async def drafted(chair: Chair, content: Document, scope: Scope = DIRECTOR) -> Document:
-    return await chair.mongo.run(scope, lambda unit: protocols.draft(unit, chair.deps, content, None))
+def test_the_time_from_which_a_version_counts_is_asked_for_shown_and_listed(office: Office) -> None:
+    monday = rfc3339(office.stack.now() + timedelta(days=3))
+    body = {"content": stricter(0.8), "effective_at": monday}
+    made = office.asks("prescriber", "POST", "", body).json()
+    assert (made["state"], made["effective_at"]) == ("draft", monday)
+    signed = office.signs(made["id"]).json()
+    assert (signed["state"], signed["effective_at"]) == ("signed", monday)
+    at_once = office.drafts(0.7)
+    assert at_once["base"] == made["version_id"], "it is compared with what it takes the place of"
+    changes = office.asks("nurse", "GET", f"/{at_once['id']}/diff").json()["changes"]
+    assert [(item["path"], item["old"], item["new"]) for item in changes] == [("ceiling_mg_per_kg", 0.8, 0.7)]
+    office.signs(at_once["id"]).raise_for_status()
+    listed = {row["id"]: row for row in office.asks("nurse", "GET", "").json()["items"]}
+    assert listed[at_once["id"]]["effective_at"] == listed[at_once["id"]]["signed_at"]
+    assert listed[made["id"]]["effective_until"] == listed[at_once["id"]]["effective_at"], "it never counts"
+
+
+@pytest.mark.parametrize("text", ["2000-01-01T00:00:00Z", "2199-01-01T00:00:00"], ids=["past", "without a zone"])
+def test_a_time_that_has_passed_or_has_no_zone_is_refused(office: Office, text: str) -> None:
+    refused = office.asks("prescriber", "POST", "", {"content": stricter(0.8), "effective_at": text})
+    assert refused.status_code == 422
+    assert [item["pointer"] for item in refused.json()["errors"]] == ["/effective_at"]
+
+
+async def drafted(
+    chair: Chair, content: Document, scope: Scope = DIRECTOR, effective_at: datetime | None = None
+) -> Document:
+    return await chair.mongo.run(scope, lambda unit: protocols.draft(unit, chair.deps, content, None, effective_at))
 
 
 async def signs(chair: Chair, row: Document, scope: Scope = DIRECTOR) -> Document:
@@ -197,6 +226,76 @@ async def test_a_session_keeps_the_version_that_it_began_with(chair: Chair) -> N
     assert chair.deps.dosing(await session_of(chair)).ceiling_mg_per_kg == 0.8
     await chair.seat(dose=False)
     assert chair.deps.dosing(await session_of(chair)).ceiling_mg_per_kg == 0.6
+
+
+async def ceiling(chair: Chair) -> float:
+    """Of a session that begins now."""
+    await chair.seat(dose=False)
+    return chair.deps.dosing(await session_of(chair)).ceiling_mg_per_kg
+
+
+async def test_a_session_begun_before_a_versions_time_uses_the_former_and_one_after_it_the_new(chair: Chair) -> None:
+    await signed(chair, stricter(0.8))
+    tomorrow = chair.clock.clinical_now() + timedelta(days=1)
+    await signs(chair, await drafted(chair, stricter(0.6), effective_at=tomorrow))
+    assert await ceiling(chair) == 0.8
+    before = await session_of(chair)
+    chair.clock.advance(24 * 3600)
+    assert chair.deps.dosing(before).ceiling_mg_per_kg == 0.8, "what has begun goes on as it began"
+    assert await ceiling(chair) == 0.6
+
+
+async def test_until_the_first_of_its_own_counts_a_clinic_goes_by_what_the_product_brings(chair: Chair) -> None:
+    tomorrow = chair.clock.clinical_now() + timedelta(days=1)
+    await signs(chair, await drafted(chair, stricter(0.6), effective_at=tomorrow))
+    assert await ceiling(chair) == 1.0
+    chair.clock.advance(24 * 3600)
+    assert await ceiling(chair) == 0.6
+
+
+async def test_a_version_that_is_signed_after_its_time_counts_from_its_signature(chair: Chair) -> None:
+    row = await drafted(chair, stricter(0.6), effective_at=chair.clock.clinical_now() + timedelta(hours=1))
+    chair.clock.advance(24 * 3600)
+    assert await ceiling(chair) == 1.0
+    assert (await signs(chair, row))["effective_at"] == chair.clock.clinical_now()
+    assert await ceiling(chair) == 0.6
+
+
+async def test_of_two_that_wait_each_counts_in_its_time_and_the_later_signature_takes_precedence(chair: Chair) -> None:
+    begin = chair.clock.clinical_now()
+    for ceiling_, days in ((0.9, 2), (0.8, 3), (0.7, 1)):
+        await signs(chair, await drafted(chair, stricter(ceiling_), effective_at=begin + timedelta(days=days)))
+        chair.clock.advance(1)
+    counted = [await ceiling(chair)]
+    for _ in range(3):
+        chair.clock.advance(24 * 3600)
+        counted.append(await ceiling(chair))
+    assert counted == [1.0, 0.7, 0.7, 0.7]
+    rows = await chair.mongo.plumbing("protocols").find({"state": "superseded"})
+    assert {row["effective_until"] for row in rows} == {begin + timedelta(days=1)}
+
+
+async def test_a_clock_that_is_a_little_behind_asks_for_now(chair: Chair) -> None:
+    now = chair.clock.clinical_now()
+    row = await drafted(chair, stricter(0.6), effective_at=now - protocols.CLOCK_TOLERANCE)
+    assert (await signs(chair, row))["effective_at"] == now
+    with pytest.raises(Invalid):
+        await drafted(chair, stricter(0.5), effective_at=now - protocols.CLOCK_TOLERANCE - timedelta(seconds=1))
+
+
+async def test_what_was_signed_before_there_were_times_counts_from_its_signature(chair: Chair) -> None:
+    first = await signed(chair, stricter(0.8))
+    chair.clock.advance(60)
+    second = await signed(chair, stricter(0.6))
+    gone = {"$unset": {"effective_at": "", "effective_until": ""}}
+    for row in (first, second):
+        await chair.mongo.plumbing("protocols").update({"_id": row["_id"]}, gone)
+    stored = await chair.mongo.plumbing("protocols").find({"_id": second["_id"]})
+    shown = show_row(stored[0])
+    assert (shown.effective_at, shown.effective_until) == (second["signed_at"], None)
+    assert await ceiling(chair) == 0.6
+    await signs(chair, await drafted(chair, stricter(0.5), effective_at=chair.clock.clinical_now() + timedelta(days=1)))
+    assert await ceiling(chair) == 0.6
 
 
 async def test_a_session_takes_the_version_in_effect_when_its_patient_arrives(chair: Chair) -> None:
