@@ -128,7 +128,8 @@ def test_a_breach_that_lasted_its_delay_has_its_own_alarm_or_a_graver_one_in_eve
     for rule in watched:
         for since, end in intervals(rule, points):
             speak = [item for item in late.raised if item.limit == rule or _no_later(item, rule, since)]
-            broken = [at for at, value in points if since <= at and (end is None or at < end) and rule.breached(value)]
+            within = [(at, value) for at, value, _ in points if since <= at and (end is None or at < end)]
+            broken = [at for at, value in within if rule.breached(value)]
             if (broken[-1] - since).total_seconds() >= rule.rule.delay_s:
                 assert any(_stood(late, alarm, since, broken[-1]) for alarm in speak)
 
