@@ -14,7 +14,7 @@ from typing import Literal
 
 from services.monitoring.episodes import SPAN, Episode, Point, Track, advance, begin
 from services.monitoring.limits import Limit, of_sign, resolved
-from services.monitoring.signals import MANUAL
+from services.monitoring.vitals import MANUAL
 
 RENEW_AFTER = timedelta(seconds=180)  # CFG: accepted and still true it is told again (pitfalls.md 2.4)
 QUIET = timedelta(seconds=2)
@@ -184,10 +184,17 @@ def _settle(
         elif _due_again(limit, state, at):
             state = replace(state, acknowledged_at=None)
             transitions.append(Transition("renewed", limit, state, at, state.value, state.at))
-    elif state.track.head.since is None and at - (state.track.head.breached_at or at) > SPAN:
+    elif state.track.head.since is None and at - _last_stirred(state, at) > SPAN:
         after.pop(limit.name, None)
         return
     after[limit.name] = state
+
+
+def _last_stirred(state: RuleState, at: datetime) -> datetime:
+    """When it was broken last, or its end was seen, or an alarm of it ended."""
+    head = state.track.head
+    known = [head.breached_at, head.normal_since, *(until for _, until in state.told)]
+    return max((moment for moment in known if moment is not None), default=at)
 
 
 def _untold(state: RuleState, limit: Limit, episode: Episode, at: datetime) -> Episode | None:

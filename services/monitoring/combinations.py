@@ -7,13 +7,13 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from services.monitoring.vitals import SIGNS
+from services.monitoring.vitals import HOLDS, MANUAL, SIGNS, Moment
 from shared.protocols import Protocol
 
 MOAAS, SYMPTOMS = "moaas", "symptoms"
 UNITS = {sign.loinc: sign.unit for sign in SIGNS.values()} | {MOAAS: "{score}", SYMPTOMS: "{count}"}
 COUNT = "{count}"
-Latest = Mapping[str, tuple[datetime, float]]
+ByDevice = Mapping[str, Moment]  # the newest value of each
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,59}$")]  # a step of a document's path: it holds no dot
 
 
@@ -38,9 +38,21 @@ class Part(Protocol):
     def found(self, value: float) -> bool:
         return value >= self.above or value <= self.below
 
+    def telling(self, newest: ByDevice) -> Moment | None:
+        """Of devices that differ the one that has the finding, as long as it is heard beside the others (ADR 20).
+
+        What a human measured last stands for itself.
+        """
+        if not newest:
+            return None
+        last = max(newest.values())
+        oldest = last[0] if MANUAL in newest and newest[MANUAL][0] == last[0] else last[0] - HOLDS
+        heard = [moment for moment in newest.values() if moment[0] >= oldest]
+        return max((moment for moment in heard if self.found(moment[1])), default=last)
+
 
 class Combination(Protocol):
-    """`sign` is the name under which rules speak of it; the newest value of each part counts for `within_s`."""
+    """`sign` is the name under which rules speak of it; what is told of each part counts for `within_s`."""
 
     sign: Name
     parts: Sequence[Part] = Field(min_length=2)
@@ -49,13 +61,11 @@ class Combination(Protocol):
     def has(self, sign: str) -> bool:
         return any(part.sign == sign for part in self.parts)
 
-    def count(self, latest: Latest, at: datetime) -> int:
-        """How many of its parts are found by what was measured last."""
+    def count(self, newest: Mapping[str, ByDevice], at: datetime) -> int:
+        """How many of its parts are found by what was measured last, by sign and device."""
         oldest = at - timedelta(seconds=self.within_s)
-        return sum(
-            part.sign in latest and latest[part.sign][0] >= oldest and part.found(latest[part.sign][1])
-            for part in self.parts
-        )
+        told = [(part, part.telling(newest.get(part.sign, {}))) for part in self.parts]
+        return sum(moment is not None and moment[0] >= oldest and part.found(moment[1]) for part, moment in told)
 
 
 def unit_of(sign: str) -> str:

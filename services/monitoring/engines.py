@@ -6,12 +6,11 @@ track that came without it was measured by nobody knows whom, and any value ends
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any
 
 from services.monitoring.alarms import RuleState
-from services.monitoring.episodes import Breaches, Course, Point, Track
-from services.monitoring.signals import MANUAL
+from services.monitoring.episodes import Course, Point, Track
+from services.monitoring.vitals import MANUAL
 
 Document = dict[str, Any]
 
@@ -50,7 +49,7 @@ def _tracked(state: RuleState) -> Document:
 
 def _devices(track: Track) -> Document:
     base, points, head = track
-    return {"base": base.broken_by, "points": [device for _, _, device in points], "head": head.broken_by}
+    return {"base": base.seen, "points": [device for _, _, device in points], "head": head.seen}
 
 
 def _restored(document: Document, devices: Document | None) -> RuleState:
@@ -62,14 +61,13 @@ def _restored(document: Document, devices: Document | None) -> RuleState:
     return RuleState(**{**document, "track": track, "told": told})
 
 
-def _course(fields: Iterable[Any], broken_by: Iterable[tuple[str, datetime]]) -> Course:
-    breaches: Breaches = tuple((device, at) for device, at in broken_by)
-    return Course(*fields)._replace(broken_by=breaches)
+def _course(fields: Iterable[Any], seen: Iterable[Point]) -> Course:
+    return Course(*fields)._replace(seen=tuple((at, value, device) for at, value, device in seen))
 
 
 def orphans(states: Mapping[str, RuleState], names: Iterable[str]) -> list[str]:
-    """Rules with an alarm that do not hold any more: the phase is another, or the limits are."""
-    return sorted({name for name, state in states.items() if state.raised_at is not None} - set(names))
+    """Rules that do not hold any more: the phase is another, or the limits are."""
+    return sorted(set(states) - set(names))
 
 
 def _rule(state: RuleState) -> Document:

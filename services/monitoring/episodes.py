@@ -8,27 +8,25 @@ human by hand; what another device says ends it only when its own has been silen
 """
 
 from bisect import insort
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from services.monitoring.limits import Limit
-from services.monitoring.signals import MANUAL
+from services.monitoring.vitals import HOLDS, MANUAL
 
 SPAN = timedelta(seconds=20)  # twice that in which the time of measurement counts: a clock may be ahead by as much
 KEPT = 128  # six devices at 1 Hz; of a flood less than `SPAN` is kept, so that it costs no more
 JUMP_WINDOW = timedelta(seconds=60)
-HOLDS = timedelta(seconds=10)  # OWN: so long, or its rule's delay, a breach outlasts its device's silence beside others
 DEVICES = 16  # of more the newest: a flood of names costs no more
 Point = tuple[datetime, float, str]  # when, what, by which device
-Breaches = tuple[tuple[str, datetime], ...]
 
 
 class Course(NamedTuple):
     """Where a limit stands after a point: broken since, for longer than its delay, back since, the newest breach and point.
 
-    `over_at`: when the sign was back for as long as its rule asks, the last time. `broken_by`: the devices whose newest
-    value is not back, each with its time.
+    `value` is what counts of the newest moment: the newest, or that of a device which goes on beside it. `over_at`: when
+    the sign was back for as long as its rule asks, the last time. `seen`: the newest point of each device.
     """
 
     since: datetime | None = None
@@ -39,7 +37,7 @@ class Course(NamedTuple):
     at: datetime | None = None
     value: float | None = None
     over_at: datetime | None = None
-    broken_by: Breaches = ()
+    seen: tuple[Point, ...] = ()
 
 
 class Episode(NamedTuple):
@@ -68,39 +66,53 @@ AT_REST = Course()
 
 def step(course: Course, limit: Limit, at: datetime, value: float, device: str = MANUAL) -> Course:
     """One more point, not older than those before it."""
-    since, reached, normal_since, breached_at, worst, before_at, before, over_at, broken_by = course
+    since, reached, normal_since, breached_at, worst, _, counts, over_at, seen = course
+    point, others = (at, value, device), tuple(item for item in seen if item[2] != device)
+    lasted = since is not None and (at - since).total_seconds() >= limit.rule.delay_s
     if limit.breached(value):
-        start = since or at
-        reached = reached or (at - start).total_seconds() >= limit.rule.delay_s
-        if not reached and before is not None and before_at is not None and at - before_at <= JUMP_WINDOW:
-            reached = limit.jumped(before, value)
-        return Course(start, reached, None, at, value, at, value, over_at, _broken(broken_by, device, at))
+        reached = reached or lasted or limit.rule.delay_s <= 0 or _leapt(course, limit, point)
+        return Course(since or at, reached, None, at, value, at, value, over_at, _and(others, point))
     back = limit.back(value)
+    if device == MANUAL:
+        others = tuple(item for item in others if item[0] == at)  # a human's word ends all that was measured before it
     if since is not None:
-        if reached and not back:
-            broken_by = _broken(broken_by, device, at)
-        elif others := _others(broken_by, limit, device, at):
-            reached = reached or (at - since).total_seconds() >= limit.rule.delay_s
-            return Course(since, reached, None, breached_at, worst, at, before, over_at, others)
-        else:
-            since, reached, broken_by = None, False, ()
+        held = any(_goes_on(item, limit, at, reached=reached) for item in others)
+        if held or (reached and not back):
+            reached, value = reached or lasted, counts if held and counts is not None else value
+            return Course(since, reached, None, breached_at, worst, at, value, over_at, _and(others, point))
+        since, reached, others = None, False, tuple(item for item in others if not limit.breached(item[1]))
     if back:
         normal_since = normal_since or at
         if (at - normal_since).total_seconds() >= limit.rule.normal_s:
             over_at = at
-    return Course(since, reached, normal_since, breached_at, worst, at, value, over_at, broken_by)
+    return Course(since, reached, normal_since, breached_at, worst, at, value, over_at, _and(others, point))
 
 
-def _broken(known: Breaches, device: str, at: datetime) -> Breaches:
-    if len(known) <= 1 and (not known or known[0][0] == device):
-        return ((device, at),)
-    return (*(item for item in known if item[0] != device), (device, at))[-DEVICES:]
+def _and(others: tuple[Point, ...], point: Point) -> tuple[Point, ...]:
+    return (*others, point)[-DEVICES:]
 
 
-def _others(known: Breaches, limit: Limit, device: str, at: datetime) -> Breaches:
-    """Those that go on although this device is back: a human's word ends all that was measured before it."""
-    held = timedelta(0) if device == MANUAL else max(HOLDS, timedelta(seconds=limit.rule.delay_s))
-    return tuple(item for item in known if item[0] != device and at - item[1] <= held)
+def _leapt(course: Course, limit: Limit, point: Point) -> bool:
+    """From what its own device said last, else any: so great a change needs no delay."""
+    at, value, device = point
+    own = next(((moment, known) for moment, known, by in course.seen if by == device), None)
+    before_at, before = own or (course.at, course.value)
+    near = before_at is not None and at - before_at <= JUMP_WINDOW
+    return near and before is not None and limit.jumped(before, value)
+
+
+def _goes_on(point: Point, limit: Limit, at: datetime, *, reached: bool) -> bool:
+    """Whether the breach of another device lasts: until its delay is over, then for a while."""
+    moment, value, _ = point
+    if not reached:
+        return limit.breached(value)
+    return not limit.back(value) and at - moment <= max(HOLDS, timedelta(seconds=limit.rule.delay_s))
+
+
+def _order(limit: Limit) -> Callable[[Point], tuple[datetime, float, str]]:
+    """By time, of one moment the worst first."""
+    side = -1 if limit.high else 1
+    return lambda point: (point[0], side * point[1], point[2])
 
 
 def begin(
@@ -112,7 +124,7 @@ def begin(
         key = (moment, by)
         if key not in worst or limit.worse(known, worst[key]):
             worst[key] = known
-    points = sorted((moment, known, by) for (moment, by), known in worst.items())
+    points = sorted(((moment, known, by) for (moment, by), known in worst.items()), key=_order(limit))
     return _insert(Track(AT_REST, tuple(points), AT_REST), limit, (at, value, device))
 
 
@@ -145,7 +157,7 @@ def _insert(track: Track, limit: Limit, given: Point) -> tuple[Track, list[Episo
     if twin is None or limit.worse(value, points[twin][1]):
         if twin is not None:
             del points[twin]
-        insort(points, given)
+        insort(points, given, key=_order(limit))
     course, episodes = track.base, list[Episode]()
     for point in points:
         moment, after = point[0], step(course, limit, *point)
@@ -171,7 +183,7 @@ def _episode(course: Course, end: datetime | None) -> Episode:
 def intervals(limit: Limit, readings: Sequence[Point]) -> list[tuple[datetime, datetime | None]]:
     """Every breach within these readings, short ones too, from its first reading to the one that ended it."""
     course, found = AT_REST, list[tuple[datetime, datetime | None]]()
-    for point in sorted(readings):
+    for point in sorted(readings, key=_order(limit)):
         at, after = point[0], step(course, limit, *point)
         if course.since is not None and after.since is None:
             found.append((course.since, at))

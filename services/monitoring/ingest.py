@@ -14,10 +14,9 @@ from services.monitoring import schemas
 from services.monitoring.flood import Flood
 from services.monitoring.memory import Memory
 from services.monitoring.recent import Recent
-from services.monitoring.signals import MANUAL
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.readings import Answers, Delivery, Results, take
-from services.monitoring.vitals import Outcome
+from services.monitoring.vitals import MANUAL, Outcome
 from shared.errors import StillwaterError, Unavailable
 from shared.persistence.mongo import Mongo, UnitOfWork
 

@@ -21,7 +21,7 @@ from services.monitoring.store import engines_of, oldest_unsent_alarms, watched_
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.devices import KINDS
 from services.monitoring.usecases.readings import Delivery
-from services.monitoring.vitals import judge
+from services.monitoring.vitals import MANUAL, Moment, judge
 from shared.clock import Clock
 from shared.errors import StillwaterError
 from shared.events.monitoring import Priority
@@ -37,13 +37,13 @@ class _Known:
     """One open session of any clinic: its document, the engine's states, and when it was evaluated last (real time).
 
     Until then `evaluated_at` is when it became known here: told in the beats it ages, so that a session which nobody
-    evaluates is found. `latest`: what was measured since the store is gone, and what was noted before.
+    evaluates is found. `newest`: by sign and device what was measured since the store is gone, and what was noted before.
     """
 
     row: Document
     states: dict[str, RuleState]
     evaluated_at: datetime
-    latest: dict[str, tuple[datetime, float]]
+    newest: dict[str, dict[str, Moment]]
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,9 @@ class Memory:
         for identifier, row in rows.items():
             before = self._known.get(identifier)
             evaluated_at = before.evaluated_at if before else real
-            scores = {code: (score["at"], score["value"]) for code, score in (row.get("scores") or {}).items()}
+            scores = {
+                code: {MANUAL: (score["at"], score["value"])} for code, score in (row.get("scores") or {}).items()
+            }
             self._known[identifier] = _Known(row, states_of(engines.get(identifier)), evaluated_at, scores)
         self._holders = {
             (row["clinic_id"], row[kind]): name for name, row in rows.items() for kind in KINDS if row.get(kind)
@@ -148,12 +150,11 @@ class Memory:
         for reading in readings:
             if judge(reading.sign, reading.value, reading.unit)[0] == "quarantined":
                 continue
-            known.latest[reading.sign] = (now, reading.value)
+            known.newest.setdefault(reading.sign, {})[reading.device] = (now, reading.value)
             self._evaluate(known, reading.sign, reading.value, reading.device, now, found)
             stirred = {limit.rule.sign for limit in found if limit.name in known.states}
             for combination in concerned(found.combinations, reading.sign, reading.value, stirred):
-                count = combination.count(known.latest, now)
-                self._evaluate(known, combination.sign, count, reading.device, now, found)
+                self._evaluate(known, combination.sign, combination.count(known.newest, now), MANUAL, now, found)
         known.evaluated_at = self._clock.system_now()
 
     def _evaluate(self, known: _Known, sign: str, value: float, device: str, now: datetime, limits: Limits) -> None:

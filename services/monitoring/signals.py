@@ -8,10 +8,10 @@ from typing import Any
 from pydantic import Field
 
 from services.monitoring.limits import Phase
+from services.monitoring.vitals import MANUAL
 from shared.events.monitoring import Priority
 from shared.protocols import Protocol
 
-MANUAL = "manual"
 RANK: Mapping[str, int] = {"low": 0, "medium": 1, "high": 2}
 
 

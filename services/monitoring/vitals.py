@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
+MANUAL = "manual"
+HOLDS = timedelta(seconds=10)  # OWN: so long a finding outlasts its device's silence beside others (ADR 20)
+Moment = tuple[datetime, float]
 Verdict = Literal["plausible", "collapse", "quarantined"]
 FLAT_READINGS = 60
 

@@ -5,13 +5,12 @@ from datetime import datetime
 from services.monitoring import model, schemas
 from services.monitoring.combinations import MOAAS
 from services.monitoring.recent import Recent
-from services.monitoring.signals import MANUAL
 from services.monitoring.store import SESSIONS
 from services.monitoring.usecases import readings, scoring
 from services.monitoring.usecases.deps import Deps, baseline_signs
 from services.monitoring.usecases.entries import happened_at, record
 from services.monitoring.usecases.sessions import load
-from services.monitoring.vitals import SIGNS
+from services.monitoring.vitals import MANUAL, SIGNS
 from shared.persistence.mongo import Document, UnitOfWork
 
 

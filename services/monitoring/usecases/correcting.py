@@ -23,7 +23,7 @@ from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import happened_at, record
 from services.monitoring.usecases.judging import Judged, breaches
 from services.monitoring.usecases.sessions import load
-from services.monitoring.vitals import SIGNS, believed
+from services.monitoring.vitals import MANUAL, SIGNS, Moment, believed
 from shared.errors import Conflict, NotFound
 from shared.persistence.mongo import Document, UnitOfWork
 
@@ -176,12 +176,12 @@ class _Again:
     async def combination(self, combination: Combination) -> None:
         mine = of_sign(self.judged.limits, combination.sign)[0]
         since = self._since(mine)
-        latest: dict[str, tuple[datetime, float]] = {}
-        counts: dict[tuple[datetime, str], float] = {}  # of one moment, when all that was measured in it is known
+        newest: dict[str, dict[str, Moment]] = {part.sign: {} for part in combination.parts}
+        counts: dict[datetime, float] = {}  # of one moment, when all that was measured in it is known
         for at, sign, value, device in await self._parts(combination, since):
-            latest[sign] = (at, value)
-            counts[at, device] = combination.count(latest, at)
-        points = [(at, count, device) for (at, device), count in counts.items()]
+            newest[sign][device] = (at, value)
+            counts[at] = combination.count(newest, at)
+        points = [(at, count, MANUAL) for at, count in counts.items()]
         for limit in mine:
             await self._settle(limit, points, since)
 

@@ -7,14 +7,13 @@ from services.monitoring import gate, gate_pressure, model, readiness
 from services.monitoring import schemas_session as bodies
 from services.monitoring.doses import given_so_far
 from services.monitoring.gate_found import Found, Known, Pressure, Proposed, Reason
-from services.monitoring.signals import MANUAL
 from services.monitoring.store import SESSIONS, VITALS, highest_newest, projections_as_of
 from services.monitoring.timeline import present
 from services.monitoring.usecases import projections
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import of_session, record
 from services.monitoring.usecases.sessions import load
-from services.monitoring.vitals import BY_NAME, DIASTOLIC, SYSTOLIC
+from services.monitoring.vitals import BY_NAME, DIASTOLIC, MANUAL, SYSTOLIC
 from shared.errors import Conflict, Forbidden
 from shared.events.monitoring import DoseGateOverridden
 from shared.messaging.outbox import emit

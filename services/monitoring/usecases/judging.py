@@ -5,23 +5,22 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from services.monitoring.alarms import RuleState, Transition, evaluate, told_since
-from services.monitoring.combinations import concerned
+from services.monitoring.combinations import ByDevice, Part, concerned
 from services.monitoring.engines import engine_of, kept, restored, states_of
 from services.monitoring.episodes import JUMP_WINDOW, SPAN, Point, reaches
 from services.monitoring.limits import EVERYTHING, Bounds, Limit, Limits, broken
 from services.monitoring.model import OPEN
 from services.monitoring.schemas import Reading
-from services.monitoring.signals import MANUAL
 from services.monitoring.store import ALARMS, BACKLOGS, ENGINES, SESSIONS, newest_arrived, newest_of, readings_within
 from services.monitoring.timing import TRUSTED
 from services.monitoring.usecases import raising
-from services.monitoring.vitals import SIGNS, believed, doubt_of
+from services.monitoring.vitals import HOLDS, MANUAL, SIGNS, Moment, believed, doubt_of
 from shared.events.monitoring import SignRef
 from shared.ids import new_id
 from shared.persistence.mongo import Document, UnitOfWork
 
+INSTANT = timedelta(milliseconds=1)
 Known = dict[str, list[Point]]
-Moment = tuple[datetime, float]
 
 
 @dataclass(frozen=True)
@@ -82,6 +81,13 @@ class Judged:
         """Watched, and nothing about it or its measuring is stirred: most readings of most sessions."""
         return not self.technical and self.row["state"] in OPEN and self.at_rest(sign, value)
 
+    def after(self, sign: str, at: datetime) -> datetime:
+        """As late as that, and later than all that is kept of the sign: of two notes the one that came later counts."""
+        known = [
+            self.states[limit.name].at for limit in self.limits if limit.rule.sign == sign and limit.name in self.states
+        ]
+        return max([at, *(moment + INSTANT for moment in known)])
+
     async def now(self, unit: UnitOfWork, given: Given) -> None:
         """Judge a reading of now, and what it makes together with others."""
         await self._evaluate(unit, given, await self._earlier(unit, given, self.states))
@@ -95,9 +101,8 @@ class Judged:
         stirred, found = {limit.rule.sign for limit in self.limits if limit.name in states}, []
         for combination in concerned(self.limits.combinations, given.sign, given.value, stirred):
             since = given.at - timedelta(seconds=combination.within_s)
-            newest = {part.sign: await self._newest(unit, part.sign, given, since, known) for part in combination.parts}
-            count = combination.count({sign: point for sign, point in newest.items() if point}, given.at)
-            found.append(Given(combination.sign, count, given.at, given.device))
+            newest = {part.sign: await self._newest(unit, part, given, since, known) for part in combination.parts}
+            found.append(Given(combination.sign, combination.count(newest, given.at), given.at))
         return found
 
     async def _evaluate(
@@ -111,22 +116,49 @@ class Judged:
             self.states = await raising.apply(unit, self.row, self.states, found)
 
     async def _newest(
-        self, unit: UnitOfWork, sign: str, given: Given, since: datetime, known: Sequence[Known]
-    ) -> Moment | None:
-        """The newest value of a sign as of this reading; of a scale as it was noted last. Older than `since` is too old."""
-        if sign == given.sign:
-            return (given.at, given.value)
-        if sign not in SIGNS:
+        self, unit: UnitOfWork, part: Part, given: Given, since: datetime, known: Sequence[Known]
+    ) -> ByDevice:
+        """The newest value of a sign by device, as of this reading; of a scale as it was noted last.
+
+        What is older than `since` is too old. Other devices are asked for where nothing is found without them.
+        """
+        sign = part.sign
+        if sign not in SIGNS and sign != given.sign:
             score = (self.row.get("scores") or {}).get(sign)
-            return (score["at"], score["value"]) if score and score["at"] <= given.at else None
-        before = [(at, value) for points in known for at, value, _ in points.get(sign, ()) if at <= given.at]
-        row = await newest_of(unit, self.id, sign, given.at)
-        stored = [(row["taken_at"], row["value"])] if row and "clock_off_s" not in row else []
+            return {MANUAL: (score["at"], score["value"])} if score and score["at"] <= given.at else {}
+        newest: dict[str, Moment] = {}
+        points = [point for one in known for point in one.get(sign, ()) if point[0] <= given.at]
+        if sign == given.sign:
+            points.append((given.at, given.value, given.device))
+        else:
+            points += await self._stored(unit, sign, given.at, since)
+        for at, value, device in points:
+            newest[device] = max((at, value), newest.get(device, (at, value)))
+        told = part.telling(newest)
+        if told is None or part.found(told[1]) or sign not in SIGNS:
+            return newest
+        for at, value, device in await self._beside(unit, sign, told[0] - HOLDS, given.at):
+            newest[device] = max((at, value), newest.get(device, (at, value)))
+        return newest
+
+    async def _stored(self, unit: UnitOfWork, sign: str, until: datetime, since: datetime) -> list[Point]:
+        """The sign's newest reading that is stored, and of devices with a wrong clock the newest to arrive."""
+        row = await newest_of(unit, self.id, sign, until)
+        found = [(row["taken_at"], row["value"], row["device"])] if row and "clock_off_s" not in row else []
         wrong = [rule.removeprefix("clock:") for rule in self.technical if rule.startswith("clock:")]
-        arrived = await newest_arrived(unit, self.id, sign, wrong, since, given.at) if wrong else None
+        arrived = await newest_arrived(unit, self.id, sign, wrong, since, until) if wrong else None
         if arrived is not None:
-            stored.append((arrived["received_at"], arrived["value"]))
-        return max(before + stored, default=None)
+            found.append((arrived["received_at"], arrived["value"], arrived["device"]))
+        return found
+
+    async def _beside(self, unit: UnitOfWork, sign: str, since: datetime, until: datetime) -> list[Point]:
+        """The sign's readings of a few seconds that are stored and count, by the time at which they count."""
+        rows = await readings_within(unit, self.id, sign, since, until)
+        return [
+            (row["received_at"] if "clock_off_s" in row else row["taken_at"], row["value"], row["device"])
+            for row in rows
+            if believed(row)
+        ]
 
     async def knows_newer(self, unit: UnitOfWork, reading: Reading) -> bool:
         """Whether the sign was measured after this reading, as far as is stored."""
@@ -145,13 +177,7 @@ class Judged:
         known = [*self.previous_late.get(given.sign, []), *self.previous.get(given.sign, [])]
         begins = any(limit.name not in states for limit in broken(self.limits, given.sign, given.value))
         if begins:
-            until = given.at + SPAN
-            rows = await readings_within(unit, self.id, given.sign, given.at - JUMP_WINDOW, until)
-            stored = [
-                (row["received_at"] if "clock_off_s" in row else row["taken_at"], row["value"], row["device"])
-                for row in rows
-                if believed(row)
-            ]
+            stored = await self._beside(unit, given.sign, given.at - JUMP_WINDOW, given.at + SPAN)
             known = [*stored, *known]
         return [point for point in known if given.at - JUMP_WINDOW <= point[0]]
 

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 
 from services.monitoring.recent import Recent
 from services.monitoring.schemas import Reading
-from services.monitoring.signals import MANUAL
 from services.monitoring.store import holders_before, holders_of
 from services.monitoring.timing import BY_HAND, SLACK, TRUSTED, Tells, Timing, told
+from services.monitoring.vitals import MANUAL
 from shared.persistence.mongo import UnitOfWork
 
 TRANSPORT_SECONDS = 2.0

@@ -9,7 +9,6 @@ from services.monitoring.folding import bucket_id, conflict_id, reading_id, span
 from services.monitoring.model import ENDED, OPEN
 from services.monitoring.pressures import NO_PAIR, PRESSURES, Pressures, pressures_of, swapped
 from services.monitoring.recent import Recent
-from services.monitoring.signals import MANUAL
 from services.monitoring.store import (
     BUCKETS,
     SESSIONS,
@@ -23,6 +22,7 @@ from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.judging import Given, Judged, breaches
 from services.monitoring.usecases.placing import Placing
 from services.monitoring.vitals import (
+    MANUAL,
     SIGNS,
     SYSTOLIC,
     Outcome,

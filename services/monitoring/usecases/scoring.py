@@ -9,12 +9,12 @@ from services.monitoring.combinations import MOAAS, SYMPTOMS
 from services.monitoring.episodes import Point
 from services.monitoring.model import OPEN
 from services.monitoring.scales import NEWS2_SIGNS, news2
-from services.monitoring.signals import MANUAL
 from services.monitoring.store import ENGINES, SESSIONS, newest_of
 from services.monitoring.timeline import present
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import of_session, record
 from services.monitoring.usecases.judging import Given, Judged
+from services.monitoring.vitals import MANUAL
 from shared.persistence.mongo import Document, UnitOfWork
 
 JUDGED = (MOAAS, SYMPTOMS)
@@ -23,21 +23,35 @@ FRESH = timedelta(minutes=15)  # CFG: older values make no score
 
 
 async def noted(unit: UnitOfWork, deps: Deps, entry: Document) -> None:
-    """Judge an observation's score as of when it was observed; one that is older than the newest changes nothing."""
+    """Judge an observation's score as of when it was observed.
+
+    One that is older than the newest changes nothing, but a symptom: it was there, so it is told, and over.
+    """
     code, score, at = entry["facts"].get("observation_code"), entry["facts"].get("score"), entry["occurred_at"]
     if code not in JUDGED or score is None:
         return
     session = await unit.collection(SESSIONS).get(entry["session_id"])
     before = (session.get("scores") or {}).get(code)
-    if session["state"] not in OPEN or (before and before["at"] > at):
+    if session["state"] not in OPEN:
+        return
+    if before and before["at"] > at:
+        if code == SYMPTOMS and score:
+            await _noted_late(unit, deps, session, Given(code, float(score), at), before)
         return
     if code == MOAAS:
         await _news2(unit, session, float(score), at)
     await _keep(unit, session, code, {"at": at, "value": float(score)})
     judged = await _judged(unit, deps, session)
     if not judged.at_rest(code, score):
-        await judged.now(unit, Given(code, float(score), at))
+        await judged.now(unit, Given(code, float(score), judged.after(code, at)))
         await judged.save(unit, unit.clock.clinical_now())
+
+
+async def _noted_late(unit: UnitOfWork, deps: Deps, session: Document, given: Given, newest: Document) -> None:
+    judged = await _judged(unit, deps, session)
+    await judged.now(unit, given)
+    await judged.now(unit, Given(given.sign, newest["value"], judged.after(given.sign, newest["at"])))
+    await judged.save(unit, unit.clock.clinical_now())
 
 
 async def judge_again(unit: UnitOfWork, deps: Deps, session_id: str) -> None:

@@ -56,10 +56,11 @@ def _replaced(session: Document, signals: Iterable[str]) -> list[str]:
 def _unjudged(session: Document, limits: Limits, states: Mapping[str, RuleState]) -> dict[str, float]:
     """Scores that break a limit which did not hold when they were noted: the phase is another, or the limits are."""
     noted = {code: score["value"] for code, score in (session.get("scores") or {}).items()}
+    standing = {name for name, state in states.items() if state.track.head.since is not None}
     return {
         code: value
         for code, value in noted.items()
-        if any(limit.name not in states for limit in broken(limits, code, value))
+        if any(limit.name not in standing for limit in broken(limits, code, value))
     }
 
 
@@ -82,7 +83,8 @@ async def tick_session(unit: UnitOfWork, deps: Deps, session_id: str) -> None:
     states = await raising.apply(unit, session, states, transitions)
     for name in orphans(states, (limit.name for limit in limits)):
         gone = states.pop(name)
-        await raising.clear(unit, session, gone.alarm_id or "", now, gone.value)
+        if gone.alarm_id is not None:
+            await raising.clear(unit, session, gone.alarm_id, now, gone.value)
     for code, value in _unjudged(session, limits, states).items():
         states, transitions = evaluate(states, code, value, now, limits)
         states = await raising.apply(unit, session, states, transitions)

@@ -209,11 +209,11 @@ async def test_deep_sedation_pages_in_every_phase(chair: Chair) -> None:
     assert "moaas_critical" in [row["rule"] for row in await chair.alarms(priority="high")]
 
 
-async def notes_symptoms(chair: Chair, *present: str) -> None:
+async def notes_symptoms(chair: Chair, *present: str, at: datetime | None = None) -> None:
     items = {name: int(name in present) for name in SYMPTOMS}
 
     async def work(unit: UnitOfWork) -> None:
-        body = schemas_entries.Observation(observation_code="symptoms", items=items)
+        body = schemas_entries.Observation(observation_code="symptoms", items=items, occurred_at=at)
         await scoring.noted(
             unit, chair.deps, await entries.add(unit, chair.deps, chair.session_id, "observation", body)
         )
@@ -235,6 +235,27 @@ async def test_any_neurological_or_cardiac_symptom_is_critical_until_it_is_gone_
     chair.clock.advance(1)
     await notes_symptoms(chair)
     assert await chair.alarms(open=True) == []
+
+
+async def test_a_symptom_that_is_written_down_after_it_was_over_is_told(chair: Chair) -> None:
+    seizure_at = chair.clock.clinical_now()
+    chair.clock.advance(20)
+    await notes_symptoms(chair)
+    chair.clock.advance(10)
+    await notes_symptoms(chair, "seizure", at=seizure_at)
+    (alarm,) = await chair.alarms(rule="symptom_critical")
+    assert alarm["open"]
+    await chair.acknowledges(alarm["_id"])
+    assert await chair.alarms(rule="symptom_critical", open=True) == []
+
+
+async def test_of_two_notes_of_one_moment_the_later_counts(chair: Chair) -> None:
+    moment = chair.clock.clinical_now()
+    await notes_symptoms(chair, "seizure", at=moment)
+    (alarm,) = await chair.alarms(rule="symptom_critical")
+    await chair.acknowledges(alarm["_id"])
+    await notes_symptoms(chair, at=moment)
+    assert await chair.alarms(rule="symptom_critical", open=True) == []
 
 
 @pytest.mark.parametrize(

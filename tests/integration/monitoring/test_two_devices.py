@@ -4,13 +4,16 @@ from datetime import timedelta
 
 import pytest
 
+from services.monitoring import schemas
+from services.monitoring.usecases import correcting
 from shared.errors import Unavailable
+from tests.integration.monitoring.test_engine import observes
 from tests.integration.monitoring.world import Chair
 
 SPO2, RR, PULSE = "59408-5", "9279-1", "8867-4"
 LOW, WELL = 36, 70
 MONITOR, SPARE = "m1", "m2"
-DEPRESSION = "respiratory_depression"
+DEPRESSION, SEDATED = "respiratory_depression", "sedated_and_desaturating"
 
 
 async def differ(
@@ -45,6 +48,52 @@ async def test_a_normal_value_of_another_device_ends_no_finding_of_two_signs(cha
     await chair.acknowledges(alarm["_id"])
     await differ(chair, 3, SPO2, 93, 97)
     assert [row["_id"] for row in await chair.alarms(rule=DEPRESSION, open=True)] == [alarm["_id"]]
+
+
+async def test_a_finding_of_two_signs_stands_though_another_device_sees_but_one(chair: Chair) -> None:
+    """The monitor sees both; the spare's saturation comes between its own two."""
+
+    async def seconds(number: int) -> None:
+        for _ in range(number):
+            await chair.measures(92, SPO2, device=MONITOR)
+            chair.clock.advance(0.5)
+            await chair.measures(97, SPO2, device=SPARE)
+            chair.clock.advance(0.2)
+            await chair.measures(9, RR, device=MONITOR)
+            chair.clock.advance(0.3)
+
+    await seconds(2)
+    (alarm,) = await chair.alarms(rule=DEPRESSION)
+    await chair.acknowledges(alarm["_id"])
+    await seconds(3)
+    assert [(row["_id"], row["open"]) for row in await chair.alarms(rule=DEPRESSION)] == [(alarm["_id"], True)]
+
+
+async def test_a_sedation_that_is_noted_ends_no_finding_beside_another_devices_value(chair: Chair) -> None:
+    await observes(chair, 3)
+    await differ(chair, 2, SPO2, 93, 97)
+    (alarm,) = await chair.alarms(rule=SEDATED)
+    await chair.acknowledges(alarm["_id"])
+    await differ(chair, 1, SPO2, 93, 97)
+    await observes(chair, 3)
+    assert [(row["_id"], row["open"]) for row in await chair.alarms(rule=SEDATED)] == [(alarm["_id"], True)]
+
+
+async def test_a_decision_leaves_the_alarm_of_two_signs_that_one_of_two_devices_sees(chair: Chair) -> None:
+    doubted = ""
+    for _ in range(3):
+        now = chair.clock.clinical_now()
+        (artefact, *_) = await chair.sends(
+            chair.reading(97, SPO2, at=now, device=SPARE),
+            chair.reading(92, SPO2, at=now, device=MONITOR),
+            chair.reading(9, RR, at=now, device=MONITOR),
+        )
+        doubted = artefact.id
+        chair.clock.advance(1)
+    (alarm,) = await chair.alarms(rule=DEPRESSION)
+    body = schemas.Decision(reason_code="artefact")
+    await chair._run(lambda unit: correcting.decide(unit, chair.deps, chair.session_id, doubted, "artefact", body))
+    assert [(row["_id"], row["open"]) for row in await chair.alarms(rule=DEPRESSION)] == [(alarm["_id"], True)]
 
 
 async def test_a_backlog_of_two_devices_that_differ_is_an_alarm(chair: Chair) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from services.monitoring.alarms import RENEW_AFTER, RuleState, Transition, acknowledge, evaluate, tick
 from services.monitoring.limits import Limit, Rule, limits
-from services.monitoring.signals import MANUAL
+from services.monitoring.vitals import MANUAL
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SYSTOLIC = "8480-6"

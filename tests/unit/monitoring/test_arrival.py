@@ -12,7 +12,7 @@ from services.monitoring.alarms import RuleState, Transition, evaluate
 from services.monitoring.engines import engine_of, states_of
 from services.monitoring.episodes import KEPT, SPAN, Point, intervals, step
 from services.monitoring.limits import Limit, Limits, Rule, limits
-from services.monitoring.signals import MANUAL
+from services.monitoring.vitals import MANUAL
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SIGN = "8480-6"

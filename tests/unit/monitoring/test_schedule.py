@@ -105,7 +105,29 @@ BOTH = Combination(sign="both", within_s=60, parts=[Part(sign=SPO2, below=10), P
     ("a", "b", "age_s", "count"), [(10, 5, 0, 2), (11, 5, 0, 1), (10, 4, 0, 1), (10, 5, 61, 1), (11, 4, 0, 0)]
 )
 def test_a_combination_counts_its_findings_of_now(a: float, b: float, age_s: float, count: int) -> None:
-    assert BOTH.count({SPO2: (NOW, a), BREATH: (NOW - timedelta(seconds=age_s), b)}, NOW) == count
+    newest = {SPO2: {"m1": (NOW, a)}, BREATH: {"m1": (NOW - timedelta(seconds=age_s), b)}}
+    assert BOTH.count(newest, NOW) == count
+
+
+@pytest.mark.parametrize(
+    ("beside", "told"),
+    [
+        ({"m1": (0, 9), "m2": (1, 97)}, 9),
+        ({"m1": (0, 9), "m2": (10, 97)}, 9),
+        ({"m1": (0, 9), "m2": (11, 97)}, 97),
+        ({"m1": (0, 9), "manual": (1, 97)}, 97),
+        ({"m1": (1, 9), "manual": (1, 97)}, 9),
+        ({"m1": (2, 9), "manual": (1, 97)}, 9),
+        ({"m1": (0, 97), "m2": (1, 98)}, 98),
+    ],
+)
+def test_of_devices_that_differ_the_finding_is_told_while_its_device_is_heard(
+    beside: dict[str, tuple[float, float]], told: float
+) -> None:
+    newest = {device: (NOW + timedelta(seconds=second), value) for device, (second, value) in beside.items()}
+    found = Part(sign=SPO2, below=10).telling(newest)
+    assert found is not None
+    assert found[1] == told
 
 
 def test_a_combination_is_looked_at_when_it_may_begin_and_while_it_stands() -> None:
