@@ -1,7 +1,7 @@
 """The dose itself against plan, ceiling, device and lot (clinical.md 5, 6). Pure; amounts in mg."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from services.monitoring import standing
@@ -23,7 +23,7 @@ def reasons(rules: GateRules, found: Found) -> list[Reason]:
 
 def _gap(rules: GateRules, found: Found) -> list[Reason]:
     """Counted from the patient's last dose; the doses of one sitting belong together, a session left open is none."""
-    before, own, at = found.last_dose_at, found.given.last_at, _at(found)
+    before, own, at = found.last_dose_at, found.given.last_at, found.dose_at
     if own is not None and (before is None or own >= before):
         if at - own <= SAME_SITTING:
             return []
@@ -32,12 +32,6 @@ def _gap(rules: GateRules, found: Found) -> list[Reason]:
         return []
     text = f"The last dose was given less than {rules.min_gap_hours:g} hours ago."
     return [Reason("minimum_gap", "overridable", text)]
-
-
-def _at(found: Found) -> datetime:
-    """When the dose is given: two that are written down together were not given together."""
-    given_at = found.dose.at if found.dose else None
-    return found.now if given_at is None else min(given_at, found.now)
 
 
 def _proposed(rules: GateRules, found: Found, dose: Proposed) -> list[Reason]:
@@ -79,7 +73,7 @@ def _device(devices: Devices, found: Found, dose: Proposed) -> list[Reason]:
     if found.given.devices >= devices.most:
         list_.append(Reason("devices_used", "absolute", f"A session uses {devices.most} devices at most."))
     last = found.given.last_at
-    if last is not None and _at(found) - last < timedelta(minutes=devices.gap_minutes):
+    if last is not None and found.dose_at - last < timedelta(minutes=devices.gap_minutes):
         text = f"The last device was used less than {devices.gap_minutes:g} minutes ago."
         list_.append(Reason("device_gap", "overridable", text))
     return list_

@@ -14,7 +14,7 @@ def reasons(rules: GateRules, found: Found) -> list[Reason]:
         _baseline(found),
         gate_pressure.reasons(rules, found),
         _mind(found),
-        readiness.missing(rules, found.readiness),
+        readiness.missing(rules, found.readiness, found.dose_at),
     )
     own = [reason for check in checks for reason in check]
     return own + standing.reasons(rules, found) + doses.reasons(rules, found)

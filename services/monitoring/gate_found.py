@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
 
 from services.monitoring.medicines import Medicines
 from shared.protocols import Protocol
 
 Class = Literal["absolute", "overridable", "note"]
+Hours = Annotated[float, Field(ge=0, le=48)]
 Check = Literal["fasting", "escort_named", "escort_reachable", "well_today"]
 
 
@@ -20,9 +23,24 @@ class Devices(Protocol):
     gap_minutes: float
 
 
+class Fasting(Protocol):
+    """Hours between the last of a kind of intake and the dose (clinical.md 5)."""
+
+    clear_liquids: Hours
+    light_meal: Hours
+    fatty_meal: Hours
+
+    @model_validator(mode="after")
+    def _more_waits_longer(self) -> Self:
+        if not self.clear_liquids <= self.light_meal <= self.fatty_meal:
+            raise ValueError("clear_liquids waits no longer than light_meal, and that no longer than fatty_meal")
+        return self
+
+
 class GateRules(Protocol):
     """A protocol's `gate`; pressures in mm[Hg]. `rems`: certified site, enrolled patient, prescriber and oximeter.
 
+    `fasting_hours`: without them, in what was signed before there were any, only whether the patient has fasted counts.
     Above `max_` a prescriber decides; above `absolute_` nobody does (SINT, clinical.md 3.3, 4.1), whether or not a
     clinic's own version says so.
     """
@@ -36,6 +54,7 @@ class GateRules(Protocol):
     max_projection_age_s: float
     consents: tuple[str, ...]
     readiness: tuple[Check, ...]
+    fasting_hours: Fasting | None = None
     pregnancy_test: bool
     rems: bool
     two_person_check: bool
@@ -138,3 +157,9 @@ class Found:
     antihypertensive_at: datetime | None = None
     oximeter_at: datetime | None = None
     prescriber_on_site: str | None = None
+
+    @property
+    def dose_at(self) -> datetime:
+        """When the dose is given: two that are written down together were not given together, and none is later than now."""
+        given_at = self.dose.at if self.dose else None
+        return self.now if given_at is None else min(given_at, self.now)

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from services.monitoring.combinations import Name, known
 from services.monitoring.discharge import Aftercare, DischargeRules
-from services.monitoring.gate_found import Ceiling, Check, Devices, GateRules
+from services.monitoring.gate_found import Ceiling, Check, Devices, Fasting, GateRules
 from services.monitoring.limits import PHASES, Phase, Rule
 from services.monitoring.scales import RATINGS, SCALES
 from services.monitoring.signals import SignalRules
@@ -124,6 +124,7 @@ class HardBounds(Sourced):
     rems_routes: Sequence[str]
     least_consents: int
     least_readiness: Sequence[Check]
+    least_fasting_hours: Mapping[str, Fasting]
     least_minutes_after_dose: Mapping[str, int]
     least_aldrete: int
     least_padss: int
@@ -191,10 +192,20 @@ def _beyond_gate(bounds: HardBounds, protocol: DosingProtocol) -> Iterator[tuple
     if len(gate.consents) < bounds.least_consents:
         yield ("gate", "consents"), f"must name at least {bounds.least_consents}"
     yield from _lacking(("gate", "readiness"), gate.readiness, bounds.least_readiness)
+    yield from _beyond_fasting(bounds.least_fasting_hours[protocol.route], gate.fasting_hours)
     if gate.valid_minutes > bounds.max_gate_minutes:
         yield ("gate", "valid_minutes"), f"must be at most {bounds.max_gate_minutes:g} minutes"
     if gate.max_projection_age_s > bounds.max_projection_age_s:
         yield ("gate", "max_projection_age_s"), f"must be at most {bounds.max_projection_age_s:g} s"
+
+
+def _beyond_fasting(least: Fasting, hours: Fasting | None) -> Iterator[tuple[Steps, str]]:
+    if hours is None:
+        yield ("gate", "fasting_hours"), "must be given for this route"
+        return
+    for name in Fasting.model_fields:
+        if getattr(hours, name) < getattr(least, name):
+            yield ("gate", "fasting_hours", name), f"must be at least {getattr(least, name):g} h for this route"
 
 
 def _beyond_discharge(bounds: HardBounds, rules: DischargeRules) -> Iterator[tuple[Steps, str]]:

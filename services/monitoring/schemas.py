@@ -88,10 +88,22 @@ class NewSession(Body):
         return self
 
 
+class LastIntake(Body):
+    """When the patient last had what; whatever is no clear liquid is a meal. A time of the future is now."""
+
+    clear_liquids: Instant | None = None
+    light_meal: Instant | None = None
+    fatty_meal: Instant | None = None
+
+
 class Readiness(Body):
-    """`escort_reachable`: was spoken to or answered; `medication_changes`: there are some that nobody has reviewed."""
+    """`last_intake`: the gate judges its times at the dose by the hours of the route; without them `fasting` counts.
+
+    `escort_reachable`: was spoken to or answered; `medication_changes`: there are some that nobody has reviewed.
+    """
 
     fasting: bool
+    last_intake: LastIntake | None = None
     escort_named: bool
     well_today: bool
     escort_reachable: bool | None = None

@@ -6,7 +6,7 @@ from services.monitoring import model, schemas
 from services.monitoring.store import SESSIONS
 from services.monitoring.usecases import devices, projections
 from services.monitoring.usecases.deps import Deps
-from services.monitoring.usecases.entries import record
+from services.monitoring.usecases.entries import happened_at, record
 from services.monitoring.usecases.protocols import pin, subject_of
 from shared.events.monitoring import SessionCheckedIn, SessionReassigned, StaffRef
 from shared.events.scheduling import AppointmentBooked
@@ -122,12 +122,19 @@ async def check_in(unit: UnitOfWork, deps: Deps, session_id: str, body: schemas.
     fields: Document = {"room": body.room, "chair": body.chair, "responsible_staff": staff, "label_sealed": sealed}
     fields |= {"monitor": body.monitor, "pump": body.pump}
     fields |= await pin(unit, deps, await _subject(unit, deps, session))  # here it begins
-    after = model.move(session, "check_in", now, readiness=body.readiness and body.readiness.model_dump(), **fields)
+    after = model.move(session, "check_in", now, readiness=_ready(unit, body.readiness), **fields)
     await devices.assign(unit, after, fields)
     await unit.collection(SESSIONS).replace_versioned(after)
     emit(unit, SessionCheckedIn(**_assignment(after)), aggregate=f"session/{session_id}", version=after["version"])
     await record(unit, after, "checked_in", body.occurred_at, room=body.room, chair=body.chair)
     return after
+
+
+def _ready(unit: UnitOfWork, told: schemas.Readiness | None) -> Document | None:
+    if told is None:
+        return None
+    taken = told.last_intake.model_dump(exclude_none=True) if told.last_intake else {}
+    return told.model_dump() | {"last_intake": {kind: happened_at(unit, at) for kind, at in taken.items()}}
 
 
 async def _subject(unit: UnitOfWork, deps: Deps, session: Document) -> str | None:

@@ -12,7 +12,7 @@ from services.monitoring.protocol import DosingProtocol, SessionProtocol
 from services.monitoring.usecases import baseline, dosing, entries, gating, sessions
 from shared.errors import Conflict, Forbidden
 from shared.events import intake, scheduling
-from shared.events.envelope import Event
+from shared.events.envelope import Event, rfc3339
 from shared.ids import derived_id, new_id
 from tests.integration.monitoring.world import CLINIC, NURSE, PRESCRIBER, Chair, minutes
 
@@ -23,6 +23,11 @@ BASE = {"systolic": 120, "diastolic": 80, "heart_rate": 70, "spo2": 98, "weight_
 BASE |= {"suicidal_ideation": False}
 ESKETAMINE = {"medication": "esketamine", "amount_mg": 28, "prescriber_on_site": "doctor-1"}
 SITE, APPOINTMENT, PLAN = new_id(), new_id(), new_id()
+
+
+def taken(**minutes_ago: float) -> dict[str, Any]:
+    """What the patient had so long before the clock of the chair stands still."""
+    return {"last_intake": {kind: rfc3339(NOW + minutes(1 - ago)) for kind, ago in minutes_ago.items()}}
 
 
 def consent(patient: str, state: Any = "signed", kind: type[Event] = intake.ConsentSigned, **other: Any) -> Event:
@@ -256,6 +261,9 @@ async def test_before_the_baseline_the_gate_says_so_and_notes_keep_nobody_out(ch
     ("ready", "base", "dose", "code", "kind"),
     [
         (READY | {"fasting": False}, {}, {}, "not_fasting", "overridable"),
+        (READY | taken(clear_liquids=29), {}, {}, "fasting_clear_liquids", "overridable"),
+        (READY | taken(light_meal=119), {}, {}, "fasting_light_meal", "overridable"),
+        (READY | taken(fatty_meal=119), {}, {}, "fasting_fatty_meal", "overridable"),
         (READY | {"escort_named": False}, {}, {}, "no_escort", "overridable"),
         (READY | {"escort_reachable": False}, {}, {}, "escort_not_reachable", "overridable"),
         (READY | {"well_today": False}, {}, {}, "not_well", "overridable"),

@@ -109,6 +109,10 @@ def test_what_the_product_brings_is_within_the_hard_bounds() -> None:
     _checked(DEPS, with_rules(list), None)
 
 
+def _without_hours(content: dict[str, Any]) -> None:
+    del content["gate"]["fasting_hours"], content["sources"]["gate.fasting_hours"]
+
+
 @pytest.mark.parametrize(
     ("change", "pointer", "words"),
     [
@@ -127,6 +131,12 @@ def test_what_the_product_brings_is_within_the_hard_bounds() -> None:
         (lambda c: c["discharge"].update(min_aldrete=7), "/content/discharge/min_aldrete", "at least 8"),
         (lambda c: c["gate"].update(consents=[]), "/content/gate/consents", "at least 1"),
         (lambda c: c["gate"].update(readiness=["fasting"]), "/content/gate/readiness", "escort_named"),
+        (_without_hours, "/content/gate/fasting_hours", "must be given"),
+        (
+            lambda c: c["gate"]["fasting_hours"].update(light_meal=3.9),
+            "/content/gate/fasting_hours/light_meal",
+            "at least 4 h",
+        ),
         (lambda c: c["gate"].update(valid_minutes=16), "/content/gate/valid_minutes", "at most 15 minutes"),
         (
             lambda c: c["gate"].update(max_projection_age_s=301),
@@ -206,6 +216,8 @@ def test_own_rules_keep_the_alarms_that_save_a_life(change: Callable[[Any], Any]
     [
         (lambda c: c["gate"].update(max_systolic="much"), "/content/gate/max_systolic", "float_parsing"),
         (lambda c: c["gate"].pop("max_systolic"), "/content/gate/max_systolic", "missing"),
+        (lambda c: c["gate"]["fasting_hours"].update(light_meal=9), "/content/gate/fasting_hours", "value_error"),
+        (lambda c: c["gate"]["fasting_hours"].update(soup=1), "/content/gate/fasting_hours", "extra_forbidden"),
         (lambda c: c["gate"].update(max_systolic=10**12), "/content/gate/max_systolic", "number"),
         (lambda c: c.update(route="nasal"), "/content/route", "literal_error"),
         (lambda c: c["sources"].pop("signals"), "/content/signals/factor", "source"),
