@@ -13,6 +13,7 @@ def reasons(rules: GateRules, found: Found) -> list[Reason]:
     checks = (
         _baseline(found),
         gate_pressure.reasons(rules, found),
+        _weight(rules, found),
         _mind(found),
         readiness.missing(rules, found.readiness, found.dose_at),
     )
@@ -36,6 +37,18 @@ def _baseline(found: Found) -> list[Reason]:
     if found.baseline is None or found.baseline_at is None:
         return [Reason("no_baseline", "absolute", "No baseline was taken.")]
     return []
+
+
+def _weight(rules: GateRules, found: Found) -> list[Reason]:
+    """OWN, clinical.md 3.1: a change of more than 10 % from the last one asks to be confirmed."""
+    base, last = found.baseline, found.last_weight_kg
+    if base is None or last is None or base.get("weight_confirmed"):
+        return []
+    most = rules.max_weight_change_percent
+    if abs(base["weight_kg"] - last) * 100 <= most * last:
+        return []
+    text = f"The weight differs by more than {most:g} % from the last known one: confirm it with the baseline."
+    return [Reason("weight_changed", "overridable", text)]
 
 
 def _mind(found: Found) -> list[Reason]:

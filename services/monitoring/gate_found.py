@@ -40,6 +40,7 @@ class Fasting(Protocol):
 class GateRules(Protocol):
     """A protocol's `gate`; pressures in mm[Hg]. `rems`: certified site, enrolled patient, prescriber and oximeter.
 
+    `max_weight_change_percent`: beyond it the weight is confirmed, for mg/kg rests on it (OWN, clinical.md 3.1).
     `fasting_hours`: without them, in what was signed before there were any, only whether the patient has fasted counts.
     Above `max_` a prescriber decides; above `absolute_` nobody does (SINT, clinical.md 3.3, 4.1), whether or not a
     clinic's own version says so.
@@ -49,6 +50,7 @@ class GateRules(Protocol):
     max_diastolic: float
     absolute_systolic: float = 180
     absolute_diastolic: float = 100
+    max_weight_change_percent: float = Field(default=10, gt=0)
     min_gap_hours: float
     valid_minutes: float
     max_projection_age_s: float
@@ -134,7 +136,8 @@ class Known:
 class Found:
     """Everything at the moment of judging: `now` is clinical, `real_now` real time.
 
-    `dose` is None before it is known. `pressure` is the newest that is believed, `antihypertensive_at` the newest one
+    `dose` is None before it is known. `last_weight_kg` is that of the patient's session before, None without one.
+    `pressure` is the newest that is believed, `antihypertensive_at` the newest one
     given, `oximeter_at` the newest SpO2 that a device measured, `prescriber_on_site` who was named.
     """
 
@@ -153,6 +156,7 @@ class Found:
     known: Known = field(default_factory=Known)
     given: Given = field(default_factory=Given)
     dose: Proposed | None = None
+    last_weight_kg: float | None = None
     pressure: Pressure | None = None
     antihypertensive_at: datetime | None = None
     oximeter_at: datetime | None = None

@@ -118,6 +118,7 @@ class HardBounds(Sourced):
     max_mg: Mapping[str, float]
     max_pre_dose_systolic: float
     max_pre_dose_diastolic: float
+    max_weight_change_percent: float
     least_gap_hours: float
     max_gate_minutes: float
     max_projection_age_s: float
@@ -167,17 +168,7 @@ def _beyond_dosing(bounds: HardBounds, protocol: DosingProtocol) -> Iterator[tup
         yield ("ceiling_mg",), f"must be at most {most:g} mg for this route"
     if protocol.dosing_minutes > bounds.max_dosing_minutes:
         yield ("dosing_minutes",), f"must be at most {bounds.max_dosing_minutes:g} minutes"
-    gate, discharge = protocol.gate, protocol.discharge
-    if gate.max_systolic > bounds.max_pre_dose_systolic:
-        yield ("gate", "max_systolic"), f"must be at most {bounds.max_pre_dose_systolic:g} mm[Hg]"
-    if gate.max_diastolic > bounds.max_pre_dose_diastolic:
-        yield ("gate", "max_diastolic"), f"must be at most {bounds.max_pre_dose_diastolic:g} mm[Hg]"
-    if gate.absolute_systolic > bounds.max_pre_dose_systolic:
-        yield ("gate", "absolute_systolic"), f"must be at most {bounds.max_pre_dose_systolic:g} mm[Hg]"
-    if gate.absolute_diastolic > bounds.max_pre_dose_diastolic:
-        yield ("gate", "absolute_diastolic"), f"must be at most {bounds.max_pre_dose_diastolic:g} mm[Hg]"
-    if gate.min_gap_hours < bounds.least_gap_hours:
-        yield ("gate", "min_gap_hours"), f"must be at least {bounds.least_gap_hours:g} h"
+    discharge = protocol.discharge
     least = bounds.least_minutes_after_dose[protocol.route]
     if discharge.min_minutes_after_dose < least:
         yield ("discharge", "min_minutes_after_dose"), f"must be at least {least} minutes for this route"
@@ -187,16 +178,25 @@ def _beyond_dosing(bounds: HardBounds, protocol: DosingProtocol) -> Iterator[tup
 
 def _beyond_gate(bounds: HardBounds, protocol: DosingProtocol) -> Iterator[tuple[Steps, str]]:
     gate = protocol.gate
+    for name, most, unit in (
+        ("max_systolic", bounds.max_pre_dose_systolic, "mm[Hg]"),
+        ("max_diastolic", bounds.max_pre_dose_diastolic, "mm[Hg]"),
+        ("absolute_systolic", bounds.max_pre_dose_systolic, "mm[Hg]"),
+        ("absolute_diastolic", bounds.max_pre_dose_diastolic, "mm[Hg]"),
+        ("max_weight_change_percent", bounds.max_weight_change_percent, "%"),
+        ("valid_minutes", bounds.max_gate_minutes, "minutes"),
+        ("max_projection_age_s", bounds.max_projection_age_s, "s"),
+    ):
+        if getattr(gate, name) > most:
+            yield ("gate", name), f"must be at most {most:g} {unit}"
+    if gate.min_gap_hours < bounds.least_gap_hours:
+        yield ("gate", "min_gap_hours"), f"must be at least {bounds.least_gap_hours:g} h"
     if protocol.route in bounds.rems_routes and not gate.rems:
         yield ("gate", "rems"), "must be true for this route"
     if len(gate.consents) < bounds.least_consents:
         yield ("gate", "consents"), f"must name at least {bounds.least_consents}"
     yield from _lacking(("gate", "readiness"), gate.readiness, bounds.least_readiness)
     yield from _beyond_fasting(bounds.least_fasting_hours[protocol.route], gate.fasting_hours)
-    if gate.valid_minutes > bounds.max_gate_minutes:
-        yield ("gate", "valid_minutes"), f"must be at most {bounds.max_gate_minutes:g} minutes"
-    if gate.max_projection_age_s > bounds.max_projection_age_s:
-        yield ("gate", "max_projection_age_s"), f"must be at most {bounds.max_projection_age_s:g} s"
 
 
 def _beyond_fasting(least: Fasting, hours: Fasting | None) -> Iterator[tuple[Steps, str]]:

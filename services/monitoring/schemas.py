@@ -139,6 +139,7 @@ class Baseline(Moment):
     """Pressures in mm[Hg], heart rate and respiratory rate per minute, SpO2 in %, weight in kg.
 
     `moaas` and `cadss6` are what sedation and dissociation are compared with; `suicidal_ideation` answers the question.
+    `weight_confirmed`: it is right, although it differs from the last known one.
     `spo2_scale`: the one of NEWS2; 2 is for hypercapnic patients with a target of 88-92 %.
     """
 
@@ -150,6 +151,7 @@ class Baseline(Moment):
     weight_kg: Annotated[float, Field(ge=25, le=350)]
     weighed_on: date | None = None
     weight_basis: Literal["actual", "ideal"] = "actual"
+    weight_confirmed: bool | None = None
     moaas: Annotated[int, Field(ge=0, le=5)] | None = None
     cadss6: Annotated[int, Field(ge=0, le=24)] | None = None
     suicidal_ideation: bool | None = None

@@ -94,6 +94,7 @@ async def _found(
         known=known,
         given=given,
         dose=dose,
+        last_weight_kg=await _last_weight_elsewhere(unit, session),
         pressure=await _pressure(unit, session),
         antihypertensive_at=await _antihypertensive_at(unit, session),
         oximeter_at=await _oximeter_at(unit, session),
@@ -114,6 +115,14 @@ async def _last_dose_elsewhere(unit: UnitOfWork, session: Document) -> datetime 
     query = {"patient_id": session["patient_id"], "_id": {"$ne": session["_id"]}, "doses.0": {"$exists": True}}
     rows = await unit.collection(SESSIONS).find(query, sort=[("started_at", -1)], limit=5)
     return max((dose["at"] for row in rows for dose in row["doses"]), default=None)
+
+
+async def _last_weight_elsewhere(unit: UnitOfWork, session: Document) -> float | None:
+    """Of the newest baseline in another session; one that was opened by mistake is of nobody."""
+    query = {"patient_id": session["patient_id"], "_id": {"$ne": session["_id"]}, "state": {"$ne": "voided"}}
+    query |= {"baseline.weight_kg": {"$gt": 0}}
+    rows = await unit.collection(SESSIONS).find(query, sort=[("baseline_at", -1)], limit=1)
+    return rows[0]["baseline"]["weight_kg"] if rows else None
 
 
 async def _pressure(unit: UnitOfWork, session: Document) -> Pressure | None:

@@ -10,6 +10,7 @@ from services.monitoring.protocol import DosingProtocol, SessionProtocol
 from services.monitoring.usecases import sessions
 from shared.events import intake
 from shared.events.envelope import Event
+from shared.ids import new_id
 from tests.integration.monitoring.test_dose_gate import PLAN, Visit, plan, staff, visit
 from tests.integration.monitoring.world import Chair, minutes
 
@@ -110,3 +111,15 @@ async def test_the_second_person_is_looked_for_in_the_staff_directory(
     if told is not None:
         await chair.tells(told)
     assert await visit_.refused(checked_by="nurse-2") == {code: kind}
+
+
+async def test_a_weight_far_from_that_of_the_session_before_is_confirmed_with_the_baseline(chair: Chair) -> None:
+    """The session before weighed 70 kg, and one that was opened by mistake far less."""
+    mistaken = await chair.session() | {"_id": new_id(), "state": "voided", "baseline_at": chair.clock.clinical_now()}
+    mistaken["baseline"] = {**mistaken["baseline"], "weight_kg": 40}
+    await chair._run(lambda unit: unit.collection("sessions").insert(mistaken))
+    chair.clock.advance(72 * 3600)
+    visit_ = await Visit(chair, chair.patient_id).arrives(weight_kg=77.5)
+    assert await visit_.refused() == {"weight_changed": "overridable"}
+    await visit_.measured(weight_kg=77.5, weight_confirmed=True)
+    assert (await visit_.doses())["state"] == "dosing"

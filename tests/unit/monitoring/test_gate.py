@@ -101,6 +101,8 @@ AGAIN = [*REVOKED, CONSENT | {"document": "ketamine_treatment", "signed_at": NOW
         ({"baseline": BASE | {"systolic": 180.1}}, "blood_pressure_contraindicated", "absolute"),
         ({"baseline": BASE | {"diastolic": 100.1}}, "blood_pressure_contraindicated", "absolute"),
         ({"baseline": BASE | {"systolic": 180, "diastolic": 100}}, "blood_pressure", "overridable"),
+        ({"last_weight_kg": 63.6}, "weight_changed", "overridable"),
+        ({"last_weight_kg": 77.8}, "weight_changed", "overridable"),
         ({"baseline": BASE | {"suicidal_ideation": None}}, "suicide_question_unanswered", "overridable"),
         ({"baseline": BASE | {"suicidal_ideation": True}}, "suicidal_ideation", "overridable"),
         ({"baseline": BASE | {"moaas": None}}, "scales_missing", "note"),
@@ -143,6 +145,17 @@ AGAIN = [*REVOKED, CONSENT | {"document": "ketamine_treatment", "signed_at": NOW
 )
 def test_each_reason_of_any_route_comes_by_itself(changed: dict[str, Any], code: str, kind: str) -> None:
     assert judged(IV, **changed) == [(code, kind)]
+
+
+@pytest.mark.parametrize(
+    ("confirmed", "last_kg"),
+    [(None, 77.7), (None, 63.7), (None, None), (True, 7.0)],
+    ids=["less", "more", "first", "yes"],
+)
+def test_a_weight_within_ten_percent_or_confirmed_asks_nothing_clinical_md_3_1(
+    *, confirmed: bool | None, last_kg: float | None
+) -> None:
+    assert judged(IV, baseline=BASE | {"weight_confirmed": confirmed}, last_weight_kg=last_kg) == []
 
 
 DOSED = Given(28, 1, NOW - timedelta(minutes=5))

@@ -122,6 +122,11 @@ def _without_hours(content: dict[str, Any]) -> None:
         (lambda c: c["gate"].update(max_diastolic=101), "/content/gate/max_diastolic", "at most 100"),
         (lambda c: c["gate"].update(absolute_systolic=181), "/content/gate/absolute_systolic", "at most 180"),
         (lambda c: c["gate"].update(absolute_diastolic=101), "/content/gate/absolute_diastolic", "at most 100"),
+        (
+            lambda c: c["gate"].update(max_weight_change_percent=21),
+            "/content/gate/max_weight_change_percent",
+            "at most 20",
+        ),
         (lambda c: c["gate"].update(min_gap_hours=23), "/content/gate/min_gap_hours", "at least 24 h"),
         (
             lambda c: c["discharge"].update(min_minutes_after_dose=59),
