@@ -112,7 +112,10 @@ class Readiness(Body):
 
 
 class CheckIn(Moment):
-    """`identity_confirmed` against the patient's own statement; `intention` of the session is kept encrypted."""
+    """`identity_confirmed` against the patient's own statement.
+
+    `intention` of the session is kept encrypted; it is shown with the session and its timeline, never on the board.
+    """
 
     identity_confirmed: Literal[True]
     display_label: Annotated[str, Field(min_length=1, max_length=4)]
@@ -369,6 +372,8 @@ class GateShown(Body):
 
 
 class Session(Body):
+    """`intention`: in the answer to GET of one session, for clinical staff."""
+
     id: Id
     patient_id: Id
     kind: Kind
@@ -384,5 +389,6 @@ class Session(Body):
     protocol_version: str
     doses: list[dict[str, Any]]
     disposition: dict[str, Any] | None = None
+    intention: str | None = None
     own_limits: dict[str, float] | None = None
     version: int

@@ -108,7 +108,10 @@ class Support(Entry):
 
 
 class EntryShown(Body):
-    """`corrected_by` is the newest correction of the entry; `facts` stay as they were recorded."""
+    """`corrected_by` is the newest correction of the entry; `facts` stay as they were recorded.
+
+    `intention` of the session stands with the check-in.
+    """
 
     id: Id
     kind: str
@@ -118,6 +121,7 @@ class EntryShown(Body):
     by_role: str
     facts: dict[str, Any]
     note: str | None = None
+    intention: str | None = None
     corrected_by: Id | None = None
 
 

@@ -57,12 +57,12 @@ def deps(call: Call) -> Deps:
     return edge(call).deps
 
 
-def show_session(row: Document) -> schemas.Session:
-    names = set(schemas.Session.model_fields) - {"id", "doses", "kind"}
+def show_session(row: Document, intention: str | None = None) -> schemas.Session:
+    names = set(schemas.Session.model_fields) - {"id", "doses", "kind", "intention"}
     shown = ("medication", "amount_mg", "mg_per_kg", "device_no", "at")
     doses = [{name: dose[name] for name in shown if dose.get(name) is not None} for dose in row["doses"]]
     given = {name: row.get(name) for name in names}
-    return schemas.Session(id=row["_id"], kind=model.kind_of(row), doses=doses, **given)
+    return schemas.Session(id=row["_id"], kind=model.kind_of(row), doses=doses, intention=intention, **given)
 
 
 def show_group(row: Document, members: list[Document]) -> bodies.Group:
@@ -76,7 +76,7 @@ def show_alarm(row: Document) -> schemas.Alarm:
 
 
 def show_entry(row: Document, note: str | None = None) -> EntryShown:
-    names = set(EntryShown.model_fields) - {"id", "facts", "note", "corrected_by"}
+    names = set(EntryShown.model_fields) - {"id", "facts", "note", "intention", "corrected_by"}
     facts = {name: value for name, value in row["facts"].items() if name != "note_sealed"}
     return EntryShown(id=row["_id"], facts=facts, note=note, **{name: row[name] for name in names})
 

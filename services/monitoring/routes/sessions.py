@@ -16,9 +16,10 @@ from services.monitoring.routes.edge import (
     show_session,
 )
 from services.monitoring.store import SESSIONS
-from services.monitoring.usecases import baseline, dosing, gating, participants, sessions
+from services.monitoring.usecases import baseline, dosing, entries, gating, participants, sessions
 from shared.errors import Conflict
 from shared.persistence.mongo import Document, UnitOfWork
+from shared.web.auth import CLINICAL
 from shared.web.call import Listed, Listing, Reply
 from shared.web.nurse import nurse_route
 from shared.web.problems import problems
@@ -61,7 +62,9 @@ async def get_session(session_id: Id, call: Staff) -> Response:
         if group is not None:
             return Reply(show_group(group, await participants.members(unit, session_id)), version=group["version"])
         row = await sessions.load(unit, session_id, "read")
-        return Reply(show_session(row), version=row["version"])
+        clinical = unit.scope.actor.role in CLINICAL
+        intention = await entries.intention(unit, deps(call), row) if clinical else None
+        return Reply(show_session(row, intention), version=row["version"])
 
     return await call.write(work)
 

@@ -123,11 +123,25 @@ async def note_corrections(unit: UnitOfWork, session_id: str, shown: list[Docume
             item["corrected_by"] = newest[item["id"]]
 
 
+async def intention(unit: UnitOfWork, deps: Deps, session: Document) -> str | None:
+    """What the patient wishes of the session, opened; None where nothing was told, and of an erased patient."""
+    sealed, words = session.get("intention_sealed"), None
+    if sealed is not None:
+        with suppress(Erased):
+            words = str(await deps.vault.decrypt(unit, session["patient_id"], sealed))
+    return words
+
+
 async def open_notes(unit: UnitOfWork, deps: Deps, session: Document, shown: list[Document]) -> None:
-    """Put the free text of the entries that have one beside them, opened; an erased patient's stays away."""
+    """Put the free text of the entries that have one beside them, opened; an erased patient's stays away.
+
+    With the check-in stands the intention of the session.
+    """
     query = {"_id": {"$in": [item["id"] for item in shown]}, "facts.note_sealed": {"$exists": True}}
     sealed = {row["_id"]: row["facts"]["note_sealed"] for row in await unit.collection(ENTRIES).find(query)}
     for item in shown:
+        if item["kind"] == "checked_in":
+            item["intention"] = await intention(unit, deps, session)
         if item["id"] not in sealed:
             continue
         with suppress(Erased):
