@@ -77,7 +77,8 @@ async def insert(unit: UnitOfWork, session: Document) -> Document:
 async def schedule(unit: UnitOfWork, deps: Deps, event: AppointmentBooked, sequence: str, route: str | None) -> bool:
     """An appointment becomes a session, once, and moves it until it begins; False when what is known is newer.
 
-    The session's id is derived from the appointment's, so a repeat finds it.
+    The session's id is derived from the appointment's, so a repeat finds it. A booked group visit is a session of its
+    own too: an appointment has one patient, and nothing in the event says whose visits are of one group (ADR 12).
     """
     identifier = derived_id("session", event.appointment_id)
     planned = {"planned_start": event.start, "planned_sequence": sequence, "location_id": event.location_id}
