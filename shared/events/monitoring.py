@@ -272,7 +272,7 @@ class SessionAborted(_SessionEvent):
 
 
 class SessionState(_SessionEvent):
-    """The present state for `republish`; applied as an upsert, without actions."""
+    """The present state, when recovery begins and for `republish`; applied as an upsert, without actions."""
 
     appointment_id: str | None = None
     plan_id: str | None = None

@@ -9,6 +9,7 @@ from services.monitoring.usecases import gating
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import happened_at, record
 from services.monitoring.usecases.sessions import load
+from services.monitoring.usecases.telling import tell_recovery
 from shared.events.monitoring import (
     DoseAdministered,
     DoseGateRefused,
@@ -115,6 +116,7 @@ async def change_infusion(unit: UnitOfWork, session_id: str, verb: Verb, body: s
     after = model.stopped(session, at) if verb == "stop" else model.infusion(session, verb, at, body.rate_mg_per_h)
     if after is not session:
         await unit.collection(SESSIONS).replace_versioned(after | {"updated_at": now})
+        tell_recovery(unit, session, after)
     kind = {"pause": "dose_paused", "resume": "dose_resumed", "stop": "dose_stopped", "rate": "dose_rate"}[verb]
     facts = {"rate_mg_per_h": body.rate_mg_per_h, "given_mg": body.given_mg, "out_of_order": not running or None}
     entry = await record(unit, session, kind, at, **facts)

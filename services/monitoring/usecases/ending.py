@@ -13,6 +13,7 @@ from services.monitoring.usecases import devices, folding, raising
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import happened_at, of_session, record, tell, write_down
 from services.monitoring.usecases.sessions import load
+from services.monitoring.usecases.telling import tell_recovery
 from shared.events.monitoring import Criterion, PatientDischarged, SessionAborted, SessionCompleted
 from shared.messaging.outbox import emit
 from shared.persistence.mongo import Document, UnitOfWork
@@ -77,6 +78,7 @@ async def abort(unit: UnitOfWork, session_id: str, body: schemas.Abort) -> Docum
         return session
     after |= {"updated_at": unit.clock.clinical_now()}
     await save_end(unit, session, after)
+    tell_recovery(unit, session, after)
     event = SessionAborted(
         patient_id=session["patient_id"],
         session_id=session_id,

@@ -10,6 +10,7 @@ from services.monitoring.protocol import DOSING_MINUTES
 from services.monitoring.store import SESSIONS
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import record
+from services.monitoring.usecases.telling import tell_recovery
 from shared.persistence.mongo import Document, UnitOfWork
 from shared.persistence.timers import TimerContext, set_timer
 
@@ -43,5 +44,7 @@ async def on_over(context: TimerContext) -> None:
     if at > now:
         await watch(unit, deps, session)
         return
-    await unit.collection(SESSIONS).replace_versioned(model.recovered(session, now))
+    after = model.recovered(session, now)
+    await unit.collection(SESSIONS).replace_versioned(after)
+    tell_recovery(unit, session, after)
     await record(unit, session, "recovery_began", now)

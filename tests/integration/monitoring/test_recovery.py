@@ -1,5 +1,6 @@
 """Recovery begins by itself some time after the last dose; what is asked for and what pages changes with it."""
 
+import orjson
 import pytest
 
 from services.monitoring import schemas
@@ -45,6 +46,24 @@ async def test_after_a_dose_that_nobody_stops_recovery_begins_with_an_entry(chai
     assert await passes(chair, 1) == "recovery"
     rows = await chair.mongo.plumbing("entries").find({"session_id": chair.session_id, "kind": "recovery_began"})
     assert [row["occurred_at"] for row in rows] == [chair.clock.clinical_now()]
+
+
+async def told_states(chair: Chair) -> list[tuple[str, str]]:
+    """State and version of what the outbox says of the session as a whole."""
+    rows = await chair.mongo.plumbing("outbox").find({"key": chair.patient_id.encode()})
+    named = [(dict(row["headers"]), row["value"]) for row in rows]
+    states = [(head, orjson.loads(value)) for head, value in named if b".SessionState." in head["ce_type"]]
+    return [(body["state"], head["ce_sequence"].decode()[:10]) for head, body in states]
+
+
+@pytest.mark.parametrize("way", ["by itself", "stop", "abort"])
+async def test_recovery_is_told_in_one_way_however_it_begins(chair: Chair, way: str) -> None:
+    begins = {"by itself": lambda: passes(chair, 60), "stop": lambda: stops(chair), "abort": chair.aborts}
+    await begins[way]()
+    session = await chair.session()
+    assert session["state"] == "recovery"
+    await stops(chair)
+    assert await told_states(chair) == [("recovery", f"{session['version']:010d}")]
 
 
 async def test_expected_sedation_pages_nobody_while_dosing_and_does_in_recovery_clinical_md_10(chair: Chair) -> None:
