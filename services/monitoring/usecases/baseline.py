@@ -9,7 +9,7 @@ from services.monitoring.store import SESSIONS
 from services.monitoring.usecases import readings, scoring
 from services.monitoring.usecases.deps import Deps, baseline_signs
 from services.monitoring.usecases.entries import happened_at, record
-from services.monitoring.usecases.sessions import load
+from services.monitoring.usecases.sessions import load, pinned_anew
 from services.monitoring.vitals import MANUAL, SIGNS
 from shared.persistence.mongo import Document, UnitOfWork
 
@@ -17,14 +17,16 @@ from shared.persistence.mongo import Document, UnitOfWork
 async def take(unit: UnitOfWork, deps: Deps, session_id: str, body: schemas.Baseline) -> Document:
     """Taken again it replaces the one before, and the gate is judged anew. Raises NotFound, Conflict.
 
-    Its signs and its MOAA/S alarm by the limits of the phase, in the same transaction.
+    From here on the session goes by the route of its plan, where that was not known at check-in. Its signs and its
+    MOAA/S alarm by the limits of the phase, in the same transaction.
     """
     session, now = await load(unit, session_id, "baseline"), unit.clock.clinical_now()
     base = body.model_dump(mode="json", exclude={"occurred_at"}, exclude_none=True)
     at = happened_at(unit, body.occurred_at)
-    after = model.move(session, "baseline", now, baseline=base, baseline_at=at, gate_override=None)
+    anew = await pinned_anew(unit, deps, session)
+    after = model.move(session, "baseline", now, baseline=base, baseline_at=at, gate_override=None, **anew)
     await unit.collection(SESSIONS).replace_versioned(after)
-    await record(unit, after, "baseline", at, **base)
+    await record(unit, after, "baseline", at, **base, protocol_version=anew.get("protocol_version"))
     await _judge(unit, deps, after, at)
     return after
 

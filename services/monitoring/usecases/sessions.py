@@ -24,6 +24,7 @@ async def new_session(unit: UnitOfWork, deps: Deps, identifier: str, route: str 
         "kind": "dosing",
         "group_id": None,
         "location_id": None,
+        "route_by_plan": False,
         "planned_start": None,
         "planned_sequence": "",
         "state": "scheduled",
@@ -58,12 +59,16 @@ async def new_session(unit: UnitOfWork, deps: Deps, identifier: str, route: str 
 
 
 async def open_unscheduled(unit: UnitOfWork, deps: Deps, body: schemas.NewSession) -> Document:
-    """Works without any event having arrived; of the plan's route where none is named."""
-    names = ("kind", "patient_id", "plan_id", "location_id")
-    route: str | None = body.route
-    if route is None and body.kind == "dosing":
-        route = await projections.planned_route(unit, body.plan_id)
-    session = await new_session(unit, deps, new_id(), route, **{name: getattr(body, name) for name in names})
+    """Works without any event having arrived; of the plan's route where none is named.
+
+    A plan that is not known yet is looked for again at check-in and at the baseline. Until it is known the default
+    route's protocol watches, and the gate says `plan_unknown`; one that becomes known later is `plan_other_route` until
+    the baseline is taken again.
+    """
+    told = {name: getattr(body, name) for name in ("kind", "patient_id", "plan_id", "location_id")}
+    told["route_by_plan"] = body.route is None and body.kind == "dosing" and body.plan_id is not None
+    route = await projections.planned_route(unit, body.plan_id) if told["route_by_plan"] else body.route
+    session = await new_session(unit, deps, new_id(), route, **told)
     return await insert(unit, session)
 
 
@@ -85,7 +90,7 @@ async def schedule(unit: UnitOfWork, deps: Deps, event: AppointmentBooked, seque
     known = await unit.collection(SESSIONS).find_one({"_id": identifier})
     if known is None:
         names = ("kind", "patient_id", "appointment_id", "plan_id", "sequence_no")
-        told = {name: getattr(event, name) for name in names}
+        told = {name: getattr(event, name) for name in names} | {"route_by_plan": True}
         await unit.collection(SESSIONS).insert(await new_session(unit, deps, identifier, route, **told, **planned))
         return True
     if known["state"] != "scheduled" or known.get("planned_sequence", "") > sequence:
@@ -139,10 +144,16 @@ def _ready(unit: UnitOfWork, told: schemas.Readiness | None) -> Document | None:
 
 
 async def _subject(unit: UnitOfWork, deps: Deps, session: Document) -> str | None:
-    """A visit may have been booked before its plan was known; the route of what a person opened was named."""
-    booked = session["appointment_id"] is not None
-    planned = await projections.planned_route(unit, session["plan_id"]) if booked else None
+    """A visit may have been booked, or opened, before its plan was known; a route that a person named stays."""
+    by_plan = session.get("route_by_plan", session["appointment_id"] is not None)
+    planned = await projections.planned_route(unit, session["plan_id"]) if by_plan else None
     return subject_of(model.kind_of(session), planned or deps.protocol(session).route)
+
+
+async def pinned_anew(unit: UnitOfWork, deps: Deps, session: Document) -> Document:
+    """What changes where the plan's route became known after check-in; nobody has been dosed yet."""
+    subject = await _subject(unit, deps, session)
+    return {} if subject == deps.protocol(session).subject else await pin(unit, deps, subject)
 
 
 def _assignment(session: Document) -> Document:
