@@ -40,6 +40,7 @@ class Fasting(Protocol):
 class GateRules(Protocol):
     """A protocol's `gate`; pressures in mm[Hg]. `rems`: certified site, enrolled patient, prescriber and oximeter.
 
+    An override of the blood pressure holds until it is worse by more than `override_margin` than it was then (OWN).
     `max_weight_change_percent`: beyond it the weight is confirmed, for mg/kg rests on it (OWN, clinical.md 3.1).
     `fasting_hours`: without them, in what was signed before there were any, only whether the patient has fasted counts.
     Above `max_` a prescriber decides; above `absolute_` nobody does (SINT, clinical.md 3.3, 4.1), whether or not a
@@ -50,6 +51,7 @@ class GateRules(Protocol):
     max_diastolic: float
     absolute_systolic: float = 180
     absolute_diastolic: float = 100
+    override_margin: float = Field(default=10, ge=0)
     max_weight_change_percent: float = Field(default=10, gt=0)
     min_gap_hours: float
     valid_minutes: float

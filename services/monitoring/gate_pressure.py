@@ -1,5 +1,6 @@
 """Blood pressure at the dose gate: which one counts, how old it may be, how high (clinical.md 3.3, 4.1, 10). Pure."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 from services.monitoring.gate_found import Found, GateRules, Pressure, Reason
@@ -51,6 +52,14 @@ def _height(rules: GateRules, pressure: Pressure) -> list[Reason]:
         text = f"The blood pressure is above {rules.max_systolic:g}/{rules.max_diastolic:g} mm[Hg]."
         return [Reason("blood_pressure", "overridable", text)]
     return []
+
+
+def outgrown(rules: GateRules, answered: Mapping[str, float] | None, pressure: Pressure | None) -> bool:
+    """Whether the pressure is another than the one that a prescriber `answered` for; one of before keeps none."""
+    if answered is None or pressure is None:
+        return False
+    margin = rules.override_margin
+    return _above(pressure, answered["systolic"] + margin, answered["diastolic"] + margin)
 
 
 def _above(pressure: Pressure, systolic: float, diastolic: float) -> bool:

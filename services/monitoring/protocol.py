@@ -118,6 +118,7 @@ class HardBounds(Sourced):
     max_mg: Mapping[str, float]
     max_pre_dose_systolic: float
     max_pre_dose_diastolic: float
+    max_override_margin: float
     max_weight_change_percent: float
     least_gap_hours: float
     max_gate_minutes: float
@@ -183,6 +184,7 @@ def _beyond_gate(bounds: HardBounds, protocol: DosingProtocol) -> Iterator[tuple
         ("max_diastolic", bounds.max_pre_dose_diastolic, "mm[Hg]"),
         ("absolute_systolic", bounds.max_pre_dose_systolic, "mm[Hg]"),
         ("absolute_diastolic", bounds.max_pre_dose_diastolic, "mm[Hg]"),
+        ("override_margin", bounds.max_override_margin, "mm[Hg]"),
         ("max_weight_change_percent", bounds.max_weight_change_percent, "%"),
         ("valid_minutes", bounds.max_gate_minutes, "minutes"),
         ("max_projection_age_s", bounds.max_projection_age_s, "s"),

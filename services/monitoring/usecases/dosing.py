@@ -49,7 +49,7 @@ def _open(unit: UnitOfWork, session: Document, judged: gating.Judged, body: sche
         return session
     if body.override_reason is None:
         raise gating.refusal(judged.reasons)
-    return gating.overridden(unit, session, judged.reasons, body.override_reason)
+    return gating.overridden(unit, session, judged, body.override_reason)
 
 
 def _given(unit: UnitOfWork, deps: Deps, session: Document, opened: Document, body: schemas.Dose) -> Document:

@@ -24,12 +24,16 @@ OVERRIDERS = ("prescriber", "medical_director")
 
 @dataclass(frozen=True)
 class Judged:
-    """The gate at one moment; `overridden` are the codes that a prescriber answered less than `valid_minutes` ago."""
+    """The gate at one moment, with the pressure that it rests on.
+
+    `overridden` are the codes that a prescriber answered less than `valid_minutes` ago, for a pressure that was no better.
+    """
 
     reasons: list[Reason]
     overridden: frozenset[str]
     as_of: dict[str, datetime | None]
     expires_at: datetime | None
+    pressure: Pressure | None
 
     @property
     def closing(self) -> list[Reason]:
@@ -48,7 +52,9 @@ async def judge(
     rests_on = gate_pressure.standing(found)
     expires = rests_on.at + valid if rests_on else None
     overridden = frozenset(override["codes"]) if counts else frozenset[str]()
-    return Judged(gate.reasons(rules, found), overridden, dict(found.known.as_of), expires)
+    if gate_pressure.outgrown(rules, override.get("pressure"), rests_on):
+        overridden -= {"blood_pressure"}
+    return Judged(gate.reasons(rules, found), overridden, dict(found.known.as_of), expires, rests_on)
 
 
 async def _found(
@@ -158,7 +164,7 @@ async def override(unit: UnitOfWork, deps: Deps, session_id: str, body: bodies.O
     session = await load(unit, session_id, "gate_override")
     named = body.prescriber_on_site or session.get("prescriber_on_site")
     found = await judge(unit, deps, session, prescriber=named)
-    after = overridden(unit, session, found.reasons, body.reason_code)
+    after = overridden(unit, session, found, body.reason_code)
     after |= {"prescriber_on_site": named}
     await unit.collection(SESSIONS).replace_versioned(after)
     codes = after["gate_override"]["codes"]
@@ -166,14 +172,14 @@ async def override(unit: UnitOfWork, deps: Deps, session_id: str, body: bodies.O
     return after
 
 
-def overridden(unit: UnitOfWork, session: Document, found: list[Reason], reason_code: str) -> Document:
+def overridden(unit: UnitOfWork, session: Document, judged: Judged, reason_code: str) -> Document:
     """The session with its gate opened against these reasons, and the event. Raises Forbidden, Conflict."""
     if unit.scope.actor.role not in OVERRIDERS:
         raise Forbidden("Only a prescriber may override the dose gate.")
-    now, codes = unit.clock.clinical_now(), [reason.code for reason in found if reason.kind == "overridable"]
+    now, codes = unit.clock.clinical_now(), [reason.code for reason in judged.reasons if reason.kind == "overridable"]
     after = model.move(session, "open_gate", now)
-    if any(reason.kind == "absolute" for reason in found):
-        raise refusal(found)
+    if any(reason.kind == "absolute" for reason in judged.reasons):
+        raise refusal(judged.reasons)
     if not codes:
         text = "Nothing keeps the gate closed."
         raise Conflict(text, reasons=[{"code": "gate_open", "detail": text}])
@@ -186,7 +192,12 @@ def overridden(unit: UnitOfWork, session: Document, found: list[Reason], reason_
         reason_code=reason_code,
     )
     emit(unit, event, aggregate=f"session/{session['_id']}", version=after["version"])
-    return after | {"gate_override": {"codes": codes, "at": now, "by": unit.scope.actor.id, "reason_code": reason_code}}
+    answered = {"codes": codes, "at": now, "by": unit.scope.actor.id, "reason_code": reason_code}
+    return after | {"gate_override": answered | {"pressure": _told(judged.pressure)}}
+
+
+def _told(pressure: Pressure | None) -> Document | None:
+    return {"systolic": pressure.systolic, "diastolic": pressure.diastolic} if pressure else None
 
 
 def refusal(found: list[Reason]) -> Conflict:

@@ -123,3 +123,32 @@ async def test_a_weight_far_from_that_of_the_session_before_is_confirmed_with_th
     assert await visit_.refused() == {"weight_changed": "overridable"}
     await visit_.measured(weight_kg=77.5, weight_confirmed=True)
     assert (await visit_.doses())["state"] == "dosing"
+
+
+@pytest.mark.parametrize(
+    ("systolic", "diastolic", "refused"),
+    [(160, 80, False), (161, 80, True), (150, 90, False), (150, 91, True)],
+    ids=["as far as the margin", "systolic worse", "diastolic as far", "diastolic worse"],
+)
+async def test_an_override_holds_for_the_pressure_that_it_was_given_for(
+    chair: Chair, systolic: float, diastolic: float, *, refused: bool
+) -> None:
+    visit_ = await Visit(chair).arrives(systolic=150)
+    await visit_.overridden()
+    chair.clock.advance(61)
+    await chair.hears()
+    await chair.sends(chair.reading(systolic), chair.reading(diastolic, "8462-4"))
+    if refused:
+        assert await visit_.refused() == {"blood_pressure": "overridable"}
+        await visit_.overridden()
+    assert (await visit_.doses())["state"] == "dosing"
+
+
+async def test_an_override_of_before_that_kept_no_pressure_holds(chair: Chair) -> None:
+    visit_ = await Visit(chair).arrives(systolic=150)
+    await visit_.overridden()
+    await chair.mongo.plumbing("sessions").update({"_id": chair.session_id}, {"$unset": {"gate_override.pressure": ""}})
+    chair.clock.advance(61)
+    await chair.hears()
+    await chair.sends(chair.reading(170), chair.reading(85, "8462-4"))
+    assert (await visit_.doses())["state"] == "dosing"

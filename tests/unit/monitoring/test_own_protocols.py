@@ -122,6 +122,7 @@ def _without_hours(content: dict[str, Any]) -> None:
         (lambda c: c["gate"].update(max_diastolic=101), "/content/gate/max_diastolic", "at most 100"),
         (lambda c: c["gate"].update(absolute_systolic=181), "/content/gate/absolute_systolic", "at most 180"),
         (lambda c: c["gate"].update(absolute_diastolic=101), "/content/gate/absolute_diastolic", "at most 100"),
+        (lambda c: c["gate"].update(override_margin=21), "/content/gate/override_margin", "at most 20 mm"),
         (
             lambda c: c["gate"].update(max_weight_change_percent=21),
             "/content/gate/max_weight_change_percent",
