@@ -116,6 +116,8 @@ class HardBounds(Sourced):
     version: str
     max_mg_per_kg: Mapping[str, float]
     max_mg: Mapping[str, float]
+    max_devices: Mapping[str, int]
+    least_device_gap_minutes: Mapping[str, float]
     max_pre_dose_systolic: float
     max_pre_dose_diastolic: float
     max_override_margin: float
@@ -167,6 +169,7 @@ def _beyond_dosing(bounds: HardBounds, protocol: DosingProtocol) -> Iterator[tup
     most = bounds.max_mg.get(protocol.route)
     if most is not None and (protocol.ceiling_mg is None or protocol.ceiling_mg > most):
         yield ("ceiling_mg",), f"must be at most {most:g} mg for this route"
+    yield from _beyond_devices(bounds, protocol)
     if protocol.dosing_minutes > bounds.max_dosing_minutes:
         yield ("dosing_minutes",), f"must be at most {bounds.max_dosing_minutes:g} minutes"
     discharge = protocol.discharge
@@ -175,6 +178,19 @@ def _beyond_dosing(bounds: HardBounds, protocol: DosingProtocol) -> Iterator[tup
         yield ("discharge", "min_minutes_after_dose"), f"must be at least {least} minutes for this route"
     if discharge.min_aldrete < bounds.least_aldrete:
         yield ("discharge", "min_aldrete"), f"must be at least {bounds.least_aldrete}"
+
+
+def _beyond_devices(bounds: HardBounds, protocol: DosingProtocol) -> Iterator[tuple[Steps, str]]:
+    most, gap = bounds.max_devices.get(protocol.route), bounds.least_device_gap_minutes.get(protocol.route, 0)
+    if most is None:
+        return
+    if protocol.devices is None:
+        yield ("devices",), "must be given for this route"
+        return
+    if protocol.devices.most > most:
+        yield ("devices", "most"), f"must be at most {most} for this route"
+    if protocol.devices.gap_minutes < gap:
+        yield ("devices", "gap_minutes"), f"must be at least {gap:g} minutes for this route"
 
 
 def _beyond_gate(bounds: HardBounds, protocol: DosingProtocol) -> Iterator[tuple[Steps, str]]:

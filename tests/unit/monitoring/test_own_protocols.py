@@ -192,6 +192,26 @@ def test_the_rems_gate_of_esketamine_is_not_signed_away_clinical_md_6() -> None:
     assert [(item.pointer, item.detail) for item in found] == [("/content/gate/rems", "must be true for this route")]
 
 
+def _without_devices(content: dict[str, Any]) -> None:
+    del content["devices"], content["sources"]["devices"]
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer", "words"),
+    [
+        (lambda c: c["devices"].update(most=4), "/content/devices/most", "at most 3"),
+        (lambda c: c["devices"].update(gap_minutes=4.9), "/content/devices/gap_minutes", "at least 5 minutes"),
+        (_without_devices, "/content/devices", "must be given"),
+    ],
+)
+def test_esketamine_is_given_in_two_or_three_devices_five_minutes_apart_whatever_is_signed_clinical_md_5(
+    change: Callable[[Any], Any], pointer: str, words: str
+) -> None:
+    found = faults(of_esketamine(change))
+    assert [item.pointer for item in found] == [pointer]
+    assert words in found[0].detail
+
+
 @pytest.mark.parametrize("line", ["ceiling_mg: 85", ""])
 def test_esketamine_has_its_ceiling_in_milligrams_clinical_md_5(line: str) -> None:
     text = (PROTOCOLS / "esketamine.yaml").read_text().replace("ceiling_mg: 84", line)
