@@ -45,6 +45,14 @@ class Scale:
         return sum(answers.values()) + self.fixed
 
 
+@dataclass(frozen=True)
+class Rating:
+    """One number from 0 to `highest`; `version` is kept with each answer."""
+
+    version: str
+    highest: int
+
+
 # Clinical.md section 2: what is answered item by item; the total is computed here, a client's is never taken.
 SCALES: Mapping[str, Scale] = {
     "aldrete": Scale("aldrete-1995", ALDRETE, 2),  # [ALD]
@@ -53,8 +61,19 @@ SCALES: Mapping[str, Scale] = {
     "cadss": Scale("cadss-23", [str(number) for number in range(1, 24)], 4),  # [CADSS]: the subjective items
     "symptoms": Scale("symptoms-1", SYMPTOMS, 1),  # CFG: 1 where it is there
 }
-# What is one number: its highest. MOAA/S from 0 (no response to pain) to 5 (prompt to a normal voice) [MOAAS].
-RATINGS: Mapping[str, int] = {"moaas": 5, "pain": 10, "nausea": 10, "comfort": 10}
+# What is one number. MOAA/S from 0 (no response to pain) to 5 (prompt to a normal voice) [MOAAS]; it has other prints.
+RATINGS: Mapping[str, Rating] = {
+    "moaas": Rating("moaas-0-5", 5),
+    "pain": Rating("pain-0-10", 10),
+    "nausea": Rating("nausea-0-10", 10),
+    "comfort": Rating("comfort-0-10", 10),
+}
+
+
+def version_of(code: str) -> str | None:
+    """Of the scale or rating of an observation; None of what is neither."""
+    scale = SCALES.get(code) or RATINGS.get(code)
+    return scale.version if scale else None
 
 
 def news2(signs: Mapping[str, float], *, on_oxygen: bool, alert: bool, spo2_scale: int = 1) -> tuple[int, Risk] | None:

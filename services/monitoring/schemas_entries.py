@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
 from services.monitoring.discharge import Aftercare
-from services.monitoring.scales import RATINGS, SCALES
+from services.monitoring.scales import RATINGS, SCALES, version_of
 from services.monitoring.schemas import Code, EventCode, Expiry, Milligrams, Moment, Note
 from shared.web.schemas import Body, Id, Instant, ShortText
 
@@ -48,8 +48,9 @@ class Scored(Body):
         code = info.data.get("observation_code", "other")
         if code in SCALES and score is not None:
             raise ValueError("the total is computed from the items")
-        if code in RATINGS and (score is None or score > RATINGS[code]):
-            raise ValueError(f"needs a number from 0 to {RATINGS[code]}")
+        rating = RATINGS.get(code)
+        if rating is not None and (score is None or score > rating.highest):
+            raise ValueError(f"needs a number from 0 to {rating.highest}")
         return score
 
     @field_validator("items")
@@ -63,12 +64,12 @@ class Scored(Body):
         return items
 
     def measured(self) -> dict[str, Any]:
-        """Code, items and the total, with the scale's version."""
+        """Code, items and the total or the number, with the version of the scale."""
         facts = self.model_dump(include={"observation_code", "score", "items"}, exclude_none=True)
-        scale = SCALES.get(self.observation_code)
+        scale, version = SCALES.get(self.observation_code), version_of(self.observation_code)
         if scale is not None and self.items is not None:
-            facts |= {"score": scale.total(self.items), "scale_version": scale.version}
-        return facts
+            facts["score"] = scale.total(self.items)
+        return facts | ({"scale_version": version} if version else {})
 
 
 class Observation(Entry, Scored):

@@ -5,6 +5,7 @@ from datetime import datetime
 from services.monitoring import model, schemas
 from services.monitoring.combinations import MOAAS
 from services.monitoring.recent import Recent
+from services.monitoring.schemas_entries import Scored
 from services.monitoring.store import SESSIONS
 from services.monitoring.usecases import readings, scoring
 from services.monitoring.usecases.deps import Deps, baseline_signs
@@ -40,5 +41,6 @@ async def _judge(unit: UnitOfWork, deps: Deps, session: Document, at: datetime) 
     await readings.take(unit, deps, [delivery], Recent(), repeated=True)
     moaas = session["baseline"].get(MOAAS)
     if moaas is not None:
-        entry = await record(unit, session, "observation", at, observation_code=MOAAS, score=moaas)
+        facts = Scored(observation_code=MOAAS, score=moaas).measured()
+        entry = await record(unit, session, "observation", at, **facts)
         await scoring.noted(unit, deps, entry)

@@ -44,6 +44,13 @@ async def test_a_deep_sedation_in_the_baseline_is_an_alarm(seated: Chair) -> Non
     assert [alarm["rule"] for alarm in await seated.alarms()] == ["moaas_critical"]
 
 
+async def test_a_sedation_in_the_baseline_is_an_observation_with_its_scales_version(seated: Chair) -> None:
+    await types(seated, moaas=5)
+    query = {"session_id": seated.session_id, "kind": "observation"}
+    facts = [row["facts"] for row in await seated.mongo.plumbing("entries").find(query)]
+    assert facts == [{"observation_code": "moaas", "score": 5, "scale_version": "moaas-0-5"}]
+
+
 async def test_a_baseline_that_is_well_again_clears_what_the_first_one_raised(seated: Chair) -> None:
     await types(seated, spo2=86)
     await seated.ticks(6)

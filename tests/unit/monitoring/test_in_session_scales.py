@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from services.monitoring.scales import ALDRETE, PADSS, SCALES
+from services.monitoring.scales import ALDRETE, PADSS, RATINGS, SCALES
 from services.monitoring.schemas_entries import Observation
 
 BEST = {name: dict.fromkeys(scale.items, scale.highest) for name, scale in SCALES.items()}
@@ -12,7 +12,7 @@ BEST = {name: dict.fromkeys(scale.items, scale.highest) for name, scale in SCALE
 @pytest.mark.parametrize("score", range(6))
 def test_moaas_bmc_anesthesiology_2022_clinical_md_2_each_score(score: int) -> None:
     seen = Observation.model_validate({"observation_code": "moaas", "score": score})
-    assert seen.facts() == {"observation_code": "moaas", "score": score}
+    assert seen.facts() == {"observation_code": "moaas", "score": score, "scale_version": "moaas-0-5"}
 
 
 @pytest.mark.parametrize("score", [-1, 6, None])
@@ -77,6 +77,12 @@ def test_a_total_is_computed_and_kept_with_the_version_of_its_scale() -> None:
     items = BEST["aldrete"] | {"saturation": 1}
     facts = Observation.model_validate({"observation_code": "aldrete", "items": items}).facts()
     assert (facts["score"], facts["scale_version"]) == (9, "aldrete-1995")
+
+
+@pytest.mark.parametrize("code", sorted(RATINGS))
+def test_a_rating_too_is_kept_with_the_version_of_its_scale_clinical_md_2(code: str) -> None:
+    facts = Observation.model_validate({"observation_code": code, "score": 4}).facts()
+    assert facts == {"observation_code": code, "score": 4, "scale_version": RATINGS[code].version}
 
 
 @pytest.mark.parametrize(
