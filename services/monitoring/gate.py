@@ -1,11 +1,12 @@
 """The dose gate: every reason against a dose with its class, never only the first (clinical.md 3.3, 5, 6, 10). Pure."""
 
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 
 from services.monitoring import doses, gate_pressure, readiness, standing
 from services.monitoring.gate_found import Found, GateRules, Reason
 
-__all__ = ["Found", "GateRules", "Reason", "closed", "closing", "reasons"]
+__all__ = ["Found", "GateRules", "Reason", "closed", "closing", "open_until", "reasons"]
 
 
 def reasons(rules: GateRules, found: Found) -> list[Reason]:
@@ -31,6 +32,11 @@ def closing(found: Iterable[Reason], overridden: Iterable[str] = ()) -> list[Rea
 
 def closed(found: Iterable[Reason]) -> bool:
     return bool(closing(found))
+
+
+def open_until(now: datetime, valid: timedelta, *ends: datetime | None) -> datetime:
+    """How long a gate that is opened now stays open: as long as what it rests on; what is over already was overridden."""
+    return min([now + valid, *(end for end in ends if end is not None and end > now)])
 
 
 def _baseline(found: Found) -> list[Reason]:

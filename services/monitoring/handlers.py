@@ -4,7 +4,7 @@ from typing import Any, get_args
 
 from services.monitoring.protocol import Kind
 from services.monitoring.store import ALARMS
-from services.monitoring.usecases import answering, folding, projections, sessions
+from services.monitoring.usecases import answering, folding, gate_expiry, projections, sessions
 from shared.events import intake, scheduling
 from shared.events.intake import (
     PatientErased,
@@ -189,4 +189,4 @@ ALARM_HANDLERS: Handlers = {
     intake.SuicideRiskCleared: on_risk,
 }
 
-TIMER_HANDLERS = {folding.FOLD: folding.on_fold}
+TIMER_HANDLERS = {folding.FOLD: folding.on_fold, gate_expiry.GATE: gate_expiry.on_expired}

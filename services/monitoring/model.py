@@ -15,6 +15,7 @@ TRANSITIONS: dict[str, dict[str, str]] = {
     "check_in": {"scheduled": "checked_in"},
     "baseline": {"checked_in": "baseline", "baseline": "baseline", "gate_open": "baseline"},
     "open_gate": {"baseline": "gate_open", "gate_open": "gate_open", "dosing": "dosing", "recovery": "recovery"},
+    "expire_gate": {"gate_open": "baseline"},
     "dose": {"baseline": "dosing", "gate_open": "dosing", "dosing": "dosing", "recovery": "dosing"},
     "discharge": {"dosing": "discharged", "recovery": "discharged"},
     "complete": {"discharged": "completed", "left": "completed"},
@@ -40,6 +41,17 @@ PHASE: dict[str, Phase] = {
 }
 OPEN = ("checked_in", "baseline", "gate_open", "dosing", "recovery")
 ENDED = ("discharged", "left", "completed", "aborted", "voided")
+# How many of the four steps on the way lie before each.
+_REACHED = {
+    "check_in": 0,
+    "baseline": 1,
+    "open_gate": 2,
+    "expire_gate": 2,
+    "dose": 2,
+    "discharge": 3,
+    "complete": 4,
+    "void": 0,
+}
 _ENDS = frozenset({"discharge", "complete", "void"})
 
 
@@ -76,7 +88,16 @@ def _needed(session: Document, step: str, allowed: dict[str, str]) -> str:
     state = session["state"]
     text = f"The session is {state}; {step.replace('_', '-')} needs {' or '.join(sorted(allowed))}."
     chain = MISSING.get(state, ())
-    reached = {"check_in": 0, "baseline": 1, "open_gate": 2, "dose": 2, "discharge": 3, "void": 0, "complete": 4}[step]
+    reached = {
+        "check_in": 0,
+        "baseline": 1,
+        "open_gate": 2,
+        "expire_gate": 2,
+        "dose": 2,
+        "discharge": 3,
+        "void": 0,
+        "complete": 4,
+    }[step]
     missing = chain[: max(reached - (4 - len(chain)), 0)]
     if step == "complete" and kind_of(session) != "dosing" and state == "scheduled":
         missing = chain[:1]

@@ -5,6 +5,12 @@ from services.monitoring.schemas import Code, Expiry, Medication, Milligrams, Mo
 from shared.web.schemas import Body, Id, ShortText
 
 
+class GateOpening(Body):
+    """`prescriber_on_site` is in the staff directory."""
+
+    prescriber_on_site: ShortText | None = None
+
+
 class Override(Moment):
     """Why the dose is given all the same; `prescriber_on_site` is in the staff directory."""
 

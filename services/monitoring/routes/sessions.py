@@ -101,6 +101,12 @@ async def get_gate(session_id: Id, call: Clinical) -> Response:
     return await call.write(work)
 
 
+@router.post(f"{SESSION}/gate/open", response_model=schemas.Session, responses=problems(404, 409))
+async def open_gate(session_id: Id, body: bodies.GateOpening, call: Prescribing) -> Response:
+    """Open the gate where nothing is against a dose; it closes by itself, and the dose is judged again."""
+    return await change_session(call, lambda unit: gating.open_gate(unit, deps(call), session_id, body))
+
+
 @router.post(f"{SESSION}/gate/override", response_model=schemas.Session, responses=problems(404, 409))
 async def override_gate(session_id: Id, body: bodies.Override, call: Overriding) -> Response:
     """Go on against what is overridable, with a reason; holds as long as the gate is valid."""

@@ -25,7 +25,9 @@ async def take(unit: UnitOfWork, deps: Deps, session_id: str, body: schemas.Base
     base = body.model_dump(mode="json", exclude={"occurred_at"}, exclude_none=True)
     at = happened_at(unit, body.occurred_at)
     anew = await pinned_anew(unit, deps, session)
-    after = model.move(session, "baseline", now, baseline=base, baseline_at=at, gate_override=None, **anew)
+    after = model.move(
+        session, "baseline", now, baseline=base, baseline_at=at, gate_override=None, gate_open_until=None, **anew
+    )
     await unit.collection(SESSIONS).replace_versioned(after)
     await record(unit, after, "baseline", at, **base, protocol_version=anew.get("protocol_version"))
     await _judge(unit, deps, after, at)

@@ -9,7 +9,7 @@ from services.monitoring.doses import given_so_far
 from services.monitoring.gate_found import Found, Known, Pressure, Proposed, Reason
 from services.monitoring.store import SESSIONS, VITALS, highest_newest, projections_as_of
 from services.monitoring.timeline import present
-from services.monitoring.usecases import projections
+from services.monitoring.usecases import gate_expiry, projections
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import of_session, record
 from services.monitoring.usecases.sessions import load
@@ -156,6 +156,33 @@ async def _oximeter_at(unit: UnitOfWork, session: Document) -> datetime | None:
     return rows[0]["received_at"] if rows else None
 
 
+async def open_gate(unit: UnitOfWork, deps: Deps, session_id: str, body: bodies.GateOpening) -> Document:
+    """Judged, and opened where nothing is against a dose or a prescriber has answered for it less than 15 minutes ago.
+
+    The dose is judged again all the same. Raises NotFound, Conflict with every reason.
+    """
+    session, now = await load(unit, session_id, "gate_open"), unit.clock.clinical_now()
+    named = body.prescriber_on_site or session.get("prescriber_on_site")
+    opened = model.move(session, "open_gate", now, prescriber_on_site=named)
+    judged = await judge(unit, deps, session, prescriber=named)
+    if judged.closing:
+        raise refusal(judged.reasons)
+    after = await _watched(unit, deps, opened, judged, session["gate_override"] if judged.overridden else None)
+    await unit.collection(SESSIONS).replace_versioned(after)
+    await record(unit, after, "gate_opened")
+    return after
+
+
+async def _watched(
+    unit: UnitOfWork, deps: Deps, opened: Document, judged: Judged, override: Document | None = None
+) -> Document:
+    """With the end that it has by itself."""
+    valid = timedelta(minutes=deps.dosing(opened).gate.valid_minutes)
+    answered = override["at"] + valid if override else None
+    until = gate.open_until(unit.clock.clinical_now(), valid, judged.expires_at, answered)
+    return await gate_expiry.watch(unit, opened, until)
+
+
 async def override(unit: UnitOfWork, deps: Deps, session_id: str, body: bodies.Override) -> Document:
     """A prescriber goes on against what is overridable, for as long as the gate is valid.
 
@@ -165,7 +192,7 @@ async def override(unit: UnitOfWork, deps: Deps, session_id: str, body: bodies.O
     named = body.prescriber_on_site or session.get("prescriber_on_site")
     found = await judge(unit, deps, session, prescriber=named)
     after = overridden(unit, session, found, body.reason_code)
-    after |= {"prescriber_on_site": named}
+    after = await _watched(unit, deps, after | {"prescriber_on_site": named}, found)
     await unit.collection(SESSIONS).replace_versioned(after)
     codes = after["gate_override"]["codes"]
     await record(unit, after, "gate_overridden", body.occurred_at, reasons=codes, reason_code=body.reason_code)

@@ -42,6 +42,7 @@ async def new_session(unit: UnitOfWork, deps: Deps, identifier: str, route: str 
         "baseline": None,
         "baseline_at": None,
         "gate_override": None,
+        "gate_open_until": None,
         "prescriber_on_site": None,
         "infusion": None,
         "intention_sealed": None,

@@ -315,14 +315,14 @@ def test_a_scale_is_recorded_item_by_item_and_its_total_is_computed(nurse: Recov
     assert (total.status_code, total.json()["errors"][0]["pointer"]) == (422, "/score")
 
 
-@pytest.mark.parametrize("phase", ["checked_in", "baseline", "dosing", "recovery"])
+@pytest.mark.parametrize("phase", ["checked_in", "baseline", "gate_open", "dosing", "recovery"])
 def test_an_abort_in_each_phase_ends_what_it_should(nurse: Recovery, phase: str) -> None:
     path = nurse.session(phase)
     aborted = nurse.post(f"{path}/abort", {"reason_code": "unwell"}).json()
     dosed = phase in ("dosing", "recovery")
     assert (aborted["state"], aborted["aborted"]) == ("recovery" if dosed else "aborted", True)
     (event,) = nurse.told(path, SessionAborted)
-    assert event.phase == ("baseline" if phase == "checked_in" else phase)
+    assert event.phase == (phase if dosed else "baseline")
     low = {"sign": "59408-5", "value": 30, "unit": "%", "taken_at": nurse.ago(0), "device": "manual"}
     nurse.post(f"{path}/vitals", {"readings": [low]}).raise_for_status()
     alarms = nurse.client.get(f"/v1/alarms?session_id={path.rpartition('/')[2]}").json()["items"]

@@ -59,7 +59,7 @@ class Nurse:
         """A session in this state."""
         opened = self.post("/v1/sessions", {"patient_id": str(uuid4())})
         path = f"/v1/sessions/{opened.json()['id']}"
-        steps = {"checked_in": 1, "baseline": 2, "dosing": 3, "recovery": 4, "left": 5, "completed": 6}
+        steps = {"checked_in": 1, "baseline": 2, "gate_open": 2, "dosing": 3, "recovery": 4, "left": 5, "completed": 6}
         acts: list[tuple[str, dict[str, Any]]] = [
             ("check-in", ARRIVAL),
             ("baseline", BASE | {"occurred_at": self.ago(2)}),
@@ -71,6 +71,8 @@ class Nurse:
             # Nobody has told monitoring of this patient: the gate is opened by a prescriber.
             dosed, by = ({"override_reason": "alone"}, self.prescriber) if verb == "dose" else ({}, {})
             self.client.post(f"{path}/{verb}", json=body | dosed, headers=by).raise_for_status()
+        if state == "gate_open":
+            self.post(f"{path}/gate/override", {"reason_code": "alone"}, **self.prescriber).raise_for_status()
         assert self.client.get(path).json()["state"] == state
         return path
 

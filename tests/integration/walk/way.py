@@ -108,6 +108,7 @@ def a_chair(walk: Walk, prefix: str) -> None:
     other = {"to_session_id": opened(walk, prefix, 1), **WHY}
     opened(walk, prefix, 2)
     walk.do(f"{prefix}override_gate", {"reason_code": "alone"})
+    walk.do(f"{prefix}open_gate", {})
     walk.do(f"{prefix}abort")
     opened(walk, prefix, 3)
     walk.do(f"{prefix}reassign", {"room": "T"})
