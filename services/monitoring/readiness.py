@@ -53,9 +53,8 @@ def _fasting(hours: Fasting, ready: Mapping[str, Any], at: datetime) -> list[Rea
 
 def _too_soon(kind: str, hours: float, passed: timedelta) -> list[Reason]:
     left = math.ceil((timedelta(hours=hours) - passed) / timedelta(minutes=1))
-    code, words = TOO_SOON[kind]
-    text = f"{words} less than {hours:g} h before the dose: {left} min are missing."
-    return [Reason(code, "overridable", text)] if left > 0 else []
+    text = f"{TOO_SOON[kind][1]} less than {hours:g} h before the dose: {left} min are missing."
+    return [Reason(TOO_SOON[kind][0], "overridable", text)] if left > 0 else []
 
 
 def _pregnancy(rules: GateRules, test: str | None) -> list[Reason]:

@@ -42,7 +42,7 @@ Told = Callable[[str, str], Event]
 """Of a patient and a plan."""
 Where = Literal["main", "strict", "fresh"]
 """The clinic: by the product's protocol; by one that asks for more; by one to which no projection is new enough."""
-Before = Literal["dosed", "dosed_just_now", "dosed_elsewhere", "moved_here", "treated"]
+Before = Literal["dosed", "dosed_just_now", "dosed_elsewhere", "moved_here", "treated", "weighed_elsewhere"]
 """What was done before the dose; a dose that was not just now was given ten minutes ago."""
 
 BASICS: dict[str, Told] = {
@@ -65,7 +65,10 @@ STAFF = (
 
 @dataclass(frozen=True)
 class Story:
-    """`told` in the place of the basics, None where nobody told; `minutes` is how long ago the baseline was taken."""
+    """`told` in the place of the basics, None where nobody told; `minutes` is how long ago the baseline was taken.
+
+    `taken`: how many minutes ago the patient ate or drank, by what.
+    """
 
     refused: Mapping[str, str]
     told: Mapping[str, Told | None] = field(default_factory=dict)
@@ -73,6 +76,7 @@ class Story:
     ready: Mapping[str, Any] | None = field(default_factory=dict)
     base: Mapping[str, Any] = field(default_factory=dict)
     dose: Mapping[str, Any] = field(default_factory=dict)
+    taken: Mapping[str, float] = field(default_factory=dict)
     before: Before | None = None
     oximeter: bool = True
     minutes: float = 0
@@ -150,6 +154,9 @@ TOLD = [
 HERE = [
     overridable("readiness_missing", ready=None),
     overridable("not_fasting", ready={"fasting": False}),
+    overridable("fasting_clear_liquids", taken={"clear_liquids": 1}),
+    overridable("fasting_light_meal", taken={"light_meal": 60}),
+    overridable("fasting_fatty_meal", taken={"fatty_meal": 60}),
     overridable("no_escort", ready={"escort_named": False}),
     overridable("escort_not_reachable", ready={"escort_reachable": False}),
     overridable("not_well", ready={"well_today": False}),
@@ -164,6 +171,7 @@ HERE = [
     absolute("blood_pressure_contraindicated", base={"systolic": 181}),
     overridable("suicidal_ideation", base={"suicidal_ideation": True}),
     overridable("suicide_question_unanswered", base={"suicidal_ideation": None}),
+    overridable("weight_changed", before="weighed_elsewhere", base={"weight_kg": 90}),
     absolute("no_oximeter", oximeter=False),
     overridable("minimum_gap", before="dosed_elsewhere"),
     absolute("other_medication", dose={"medication": "ketamine"}),

@@ -3,6 +3,7 @@
 import ast
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pymongo import MongoClient
 
 from deploy.local.stack import Stack
 from services.monitoring import gate
-from services.monitoring.readiness import NOT_READY
+from services.monitoring.readiness import NOT_READY, TOO_SOON
 from services.monitoring.wiring import PROTOCOLS, medicines
 from shared.events import intake
 from shared.events.envelope import Envelope, Event, rfc3339
@@ -70,7 +71,10 @@ class Ward(Nurse):
         patient, plan = self.patients[name]
         opened = {"patient_id": patient, "plan_id": plan, "location_id": SITE, "route": ESKETAMINE} | dict(story.opened)
         path = f"/v1/sessions/{self.by('nurse', '/v1/sessions', opened)['id']}"
-        self.by("nurse", f"{path}/check-in", ARRIVAL | {"readiness": story.readiness})
+        readiness = story.readiness
+        if readiness is not None and story.taken:
+            readiness["last_intake"] = {kind: self.ago(minutes) for kind, minutes in story.taken.items()}
+        self.by("nurse", f"{path}/check-in", ARRIVAL | {"readiness": readiness})
         if baseline:
             self.by("nurse", f"{path}/baseline", story.baseline | {"occurred_at": self.ago(story.minutes)})
         if story.oximeter:
@@ -93,6 +97,8 @@ class Ward(Nurse):
         if story.before in ("dosed_elsewhere", "moved_here"):
             other = self.arrives(name, story)
             self.dosed(other, story)
+        if story.before == "weighed_elsewhere":
+            self.arrives(name, replace(story, base={}))
         path = self.arrives(name, story, baseline=story.before != "moved_here")
         if story.before == "moved_here":
             self.moved(other, path)
@@ -181,6 +187,8 @@ def test_whoever_adds_a_reason_adds_its_refusal(wards: dict[str, Ward], refusals
     interactions = [item.name for content in medicines().values() for item in content.interactions]
     computed = {
         "NOT_READY[name][0]": {code for code, _ in NOT_READY.values()},
+        "NOT_READY['fasting'][0]": {NOT_READY["fasting"][0]},
+        "TOO_SOON[kind][0]": {code for code, _ in TOO_SOON.values()},
         "item.code": {"allergy", *(f"interaction_{name}" for name in interactions)},
         "f'behind_{source}'": {f"behind_{source}" for source in sources},
     }
