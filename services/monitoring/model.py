@@ -88,16 +88,7 @@ def _needed(session: Document, step: str, allowed: dict[str, str]) -> str:
     state = session["state"]
     text = f"The session is {state}; {step.replace('_', '-')} needs {' or '.join(sorted(allowed))}."
     chain = MISSING.get(state, ())
-    reached = {
-        "check_in": 0,
-        "baseline": 1,
-        "open_gate": 2,
-        "expire_gate": 2,
-        "dose": 2,
-        "discharge": 3,
-        "void": 0,
-        "complete": 4,
-    }[step]
+    reached = _REACHED[step]
     missing = chain[: max(reached - (4 - len(chain)), 0)]
     if step == "complete" and kind_of(session) != "dosing" and state == "scheduled":
         missing = chain[:1]
