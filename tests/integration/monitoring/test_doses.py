@@ -2,22 +2,13 @@
 
 import csv
 import io
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from deploy.local.stack import Stack
 from tests.integration.monitoring.test_nurse import ARRIVAL, DOSE, Nurse
 
 WASTE: dict[str, Any] = {"medication": "ketamine", "amount_mg": 15, "lot": "L", "witness": "nurse-2"}
-
-
-@pytest.fixture(scope="module")
-def nurse(stack: Stack) -> Iterator[Nurse]:
-    made = Nurse(stack)
-    yield made
-    made.client.close()
 
 
 @pytest.mark.parametrize(

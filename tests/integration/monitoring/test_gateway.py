@@ -1,13 +1,11 @@
 """Readings over HTTP: lines, faults among readings, floods, too many at once, devices of others, sessions that ended."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import orjson
-import pytest
 from pymongo import MongoClient
 
 from deploy.local.stack import Stack
@@ -17,13 +15,6 @@ from tests.integration.monitoring.test_nurse import Nurse
 NDJSON = {"Content-Type": "application/x-ndjson"}
 ELSEWHERE = "01920000-0000-7000-8000-0000000c1111"
 MARKER = "secret-marker"
-
-
-@pytest.fixture(scope="module")
-def nurse(stack: Stack) -> Iterator[Nurse]:
-    made = Nurse(stack)
-    yield made
-    made.client.close()
 
 
 def reading(stack: Stack, value: Any = 70, back_s: float = 0, **more: Any) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """A group on the running system: each participant a record of its own, and nothing of one in another's."""
 
-from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -11,13 +10,6 @@ from tests.integration.monitoring.test_nurse import ARRIVAL, BASE, DOSE, Nurse
 
 COLLAPSE = {"sign": "8480-6", "value": 35, "unit": "mm[Hg]", "taken_at": "2026-01-01T00:00:00Z", "device": "m"}
 READS = ("", "/timeline", "/vitals", "/gate")
-
-
-@pytest.fixture(scope="module")
-def nurse(stack: Stack) -> Iterator[Nurse]:
-    made = Nurse(stack)
-    yield made
-    made.client.close()
 
 
 class Group:

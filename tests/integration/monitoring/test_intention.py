@@ -1,11 +1,9 @@
 """The intention of a session is read by the people in it, and by nobody else."""
 
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from uuid import uuid4
 
 import httpx
-import pytest
 from pymongo import MongoClient
 
 from deploy.local.stack import Stack
@@ -13,19 +11,6 @@ from tests.integration.monitoring.test_nurse import ARRIVAL, Nurse
 from tests.integration.monitoring.test_watching_people import STREAM, bearer, first_snapshot
 
 WISH = "to make peace with the lighthouse"
-
-
-@pytest.fixture
-def nurse(stack: Stack) -> Iterator[Nurse]:
-    made = Nurse(stack)
-    yield made
-    made.client.close()
-
-
-@pytest.fixture
-async def http(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=stack.url("monitoring"), timeout=10) as client:
-        yield client
 
 
 def checked_in(nurse: Nurse) -> str:

@@ -1,6 +1,5 @@
 """Nothing may stop a nurse: in every state, twice, without a key, without an ETag (architecture 4)."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -75,13 +74,6 @@ class Nurse:
             self.post(f"{path}/gate/override", {"reason_code": "alone"}, **self.prescriber).raise_for_status()
         assert self.client.get(path).json()["state"] == state
         return path
-
-
-@pytest.fixture(scope="module")
-def nurse(stack: Stack) -> Iterator[Nurse]:
-    made = Nurse(stack)
-    yield made
-    made.client.close()
 
 
 @pytest.mark.parametrize("state", ["scheduled", "checked_in", "baseline", "dosing", "recovery", "left", "completed"])

@@ -1,31 +1,16 @@
 """The board's stream and the chart over HTTP, on the running system: who may, what it leaves behind, what it answers."""
 
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from uuid import uuid4
 from xml.etree import ElementTree as ET
 
 import httpx
-import pytest
 from pymongo import MongoClient
 
 from deploy.local.stack import Stack
 from tests.integration.monitoring.test_nurse import Nurse
 
 STREAM = "/v1/board/stream"
-
-
-@pytest.fixture
-def nurse(stack: Stack) -> Iterator[Nurse]:
-    made = Nurse(stack)
-    yield made
-    made.client.close()
-
-
-@pytest.fixture
-async def http(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=stack.url("monitoring"), timeout=10) as client:
-        yield client
 
 
 def bearer(stack: Stack, role: str, subject: str = "", **headers: str) -> dict[str, str]:
