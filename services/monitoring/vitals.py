@@ -32,6 +32,12 @@ def believed(reading: Mapping[str, Any]) -> bool:
     return reading.get("quarantined") is None or reading.get("decision") == "confirmed"
 
 
+def counts_at(reading: Mapping[str, Any]) -> datetime:
+    """When a stored reading counts: of a clock that is wrong nothing is believed but the arrival."""
+    at: datetime = reading["received_at"] if "clock_off_s" in reading else reading["taken_at"]
+    return at
+
+
 def doubt_of(reading: Mapping[str, Any]) -> Literal["implausible", "confirm"] | None:
     """Which alarm a stored reading speaks for, until a human decides or it is moved away."""
     if reading.get("decision") is not None or reading.get("moved_to") is not None:

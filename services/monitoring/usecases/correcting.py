@@ -23,7 +23,7 @@ from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import happened_at, record
 from services.monitoring.usecases.judging import Judged, breaches
 from services.monitoring.usecases.sessions import load
-from services.monitoring.vitals import MANUAL, SIGNS, Moment, believed
+from services.monitoring.vitals import MANUAL, SIGNS, Moment, believed, counts_at
 from shared.errors import Conflict, NotFound
 from shared.persistence.mongo import Document, UnitOfWork
 
@@ -80,7 +80,7 @@ async def decide(
         await _reject_twins(unit, after)
     facts = {"reading": identifier, "sign": row["sign"], "value": row["value"], "reason_code": body.reason_code}
     await record(unit, session, f"reading_{decision}", body.occurred_at, **facts)
-    await judge_again(unit, deps, session, row["sign"], _effective(row))
+    await judge_again(unit, deps, session, row["sign"], counts_at(row))
     return after
 
 
@@ -122,7 +122,7 @@ async def move(unit: UnitOfWork, deps: Deps, session_id: str, identifier: str, b
     await record(unit, session, "reading_moved_away", at, reading=identifier, to_session=to_session_id, **facts)
     await record(unit, target, "reading_moved_here", at, reading=moved, from_session=session_id, **facts)
     for one in (session, target):
-        await judge_again(unit, deps, one, row["sign"], _effective(row))
+        await judge_again(unit, deps, one, row["sign"], counts_at(row))
     return new
 
 
@@ -147,12 +147,6 @@ async def judge_again(unit: UnitOfWork, deps: Deps, session: Document, sign: str
     for rule in (f"confirm:{sign}", f"implausible:{sign}"):
         await judged.doubt_over(unit, rule, value)
     await judged.save(unit, now)
-
-
-def _effective(row: Document) -> datetime:
-    """When a reading counts: of a clock that is wrong nothing is believed but the arrival."""
-    at: datetime = row["received_at"] if "clock_off_s" in row else row["taken_at"]
-    return at
 
 
 @dataclass(frozen=True)
@@ -205,7 +199,7 @@ class _Again:
         limits, found = self.judged.limits, dict[tuple[datetime, str], float]()
         until = max(self.around, self.now) + TRUSTED
         for row in await counting_within(self.unit, self.judged.id, sign, since, until):
-            key, value = (_effective(row), row["device"]), row["value"]
+            key, value = (counts_at(row), row["device"]), row["value"]
             if believed(row) and (
                 key not in found or breaches(limits, sign, value) > breaches(limits, sign, found[key])
             ):

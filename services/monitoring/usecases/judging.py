@@ -14,7 +14,7 @@ from services.monitoring.schemas import Reading
 from services.monitoring.store import ALARMS, BACKLOGS, ENGINES, SESSIONS, newest_arrived, newest_of, readings_within
 from services.monitoring.timing import TRUSTED
 from services.monitoring.usecases import raising
-from services.monitoring.vitals import HOLDS, MANUAL, SIGNS, Moment, believed, doubt_of
+from services.monitoring.vitals import HOLDS, MANUAL, SIGNS, believed, counts_at, doubt_of
 from shared.events.monitoring import SignRef
 from shared.ids import new_id
 from shared.persistence.mongo import Document, UnitOfWork
@@ -31,6 +31,11 @@ class Given:
     value: float
     at: datetime
     device: str = MANUAL
+
+
+def _by_device(points: Sequence[Point]) -> ByDevice:
+    """The newest of each; of one moment the highest."""
+    return {device: (at, value) for at, value, device in sorted(points)}
 
 
 def breaches(limits: Sequence[Limit], sign: str, value: float) -> int:
@@ -126,20 +131,15 @@ class Judged:
         if sign not in SIGNS and sign != given.sign:
             score = (self.row.get("scores") or {}).get(sign)
             return {MANUAL: (score["at"], score["value"])} if score and score["at"] <= given.at else {}
-        newest: dict[str, Moment] = {}
         points = [point for one in known for point in one.get(sign, ()) if point[0] <= given.at]
         if sign == given.sign:
             points.append((given.at, given.value, given.device))
         else:
             points += await self._stored(unit, sign, given.at, since)
-        for at, value, device in points:
-            newest[device] = max((at, value), newest.get(device, (at, value)))
-        told = part.telling(newest)
-        if told is None or part.found(told[1]) or sign not in SIGNS:
-            return newest
-        for at, value, device in await self._beside(unit, sign, told[0] - HOLDS, given.at):
-            newest[device] = max((at, value), newest.get(device, (at, value)))
-        return newest
+        told = part.telling(_by_device(points))
+        if told is not None and not part.found(told[1]) and sign in SIGNS:
+            points += await self._beside(unit, sign, told[0] - HOLDS, given.at)
+        return _by_device(points)
 
     async def _stored(self, unit: UnitOfWork, sign: str, until: datetime, since: datetime) -> list[Point]:
         """The sign's newest reading that is stored, and of devices with a wrong clock the newest to arrive."""
@@ -154,11 +154,7 @@ class Judged:
     async def _beside(self, unit: UnitOfWork, sign: str, since: datetime, until: datetime) -> list[Point]:
         """The sign's readings of a few seconds that are stored and count, by the time at which they count."""
         rows = await readings_within(unit, self.id, sign, since, until)
-        return [
-            (row["received_at"] if "clock_off_s" in row else row["taken_at"], row["value"], row["device"])
-            for row in rows
-            if believed(row)
-        ]
+        return [(counts_at(row), row["value"], row["device"]) for row in rows if believed(row)]
 
     async def knows_newer(self, unit: UnitOfWork, reading: Reading) -> bool:
         """Whether the sign was measured after this reading, as far as is stored."""

@@ -26,6 +26,8 @@ def due(deps: Deps, clock: Clock, session: Document, engine: Document | None, he
         return True
     if schedules.unarmed(deps, session):
         return True
+    if engine is None and not session.get("scores"):
+        return False
     states, limits = states_of(engine), deps.limits(session)
     if _unjudged(session, limits, states):
         return True
