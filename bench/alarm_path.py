@@ -1,8 +1,10 @@
 """Abnormal reading posted -> page at the sink; open loop, the clock starts at the intended moment of sending."""
 
 import asyncio
+import contextlib
 import itertools
 import time
+from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import orjson
@@ -77,7 +79,8 @@ class Ward:
 async def measure(world: World, episodes: int) -> list[Figure]:
     """The path beside ten calm sessions, and beside two hundred."""
     figures, calm = await _beside_a_few(world, episodes)
-    loaded = await _latencies(world, episodes, LOADED)
+    async with _watched(world, LOADED) as ward:
+        loaded = await _latencies(world, ward, episodes)
     return [
         *figures,
         Figure("alarm_path_loaded_p50_ms", median(loaded), "ms", median(calm)),
@@ -92,9 +95,11 @@ async def measure_calm(world: World, episodes: int) -> list[Figure]:
 
 
 async def _beside_a_few(world: World, episodes: int) -> tuple[list[Figure], list[float]]:
-    steps = await bare_steps(world)
+    """The bare steps are measured at the episodes' pace and beside the same sessions: a step that is alone costs half."""
     await _register(world)
-    found = await _latencies(world, episodes, CALM)
+    async with _watched(world, CALM) as ward:
+        steps = await bare_steps(world)
+        found = await _latencies(world, ward, episodes)
     bare = sum(median(values) for values in steps.values())
     bare_99 = sum(quantile(values, 0.99) for values in steps.values())
     figures = [
@@ -105,23 +110,28 @@ async def _beside_a_few(world: World, episodes: int) -> tuple[list[Figure], list
     return figures, found
 
 
-async def _latencies(world: World, episodes: int, beside: int) -> list[float]:
-    """Milliseconds from each reading's intended moment to its page. Collapse values have no on-delay: one episode per sign."""
+@contextlib.asynccontextmanager
+async def _watched(world: World, beside: int) -> AsyncIterator[Ward]:
+    """A ward with so many calm sessions at 1 Hz, for as long as the block lasts."""
     async with Pool(world.part("monitoring-api").port) as pool:
         ward, stop = Ward(world, pool), asyncio.Event()
-        run = uuid4().hex[:6]  # a second measurement has rooms of its own
-        calm = [await ward.open(f"calm-{run}-{number}") for number in range(beside)]
-        rooms = [f"room-{run}-{number}" for number in range(-(-episodes // len(SIGNS)))]
-        sessions = {room: await ward.open(room) for room in rooms}
+        calm = [await ward.open(f"calm-{uuid4().hex[:6]}-{number}") for number in range(beside)]
         monitors = [
             asyncio.create_task(ward.monitor(session, stop, number / beside)) for number, session in enumerate(calm)
         ]
-        found = await _episodes(world, ward, sessions, episodes)
+        yield ward
         stop.set()
         await asyncio.gather(*monitors)
         for session in calm:
             await ward.leave(session)
-    return found
+
+
+async def _latencies(world: World, ward: Ward, episodes: int) -> list[float]:
+    """Milliseconds from each reading's intended moment to its page. Collapse values have no on-delay: one episode per sign."""
+    run = uuid4().hex[:6]  # a second measurement has rooms of its own
+    rooms = [f"room-{run}-{number}" for number in range(-(-episodes // len(SIGNS)))]
+    sessions = {room: await ward.open(room) for room in rooms}
+    return await _episodes(world, ward, sessions, episodes)
 
 
 async def _register(world: World) -> None:
@@ -163,7 +173,10 @@ async def _episode(world: World, ward: Ward, session: str, place: tuple[str, str
 
 
 async def bare_steps(world: World, rounds: int = 200) -> dict[str, list[float]]:
-    """What the path cannot do without, one after the other: POST, transaction, Kafka hop, transaction, push."""
+    """What the path cannot do without, one after the other: POST, transaction, Kafka hop, transaction, push.
+
+    Ten rounds a second: cores and threads that slept in between make each step twice what it takes back to back.
+    """
     found: dict[str, list[float]] = {name: [] for name in ("post", "transaction", "hop", "transaction_2", "push")}
     client: AsyncIOMotorClient[dict[str, object]] = AsyncIOMotorClient(world.stack.mongodb_uri)
     topic = await world.topic("hop", 1)
@@ -173,6 +186,7 @@ async def bare_steps(world: World, rounds: int = 200) -> dict[str, list[float]]:
     consumer = AIOKafkaConsumer(topic, bootstrap_servers=world.stack.kafka, auto_offset_reset="earliest")
     async with producer, consumer:
         for _ in range(rounds):
+            await asyncio.sleep(1 / EPISODES_PER_SECOND)
             for name, step in (
                 ("post", bare.post("/echo", thing)),
                 ("transaction", two_documents(client, "bare")),

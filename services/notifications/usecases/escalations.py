@@ -1,5 +1,6 @@
 """Escalations: one per alarm. Each transition saves the state, sets its one timer and writes the pages as rows."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -54,7 +55,7 @@ async def find(unit: UnitOfWork, alarm_id: str) -> Document | None:
 
 async def start(unit: UnitOfWork, deps: Deps, alarm: Alarm) -> bool:
     """Page the first step; False when this alarm escalates already. A stub that came first is completed, not restarted."""
-    row = await find(unit, alarm.alarm_id)
+    row, _ = await asyncio.gather(find(unit, alarm.alarm_id), directory.open_book(unit, deps))  # the step asks for it
     if row is None:
         asked_at = None if alarm.known else alarm.raised_at  # an alarm that is new has no earlier answer
         begun = rules.begin(alarm.priority, unit.clock.clinical_now(), asked_at)
