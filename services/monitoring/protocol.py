@@ -116,6 +116,7 @@ class HardBounds(Sourced):
     version: str
     max_mg_per_kg: Mapping[str, float]
     max_mg: Mapping[str, float]
+    device_mg: Mapping[str, float]
     max_devices: Mapping[str, int]
     least_device_gap_minutes: Mapping[str, float]
     max_pre_dose_systolic: float
@@ -187,6 +188,9 @@ def _beyond_devices(bounds: HardBounds, protocol: DosingProtocol) -> Iterator[tu
     if protocol.devices is None:
         yield ("devices",), "must be given for this route"
         return
+    holds = bounds.device_mg.get(protocol.route)
+    if holds is not None and protocol.devices.mg != holds:
+        yield ("devices", "mg"), f"must be {holds:g} mg for this route"
     if protocol.devices.most > most:
         yield ("devices", "most"), f"must be at most {most} for this route"
     if protocol.devices.gap_minutes < gap:

@@ -201,10 +201,12 @@ def _without_devices(content: dict[str, Any]) -> None:
     [
         (lambda c: c["devices"].update(most=4), "/content/devices/most", "at most 3"),
         (lambda c: c["devices"].update(gap_minutes=4.9), "/content/devices/gap_minutes", "at least 5 minutes"),
+        (lambda c: c["devices"].update(mg=56), "/content/devices/mg", "must be 28 mg"),
+        (lambda c: c["devices"].update(mg=27.9), "/content/devices/mg", "must be 28 mg"),
         (_without_devices, "/content/devices", "must be given"),
     ],
 )
-def test_esketamine_is_given_in_two_or_three_devices_five_minutes_apart_whatever_is_signed_clinical_md_5(
+def test_esketamine_is_given_in_devices_of_28_mg_three_at_most_five_minutes_apart_whatever_is_signed_clinical_md_5(
     change: Callable[[Any], Any], pointer: str, words: str
 ) -> None:
     found = faults(of_esketamine(change))
