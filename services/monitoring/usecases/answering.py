@@ -151,13 +151,13 @@ async def escalate(unit: UnitOfWork, alarm_id: str, by_role: str, body: schemas.
     """A person asks for help: the alarm is of high priority from now on, and whoever accepted it is asked anew.
 
     Notifications pages for it whoever accepted it before: an acceptance that stood here would leave nobody an answer
-    that stops the paging. Raises NotFound.
+    that stops the paging. The board sounds again: who muted it knew of no need for help. Raises NotFound.
     """
     alarm, session = await _load(unit, alarm_id, "escalate")
-    if alarm.get("escalated_at"):
-        return alarm
     now, told = unit.clock.clinical_now(), _told(unit, body)
-    who: Document = {"escalated_occurred_at": told, "escalated_by": unit.scope.actor.id}
+    if _help_asked(alarm, now):
+        return alarm
+    who: Document = {"escalated_occurred_at": told, "escalated_by": unit.scope.actor.id, "silenced_until": None}
     anew = alarm["open"] and alarm.get("acknowledged_at") is not None
     if anew:
         who |= {**raising.UNANSWERED, "renewed_at": now}
@@ -168,6 +168,15 @@ async def escalate(unit: UnitOfWork, alarm_id: str, by_role: str, body: schemas.
     emit(unit, event, aggregate=f"alarm/{alarm_id}", version=after["version"])
     await record(unit, session, "alarm_escalated", told or now, alarm_id=alarm_id, acceptance_taken_back=anew or None)
     return after
+
+
+def _help_asked(alarm: Document, now: datetime) -> bool:
+    """Whether help was asked for and nothing came between: an acceptance, a renewal or a mute make it a call of its own."""
+    asked = alarm.get("escalated_at")
+    if asked is None or not alarm["open"]:
+        return asked is not None
+    renewed, muted = alarm.get("renewed_at") or asked, alarm.get("silenced_until") or now
+    return alarm.get("acknowledged_at") is None and renewed <= asked and muted <= now
 
 
 async def _take_back(unit: UnitOfWork, alarm: Document) -> None:

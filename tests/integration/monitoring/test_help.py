@@ -1,7 +1,10 @@
 """Help is asked for: whoever had accepted the alarm is asked anew, here and where the paging is done."""
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 
+from services.monitoring import schemas
 from services.monitoring.alarms import RENEW_AFTER
 from services.monitoring.usecases import answering
 from shared.events.notifications import EscalationAcknowledged
@@ -10,6 +13,7 @@ from shared.messaging.outcomes import Done, Outcome, Skip
 from shared.persistence.mongo import Document
 from tests.integration.monitoring.world import Chair, minutes
 
+Act = Callable[[Chair, Document], Awaitable[None]]
 CRITICAL = "sbp_critical_high"
 ANSWER = ("acknowledged_at", "acknowledged_by", "seconds_to_acknowledge", "attended_at", "attended_by")
 
@@ -81,15 +85,54 @@ async def test_an_acceptance_in_a_page_from_before_is_no_answer_to_it(chair: Cha
     assert (await alarm_of(chair))["acknowledged_by"] == "n2"
 
 
-async def test_help_asked_for_twice_takes_no_answer_back(chair: Chair) -> None:
+async def test_help_asked_for_twice_without_anything_between_is_told_once(chair: Chair) -> None:
+    await chair.lasts(192, 6)
+    alarm = await alarm_of(chair)
+    first = await calls_for_help(chair, alarm)
+    chair.clock.advance(10)
+    assert await calls_for_help(chair, alarm) == first
+    assert (await chair.told()).count("AlarmEscalated") == 1
+
+
+async def accepts(chair: Chair, alarm: Document) -> None:
+    await chair.acknowledges(alarm["_id"])
+
+
+async def accepts_until_it_is_renewed(chair: Chair, alarm: Document) -> None:
+    await accepts(chair, alarm)
+    await chair.lasts(192, int(RENEW_AFTER.total_seconds()) + 1)
+    assert "AlarmRenewed" in await chair.told()
+
+
+async def mutes(chair: Chair, alarm: Document) -> None:
+    await chair._run(lambda unit: answering.silence(unit, alarm["_id"], schemas.Mute()))
+
+
+@pytest.mark.parametrize("between", [accepts, accepts_until_it_is_renewed, mutes], ids=lambda act: act.__name__)
+async def test_help_asked_for_again_after_something_came_between_is_told_anew(chair: Chair, between: Act) -> None:
     alarm = await attended(chair)
     await calls_for_help(chair, alarm)
-    await chair.acknowledges(alarm["_id"])
-    assert (await calls_for_help(chair, alarm))["acknowledged_at"] is not None
+    chair.clock.advance(10)
+    await between(chair, alarm)
+    chair.clock.advance(10)
+    row = await calls_for_help(chair, alarm)
+    assert (row["escalated_at"], row["acknowledged_at"]) == (chair.clock.clinical_now(), None)
+    told = await chair.told()
+    assert (told[-1], told.count("AlarmEscalated")) == ("AlarmEscalated", 2)
+
+
+async def test_it_ends_the_mute_of_the_board(chair: Chair) -> None:
+    await chair.lasts(192, 6)
+    alarm = await alarm_of(chair)
+    await mutes(chair, alarm)
+    chair.clock.advance(10)
+    assert (await calls_for_help(chair, alarm))["silenced_until"] is None
 
 
 async def test_what_is_over_keeps_who_answered_it(chair: Chair) -> None:
     alarm = await attended(chair)
     await chair.lasts(120, 120)
-    row = await calls_for_help(chair, alarm)
-    assert (row["open"], row["attended_by"]) == (False, "nurse-1")
+    for _ in range(2):
+        row = await calls_for_help(chair, alarm)
+        assert (row["open"], row["attended_by"]) == (False, "nurse-1")
+    assert (await chair.told()).count("AlarmEscalated") == 1

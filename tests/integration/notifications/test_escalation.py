@@ -212,6 +212,20 @@ async def test_renewed_pages_anew_and_escalated_calls_all_nurses_now(world: Worl
     assert world.pager.addressees[-1] == "pager-p1"
 
 
+async def test_help_that_is_asked_for_once_more_after_an_answer_calls_all_nurses_once_more(world: World) -> None:
+    await world.staff(**ROTA)
+    alarm = world.alarm()
+    await world.handle(alarm)
+    about: dict[str, Any] = {"patient_id": PATIENT, "alarm_id": alarm.alarm_id, "by_role": "nurse"}
+    for _ in range(2):
+        await world.handle(monitoring.AlarmEscalated(**about, at=world.clock.clinical_now()))
+        await world.send()
+        world.clock.advance(1)
+        await world.handle(AlarmAcknowledged(**about, at=world.clock.clinical_now()))
+        world.clock.advance(1)
+    assert world.pager.addressees.count("pager-n2") == 2
+
+
 @pytest.mark.parametrize(("again", "phase"), [(False, "paging"), (True, "accepted")])
 async def test_help_for_an_accepted_alarm_is_paged_until_it_is_accepted_again_in_any_order_of_arrival(
     world: World, again: bool, phase: str
