@@ -1,6 +1,6 @@
 """What counts as a breach: a protocol's rules, resolved for one session's phase, baseline and own limits. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -129,6 +129,11 @@ class Limits(tuple[Limit, ...]):  # noqa: SLOT001 - what is found by sign is kep
     """Those of one session now, found by their sign at once; with the combinations that some of them speak of."""
 
     combinations: tuple[Combination, ...] = ()
+
+    def only(self, counts: Callable[[Limit], bool]) -> "Limits":
+        found = Limits(limit for limit in self if counts(limit))
+        found.combinations = self.combinations
+        return found
 
     @cached_property
     def by_sign(self) -> dict[str, OfSign]:

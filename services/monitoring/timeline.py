@@ -6,9 +6,11 @@ A correction of a correction is one more of the same entry: the newest counts.
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
+from services.monitoring.limits import Phase
 from shared.persistence.mongo import Document
 
 CORRECTION, MOVED_AWAY = "correction", "moved_away"
+ENDS_DOSING = ("dose_stopped", "recovery_began", "aborted")
 CORRECTABLE = ("dose", "waste", "observation", "intervention", "support", "adverse_event")
 MOVABLE = ("dose", "observation", "intervention", "support")
 
@@ -44,6 +46,16 @@ def newest_score(entries: Sequence[Document], codes: Sequence[str], since: datet
             if facts["observation_code"] in codes and facts.get("score") is not None:
                 return int(facts["score"])
     return None
+
+
+def phase_at(session: Document, ends: Iterable[Document], at: datetime) -> Phase:
+    """The phase of an open session at an earlier moment; `ends`: its entries of `ENDS_DOSING`, the first after a dose counts."""
+    if not session["doses"] or at < min(dose["at"] for dose in session["doses"]):
+        return "baseline"
+    dosed = max(dose["at"] for dose in session["doses"])
+    ended = [row["occurred_at"] for row in ends if row["occurred_at"] >= dosed]
+    began = min(ended, default=dosed) if session["state"] == "recovery" else None
+    return "dosing" if began is None or at < began else "recovery"
 
 
 def emergency_since(entries: Sequence[Document]) -> datetime | None:

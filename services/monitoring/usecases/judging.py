@@ -190,12 +190,23 @@ class Judged:
         for counted in await self._combined(unit, given, self.late, [self.previous_late, self.previous]):
             await self._late(unit, counted, ended=ended)
 
+    async def by_itself(self, unit: UnitOfWork, given: Given) -> set[str]:
+        """Judge what a human wrote down late, beside a backlog of readings on its way; the rules whose alarms now stand for it."""
+        standing, backlog = self._standing(), self.late
+        self.late = {}
+        await self.episode(unit, given)
+        self.late = backlog
+        return self._standing() - standing
+
+    def _standing(self) -> set[str]:
+        return {name for name, state in self.states.items() if state.raised_at is not None}
+
     async def _late(self, unit: UnitOfWork, given: Given, *, ended: bool) -> None:
         before = self.late or {}
         mine = [limit for limit in self.limits if limit.rule.sign == given.sign]
         going_on = [limit for limit in mine if not ended and self._keeps(limit, given.at)]
         await self._evaluate(unit, given, [], going_on)
-        standing = {name for name, state in self.states.items() if state.raised_at is not None}
+        standing = self._standing()
         limits = [limit for limit in mine if limit not in going_on and limit.name not in standing]
         earlier = await self._earlier(unit, given, before)
         self.previous_late.setdefault(given.sign, []).append((given.at, given.value, given.device))

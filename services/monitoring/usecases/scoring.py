@@ -9,8 +9,8 @@ from services.monitoring.combinations import MOAAS, SYMPTOMS
 from services.monitoring.episodes import Point
 from services.monitoring.model import OPEN
 from services.monitoring.scales import NEWS2_SIGNS, news2
-from services.monitoring.store import ENGINES, SESSIONS, newest_of
-from services.monitoring.timeline import present
+from services.monitoring.store import ENGINES, ENTRIES, SESSIONS, newest_of
+from services.monitoring.timeline import ENDS_DOSING, phase_at, present
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import of_session, record
 from services.monitoring.usecases.judging import Given, Judged
@@ -25,7 +25,7 @@ FRESH = timedelta(minutes=15)  # CFG: older values make no score
 async def noted(unit: UnitOfWork, deps: Deps, entry: Document) -> None:
     """Judge an observation's score as of when it was observed.
 
-    One that is older than the newest changes nothing, but a symptom: it was there, so it is told, and over.
+    One that is older than the newest is not what is known now: it was there, so it is told, and over.
     """
     code, score, at = entry["facts"].get("observation_code"), entry["facts"].get("score"), entry["occurred_at"]
     if code not in JUDGED or score is None:
@@ -35,8 +35,7 @@ async def noted(unit: UnitOfWork, deps: Deps, entry: Document) -> None:
     if session["state"] not in OPEN:
         return
     if before and before["at"] > at:
-        if code == SYMPTOMS and score:
-            await _noted_late(unit, deps, session, Given(code, float(score), at), before)
+        await _noted_late(unit, deps, session, Given(code, float(score), at), before)
         return
     if code == MOAAS:
         await _news2(unit, session, float(score), at)
@@ -48,10 +47,20 @@ async def noted(unit: UnitOfWork, deps: Deps, entry: Document) -> None:
 
 
 async def _noted_late(unit: UnitOfWork, deps: Deps, session: Document, given: Given, newest: Document) -> None:
+    """By what counted then and counts now: sedation that was expected while dosing is no finding of the recovery."""
     judged = await _judged(unit, deps, session)
-    await judged.now(unit, given)
+    if judged.at_rest(given.sign, given.value):
+        return
+    then = phase_at(session, await _ends_of_dosing(unit, session["_id"]), given.at)
+    judged.limits = judged.limits.only(lambda limit: then in limit.rule.phases)
+    raised = await judged.by_itself(unit, given)
+    judged.limits = judged.limits.only(lambda limit: limit.name in raised)
     await judged.now(unit, Given(given.sign, newest["value"], judged.after(given.sign, newest["at"])))
     await judged.save(unit, unit.clock.clinical_now())
+
+
+async def _ends_of_dosing(unit: UnitOfWork, session_id: str) -> list[Document]:
+    return await unit.collection(ENTRIES).find({"session_id": session_id, "kind": {"$in": list(ENDS_DOSING)}})
 
 
 async def judge_again(unit: UnitOfWork, deps: Deps, session_id: str) -> None:
