@@ -168,11 +168,12 @@ def _done(entries: Sequence[Document], minute: Callable[[datetime], float]) -> l
 
 
 def _alarm(row: Document, minute: Callable[[datetime], float]) -> Alarm:
-    cleared, accepted = row.get("cleared_at"), row.get("acknowledged_at")
+    """Accepted when somebody did, not when that was written down; who was at the chair already accepted as it was raised."""
+    cleared, accepted = row.get("cleared_at"), row.get("acknowledged_occurred_at") or row.get("acknowledged_at")
     return Alarm(
         row["rule"],
         row["priority"],
         minute(row["raised_at"]),
         minute(cleared) if cleared else None,
-        minute(accepted) if accepted else None,
+        minute(max(accepted, row["raised_at"])) if accepted else None,
     )

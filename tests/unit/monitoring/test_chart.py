@@ -108,6 +108,16 @@ def test_minute_zero_is_the_first_dose() -> None:
     assert (chart.alarms[0].begin, chart.alarms[0].end, chart.now) == (6, 8, 9)
 
 
+@pytest.mark.parametrize(
+    ("told", "minute"), [(None, 9), (at(7), 7), (at(3), 6)], ids=["at once", "later", "at the chair already"]
+)
+def test_an_alarm_is_accepted_when_it_was_not_when_that_was_written_down(told: datetime | None, minute: float) -> None:
+    session: Document = {"_id": "s", "created_at": at(0), "doses": []}
+    alarm = {"_id": "a", "rule": "r", "priority": "high", "raised_at": at(6), "acknowledged_at": at(9)}
+    chart = chart_of(session, [], [], [alarm | {"acknowledged_occurred_at": told}], [], at(10))
+    assert chart.alarms[0].acknowledged == minute
+
+
 async def test_charts_are_drawn_by_a_process_of_their_own_one_after_the_other() -> None:
     charts = Charts(SystemClock().monotonic)
     try:
