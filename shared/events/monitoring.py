@@ -231,7 +231,10 @@ class DoseStopped(_SessionEvent):
 
 
 class DoseCorrected(_SessionEvent):
-    """How a dose is known now; not `given` means that this patient never had it."""
+    """How a dose is known now; not `given` means that this patient never had it.
+
+    `at` is when it was given. `moved_at`: of one that was another patient's, when it was moved, as whoever moved it told.
+    """
 
     entry_id: str
     medication: str
@@ -244,6 +247,7 @@ class DoseCorrected(_SessionEvent):
     at: datetime
     given: bool
     reason_code: str
+    moved_at: datetime | None = None
 
 
 class AdverseEventReported(_SessionEvent):

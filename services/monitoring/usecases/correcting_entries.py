@@ -1,5 +1,6 @@
 """Entries that were wrong, and entries that were another patient's: nothing is changed, everything leaves a trail."""
 
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -76,8 +77,8 @@ async def move(unit: UnitOfWork, deps: Deps, session_id: str, entry_id: str, bod
     origin = {"moved_from": session_id, "moved_entry": before["_id"], "move_reason_code": body.reason_code}
     facts |= origin | {"moved_at": rfc3339(at)}
     entry = await record(unit, target, before["kind"], before["occurred_at"], **facts)
-    _tell(unit, deps, session, away["_id"], before, body.reason_code, given=False)
-    _tell(unit, deps, target, entry["_id"], entry, body.reason_code, given=True)
+    _tell(unit, deps, session, away["_id"], before, body.reason_code, given=False, moved_at=at)
+    _tell(unit, deps, target, entry["_id"], entry, body.reason_code, given=True, moved_at=at)
     if before["kind"] == "observation":
         for one in (session_id, body.to_session_id):
             await scoring.judge_again(unit, deps, one)
@@ -133,7 +134,15 @@ async def _change_dose(unit: UnitOfWork, session: Document, before: Document, af
 
 
 def _tell(
-    unit: UnitOfWork, deps: Deps, session: Document, entry_id: str, entry: Document, reason_code: str, *, given: bool
+    unit: UnitOfWork,
+    deps: Deps,
+    session: Document,
+    entry_id: str,
+    entry: Document,
+    reason_code: str,
+    *,
+    given: bool,
+    moved_at: datetime | None = None,
 ) -> None:
     """An event that was no error stands as it was told; a dose is told as it is known now."""
     if entry["kind"] != "dose":
@@ -154,5 +163,6 @@ def _tell(
         at=entry["occurred_at"],
         given=given,
         reason_code=reason_code,
+        moved_at=moved_at,
     )
     emit(unit, event, aggregate=f"entry/{entry_id}", version=1)

@@ -7,6 +7,7 @@ import pytest
 from pymongo import MongoClient
 
 from deploy.local.stack import Stack
+from shared.events.envelope import rfc3339
 from shared.events.monitoring import DoseCorrected, InterventionRecorded
 from tests.integration.monitoring.test_after import Recovery
 from tests.integration.monitoring.test_nurse import DOSE
@@ -100,6 +101,7 @@ def test_a_corrected_dose_is_known_to_the_session_and_told(nurse: Recovery) -> N
     assert nurse.post(f"{path}/entries/{made['id']}/correct", again).status_code == 201
     events = nurse.told(path, DoseCorrected)
     assert [(event.amount, event.lot, event.given) for event in events] == [(28, "L", True), (28, "M", True)]
+    assert [event.moved_at for event in events] == [None, None]
 
 
 def test_a_dose_of_the_wrong_patient_moves_with_a_trail_and_both_are_watched_as_they_are(nurse: Recovery) -> None:
@@ -115,6 +117,16 @@ def test_a_dose_of_the_wrong_patient_moves_with_a_trail_and_both_are_watched_as_
     assert [event.given for event in nurse.told(other, DoseCorrected)] == [True]
     assert moved(nurse, path, made, other).json()["reasons"][0]["code"] == "gone"
     assert moved(nurse, other, new.json(), nurse.session("scheduled")).json()["reasons"][0]["code"] == "state"
+
+
+def test_the_events_of_a_moved_dose_tell_when_it_was_moved(nurse: Recovery) -> None:
+    path, other = nurse.session("dosing"), nurse.session("baseline")
+    made, moved_at = nurse.entry(path, "dose"), nurse.ago(60)
+    body = {"to_session_id": other.rpartition("/")[2], "occurred_at": moved_at, **WRONG}
+    nurse.post(f"{path}/entries/{made['id']}/move", body).raise_for_status()
+    for one in (path, other):
+        (event,) = nurse.told(one, DoseCorrected)
+        assert (rfc3339(event.moved_at), rfc3339(event.at)) == (moved_at, made["occurred_at"])
 
 
 def test_a_moved_dose_takes_its_infusion_with_it(nurse: Recovery) -> None:
