@@ -131,8 +131,9 @@ class Limits(tuple[Limit, ...]):  # noqa: SLOT001 - what is found by sign is kep
     combinations: tuple[Combination, ...] = ()
 
     def only(self, counts: Callable[[Limit], bool]) -> "Limits":
+        """Some of them; an alarm of one that is left out still speaks for a milder one that is not."""
         found = Limits(limit for limit in self if counts(limit))
-        found.combinations = self.combinations
+        found.combinations, found.covering = self.combinations, self.covering
         return found
 
     @cached_property

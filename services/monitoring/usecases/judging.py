@@ -203,11 +203,11 @@ class Judged:
 
     async def _late(self, unit: UnitOfWork, given: Given, *, ended: bool) -> None:
         before = self.late or {}
-        mine = [limit for limit in self.limits if limit.rule.sign == given.sign]
-        going_on = [limit for limit in mine if not ended and self._keeps(limit, given.at)]
+        mine = self.limits.only(lambda limit: limit.rule.sign == given.sign)
+        going_on = mine.only(lambda limit: not ended and self._keeps(limit, given.at))
         await self._evaluate(unit, given, [], going_on)
         standing = self._standing()
-        limits = [limit for limit in mine if limit not in going_on and limit.name not in standing]
+        limits = mine.only(lambda limit: limit not in going_on and limit.name not in standing)
         earlier = await self._earlier(unit, given, before)
         self.previous_late.setdefault(given.sign, []).append((given.at, given.value, given.device))
         self.late, found = evaluate(before, given.sign, given.value, given.at, limits, earlier, given.device)

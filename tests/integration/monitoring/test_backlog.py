@@ -190,3 +190,13 @@ async def test_a_leap_within_a_backlog_is_one_alarm_of_the_graver_limit(chair: C
     chair.clock.advance(60)
     await chair.sends(*[chair.reading(85, OXYGEN, at=began + timedelta(seconds=second)) for second in range(1, 40)])
     assert [row["rule"] for row in await chair.alarms(category="physiological")] == ["spo2_critical_low"]
+
+
+@BY
+async def test_a_late_value_of_an_episode_that_is_told_raises_no_milder_alarm(chair: Chair, device: str) -> None:
+    begin = chair.clock.clinical_now()
+    for _ in range(40):
+        chair.clock.advance(1)
+        await chair.measures(80, OXYGEN, device=device)
+    await chair.sends(chair.reading(80, OXYGEN, at=begin + timedelta(seconds=26, milliseconds=500), device=device))
+    assert [row["rule"] for row in await chair.alarms(category="physiological")] == ["spo2_critical_low"]
