@@ -1,6 +1,6 @@
 """The dose itself against plan, ceiling, device and lot (clinical.md 5, 6). Pure; amounts in mg."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +9,12 @@ from services.monitoring.gate_found import Devices, Found, GateRules, Given, Pro
 
 PLAN_TOLERANCE = 1.1
 SAME_SITTING = timedelta(hours=1)  # CFG: three devices take ten minutes, a second injection comes within the hour
+OF_ONE_DOSE = frozenset({"above_plan", "device_gap", "second_check_missing", "checker_unknown", "minimum_gap"})
+
+
+def still_answered(codes: Iterable[str]) -> list[str]:
+    """What an override goes on answering for once a dose was given by it: the next amount, gap and check are others."""
+    return [code for code in codes if code not in OF_ONE_DOSE]
 
 
 def given_so_far(doses: list[dict[str, Any]]) -> Given:

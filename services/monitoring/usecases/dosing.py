@@ -3,6 +3,7 @@
 from typing import Literal
 
 from services.monitoring import model, schemas
+from services.monitoring.doses import still_answered
 from services.monitoring.gate_found import Proposed, Reason
 from services.monitoring.store import SESSIONS
 from services.monitoring.usecases import gating
@@ -65,7 +66,12 @@ def _given(unit: UnitOfWork, deps: Deps, session: Document, opened: Document, bo
         "started_at": session["started_at"] or at,
         "prescriber_on_site": named,
         "infusion": model.started(session, at, body.rate_mg_per_h) if runs else session.get("infusion"),
+        "gate_override": _used(opened.get("gate_override")),
     }
+
+
+def _used(override: Document | None) -> Document | None:
+    return override and override | {"codes": still_answered(override["codes"])}
 
 
 def _facts(dose: Document) -> Document:

@@ -184,7 +184,7 @@ async def _watched(
 
 
 async def override(unit: UnitOfWork, deps: Deps, session_id: str, body: bodies.Override) -> Document:
-    """A prescriber goes on against what is overridable, for as long as the gate is valid.
+    """A prescriber goes on against what is overridable, for as long as the gate is valid; what is of one dose, for the next.
 
     Raises NotFound, Forbidden, Conflict with every reason when one is absolute or there is nothing to override.
     """
