@@ -37,8 +37,11 @@ def _plan(found: Found) -> list[Reason]:
 
 
 def _unplanned(found: Found) -> list[Reason]:
-    """Nobody passes a plan that is held by naming none; one that was never begun or is complete holds nothing."""
-    if any(map(_held, found.known.plans)) and not any(map(_active, found.known.plans)):
+    """Nobody passes a plan, or its dose, by naming none; one that was never begun or is complete holds nothing."""
+    if any(map(_active, found.known.plans)):
+        text = "The patient has an active treatment plan that the session does not name."
+        return [Reason("plan_not_named", "overridable", text)]
+    if any(map(_held, found.known.plans)):
         return [Reason("plan_not_active", "absolute", "The patient's treatment plan is paused or was discontinued.")]
     return [Reason("no_plan", "note", "The session belongs to no treatment plan.")]
 

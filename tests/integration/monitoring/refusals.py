@@ -188,7 +188,8 @@ HERE = [
     ),
     overridable("device_gap", before="dosed_just_now"),
     absolute("devices_used", before="dosed", minutes=12, where="strict"),
-    note("no_plan", opened={"plan_id": None}),
+    note("no_plan", opened={"plan_id": None}, told={"plan": None}),
+    overridable("plan_not_named", opened={"plan_id": None}),
     note("scales_missing", base={"moaas": None, "cadss6": None}),
     note(
         *NOTES,

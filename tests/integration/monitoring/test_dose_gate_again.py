@@ -12,7 +12,7 @@ from shared.events import intake
 from shared.events.envelope import Event
 from shared.ids import new_id
 from tests.integration.monitoring.test_dose_gate import PLAN, Visit, plan, staff, visit
-from tests.integration.monitoring.world import Chair, minutes
+from tests.integration.monitoring.world import PRESCRIBER, Chair, minutes
 
 
 async def test_three_devices_one_by_one_and_never_a_fourth(chair: Chair) -> None:
@@ -76,7 +76,15 @@ async def test_nobody_passes_a_plan_that_is_held_by_naming_none(chair: Chair) ->
     await chair.seat(dose=False)
     assert (await chair.gate())["plan_not_active"] == "absolute"
     await chair.tells(plan(chair.patient_id, intake.TreatmentPlanResumed, version=2), version=2)
-    assert (await chair.gate())["no_plan"] == "note"
+    assert (await chair.gate())["plan_not_named"] == "overridable"
+
+
+async def test_nobody_passes_the_amount_of_a_plan_by_naming_none(chair: Chair) -> None:
+    """Everything was told, the plan among it; the session was opened without it."""
+    visit_ = await Visit(chair).arrives()
+    await chair.mongo.plumbing("sessions").update({"_id": chair.session_id}, {"$set": {"plan_id": None}})
+    assert await visit_.refused() == {"plan_not_named": "overridable"}
+    assert (await visit_.doses(PRESCRIBER, override_reason="unplanned"))["state"] == "dosing"
 
 
 async def test_a_session_is_of_its_plans_route_where_none_is_named(chair: Chair) -> None:

@@ -113,7 +113,7 @@ AGAIN = [*REVOKED, CONSENT | {"document": "ketamine_treatment", "signed_at": NOW
         ({"planned": False, "plan": None}, "no_plan", "note"),
         ({"planned": False, "plan": None, "plans": [{"state": "held"}]}, "plan_not_active", "absolute"),
         ({"planned": False, "plan": None, "plans": [{"state": "completed"}]}, "no_plan", "note"),
-        ({"planned": False, "plan": None, "plans": [{"state": "held"}, IV_PLAN]}, "no_plan", "note"),
+        ({"planned": False, "plan": None, "plans": [{"state": "held"}, IV_PLAN]}, "plan_not_named", "overridable"),
         ({"readiness": None}, "readiness_missing", "overridable"),
         ({"readiness": READY | {"fasting": False}}, "not_fasting", "overridable"),
         ({"readiness": READY | {"escort_named": False}}, "no_escort", "overridable"),
