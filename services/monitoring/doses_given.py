@@ -4,12 +4,25 @@ Each takes the session, the dose's entry as it was known and as it is known now;
 and the entry's facts. An identical twin of a dose is as good as the dose itself.
 """
 
+from datetime import datetime
+
 from services.monitoring.model import OPEN
-from shared.errors import Conflict
+from shared.errors import Conflict, FieldError, Invalid
 from shared.persistence.mongo import Document
 
 Changed = tuple[Document, Document]
 _SAME = ("amount_mg", "lot")
+
+
+def follows_baseline(session: Document, at: datetime, known_at: datetime | None = None) -> None:
+    """The time before discharge counts from the dose, so none is told as given before what its gate rests on.
+
+    One that was moved here stands where it was given (`known_at`), and is told as no earlier still. Raises Invalid.
+    """
+    bounds = [moment for moment in (session["baseline_at"], known_at) if moment is not None]
+    if session["baseline_at"] is not None and at < min(bounds):
+        text = "lies before the baseline: a dose of before needs a baseline that is told with its own time"
+        raise Invalid(errors=[FieldError("/occurred_at", text, "before_baseline")])
 
 
 def corrected(session: Document, before: Document, after: Document) -> Changed:

@@ -43,7 +43,8 @@ class Staff:
 
     def doses(self, path: str, minutes_ago: float = 0) -> None:
         """By a prescriber: nobody has told monitoring of this patient."""
-        self._ask("nurse", "POST", "monitoring", f"{path}/baseline", BASE)
+        before = BASE | {"occurred_at": self._ago(minutes=minutes_ago)}
+        self._ask("nurse", "POST", "monitoring", f"{path}/baseline", before)
         given = {**DOSE, "override_reason": "alone", "occurred_at": self._ago(minutes=minutes_ago)}
         self._ask("prescriber", "POST", "monitoring", f"{path}/dose", given)
 

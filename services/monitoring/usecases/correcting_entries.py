@@ -6,7 +6,7 @@ from typing import Any
 
 from services.monitoring import model
 from services.monitoring import schemas_entries as bodies
-from services.monitoring.doses_given import corrected, infusion_of, taken_away, taken_over
+from services.monitoring.doses_given import corrected, follows_baseline, infusion_of, taken_away, taken_over
 from services.monitoring.store import ENTRIES, SESSIONS
 from services.monitoring.timeline import CORRECTABLE, CORRECTION, MOVABLE, MOVED_AWAY, present, root_of
 from services.monitoring.usecases import scoring
@@ -39,6 +39,8 @@ async def correct(unit: UnitOfWork, deps: Deps, session_id: str, entry_id: str, 
     after = {**before, "occurred_at": at, "facts": facts}
     _in_order(after)
     if before["kind"] == "dose":
+        if not body.entered_in_error:
+            follows_baseline(session, at, before["occurred_at"])
         changed = taken_away if body.entered_in_error else corrected
         after["facts"] = facts = await _change_dose(unit, session, before, after, changed)
     if before["kind"] == "waste" and not body.entered_in_error:

@@ -4,6 +4,7 @@ from typing import Literal
 
 from services.monitoring import model, schemas
 from services.monitoring.doses import still_answered
+from services.monitoring.doses_given import follows_baseline
 from services.monitoring.gate_found import Proposed, Reason
 from services.monitoring.store import SESSIONS
 from services.monitoring.usecases import gating
@@ -27,9 +28,10 @@ Verb = Literal["pause", "resume", "stop", "rate"]
 
 
 async def give(unit: UnitOfWork, deps: Deps, session_id: str, body: schemas.Dose) -> Document:
-    """One dose, or one device. Raises NotFound, Conflict with every reason, Forbidden."""
+    """One dose, or one device. Raises NotFound, Conflict with every reason, Forbidden, Invalid."""
     session = await load(unit, session_id, "dose")
     model.move(session, "dose", unit.clock.clinical_now())
+    follows_baseline(session, happened_at(unit, body.occurred_at))
     by, at = unit.scope.actor.id, body.occurred_at
     proposed = Proposed(body.medication, body.amount_mg, body.expiry, by, body.checked_by, at)
     judged = await gating.judge(unit, deps, session, proposed, body.prescriber_on_site)

@@ -8,8 +8,10 @@ import pytest
 from services.monitoring import schemas
 from services.monitoring import schemas_entries as bodies
 from services.monitoring.usecases import correcting, correcting_entries, dosing, emergency, ending, entries, scoring
+from shared.errors import Invalid
 from shared.ids import new_id
 from shared.persistence.mongo import Document, UnitOfWork
+from tests.integration.monitoring.test_dose_gate import Visit
 from tests.integration.monitoring.world import Chair, minutes
 
 AHEAD = minutes(10)
@@ -37,6 +39,50 @@ async def test_a_dose_by_a_clock_that_runs_ahead_is_one_of_now(chair: Chair) -> 
     now = chair.clock.clinical_now()
     row = await chair.doses(occurred_at=now + AHEAD, amount_mg=1)
     assert row["doses"][-1]["at"] == (await entry_of(chair, "dose"))["occurred_at"] == now
+
+
+async def refused(chair: Chair, work: Any) -> list[tuple[str, str]]:
+    """Field and code of what is wrong; nothing has changed."""
+    before = await chair.session()
+    with pytest.raises(Invalid) as invalid:
+        await work
+    assert await chair.session() == before
+    return [(error.pointer, error.code) for error in invalid.value.errors]
+
+
+BEFORE_BASELINE = [("/occurred_at", "before_baseline")]
+
+
+async def test_a_dose_is_told_as_given_no_earlier_than_its_baseline(chair: Chair) -> None:
+    """Else the two hours of esketamine were over at once."""
+    visit = await Visit(chair).arrives()
+    told = chair.clock.clinical_now()
+    chair.clock.advance(60)
+    assert await refused(chair, visit.doses(occurred_at=told - minutes(121))) == BEFORE_BASELINE
+    assert (await visit.doses(occurred_at=told))["doses"][0]["at"] == told
+
+
+async def corrects(chair: Chair, at: datetime, **said: Any) -> None:
+    dose, body = await entry_of(chair, "dose"), bodies.Correction(reason_code="typing_error", occurred_at=at, **said)
+    await chair._run(lambda unit: correcting_entries.correct(unit, chair.deps, chair.session_id, dose["_id"], body))
+
+
+async def test_a_dose_is_corrected_to_no_time_before_its_baseline(chair: Chair) -> None:
+    baseline_at = (await chair.session())["baseline_at"]
+    assert await refused(chair, corrects(chair, baseline_at - minutes(121))) == BEFORE_BASELINE
+    await corrects(chair, baseline_at)
+    assert (await chair.session())["doses"][0]["at"] == baseline_at
+    await corrects(chair, baseline_at - minutes(121), entered_in_error=True)
+    assert (await chair.session())["doses"] == []
+
+
+async def test_a_moved_dose_that_was_given_before_the_baseline_here_is_corrected_where_it_stands(chair: Chair) -> None:
+    given = (await chair.session())["doses"][0]["at"]
+    later = {"$set": {"baseline_at": given + minutes(10)}}
+    await chair.mongo.plumbing("sessions").update({"_id": chair.session_id}, later)
+    await corrects(chair, given, dose=bodies.DoseCorrection(lot="M"))
+    assert await refused(chair, corrects(chair, given - minutes(1))) == BEFORE_BASELINE
+    assert (await chair.session())["doses"][0]["lot"] == "M"
 
 
 async def test_an_infusion_that_ends_by_a_clock_that_runs_ahead_ends_now(chair: Chair) -> None:
