@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from services.monitoring.protocol import Measurement
-from services.monitoring.schedule import began, times
+from services.monitoring.schedule import began, due_after
 from shared.persistence.mongo import Document
 
 
@@ -56,5 +56,5 @@ def _measurements(row: Document, protocol: Any, taken: Mapping[str, datetime]) -
 
 
 def _following(row: Document, item: Measurement, before: datetime) -> datetime | None:
-    begun = began(row, item, row["phase_since"])
-    return next((begun + offset for offset in times(item) if begun + offset > before), None)
+    found = due_after(item, began(row, item, row["phase_since"]), before)
+    return found.at if found else None

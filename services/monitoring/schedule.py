@@ -1,8 +1,9 @@
 """When a protocol wants what measured, and whether it was. Pure; all times are clinical. Source: clinical.md 3.2."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain, count
 from typing import Any
 
 from services.monitoring.protocol import Measurement
@@ -19,19 +20,20 @@ class Due:
     late_at: datetime
 
 
-def times(measurement: Measurement) -> Iterator[timedelta]:
-    """After the begin, when it is due; without an end where it is repeated without one."""
-    yield from (timedelta(minutes=minutes) for minutes in sorted(measurement.at_minutes))
-    every, last = measurement.every_minutes, measurement.for_minutes
-    number = 1
-    while every is not None and (last is None or every * number <= last):
-        yield timedelta(minutes=every * number)
-        number += 1
+def _offset(measurement: Measurement, number: int) -> timedelta | None:
+    """After the begin: the fixed minutes first, then every period; None after the last."""
+    fixed, every, last = sorted(measurement.at_minutes), measurement.every_minutes, measurement.for_minutes
+    if number < len(fixed):
+        return timedelta(minutes=fixed[number])
+    if every is None:
+        return None
+    minutes = every * (number - len(fixed) + 1)
+    return timedelta(minutes=minutes) if last is None or minutes <= last else None
 
 
 def due(measurement: Measurement, began: datetime, number: int) -> Due | None:
     """The `number`-th, from 0; None after the last."""
-    offset = next((found for place, found in enumerate(times(measurement)) if place == number), None)
+    offset = _offset(measurement, number)
     if offset is None:
         return None
     grace = timedelta(minutes=measurement.grace_minutes)
@@ -41,10 +43,21 @@ def due(measurement: Measurement, began: datetime, number: int) -> Due | None:
 
 def next_due(measurement: Measurement, began: datetime, now: datetime) -> Due | None:
     """The first that is not late yet."""
-    number = 0
-    while (found := due(measurement, began, number)) is not None and found.late_at <= now:
-        number += 1
-    return found
+    return due_after(measurement, began, now - timedelta(minutes=measurement.grace_minutes))
+
+
+def due_after(measurement: Measurement, began: datetime, moment: datetime) -> Due | None:
+    """The first whose time comes after the moment."""
+    fixed = len(measurement.at_minutes)
+    numbers = chain(range(fixed), count(fixed + _surely_past(measurement, moment - began)))
+    found = (due(measurement, began, number) for number in numbers)
+    return next((item for item in found if item is None or item.at > moment), None)
+
+
+def _surely_past(measurement: Measurement, passed: timedelta) -> int:
+    """Periods that nobody has to look at, however long ago the begin was; the last two are left to the exact look."""
+    every = measurement.every_minutes
+    return 0 if every is None else max(passed // timedelta(minutes=every) - 2, 0)
 
 
 def began(session: Mapping[str, Any], measurement: Measurement, phase_since: datetime) -> datetime:

@@ -2,13 +2,17 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from services.monitoring import schedule
 from services.monitoring.combinations import Combination, Part, concerned, unit_of
 from services.monitoring.limits import Limits, is_collapse, limits
 from services.monitoring.protocol import Measurement
-from services.monitoring.schedule import began, due, next_due
+from services.monitoring.schedule import Due, began, due, next_due
 from services.monitoring.wiring import limit_sets, protocols
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -86,6 +90,39 @@ def test_the_next_is_the_first_that_is_not_late() -> None:
     assert found is not None
     assert found.at == NOW + timedelta(minutes=30)
     assert next_due(line(at_minutes=(40,)), NOW, NOW + timedelta(minutes=45)) is None
+
+
+def one_by_one(measurement: Measurement, begin: datetime, now: datetime) -> Due | None:
+    number = 0
+    while (found := due(measurement, begin, number)) is not None and found.late_at <= now:
+        number += 1
+    return found
+
+
+MINUTES = st.integers(1, 60) | st.floats(1, 60)
+
+
+@given(
+    fixed=st.lists(st.integers(0, 120), max_size=4),
+    every=MINUTES,
+    lasts=st.none() | st.integers(1, 400),
+    grace=MINUTES,
+    passed=st.integers(-60, 1000) | st.floats(-60, 1000),
+)
+def test_the_next_is_the_one_that_a_look_at_each_finds(
+    fixed: list[int], every: float, lasts: int | None, grace: float, passed: float
+) -> None:
+    measurement = line(at_minutes=fixed, every_minutes=every, for_minutes=lasts, grace_minutes=grace)
+    now = NOW + timedelta(minutes=passed)
+    assert next_due(measurement, NOW, now) == one_by_one(measurement, NOW, now)
+
+
+def test_the_next_after_four_weeks_is_found_without_a_look_at_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = Mock(side_effect=due)
+    monkeypatch.setattr(schedule, "due", looked)
+    found = next_due(line(every_minutes=10), NOW, NOW + timedelta(days=28, minutes=6))
+    assert found is not None
+    assert (found.at, looked.call_count < 5) == (NOW + timedelta(days=28, minutes=10), True)
 
 
 def test_minutes_count_from_the_dose_where_the_protocol_says_so() -> None:
