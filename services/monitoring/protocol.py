@@ -79,7 +79,7 @@ class SessionProtocol(Sourced):
 class DosingProtocol(SessionProtocol):
     """Of a route by which a dose is given.
 
-    `dosing_minutes` after the last dose recovery begins by itself, unless an infusion has not ended.
+    `dosing_minutes` after the last dose recovery begins by itself, unless an infusion at a rate has not ended, or is paused.
     """
 
     kind: Literal["dosing"]

@@ -170,6 +170,7 @@ class Baseline(Moment):
 class Dose(Moment):
     """One dose, or one device; into a vein or with `rate_mg_per_h` an infusion starts, which runs until /dose/stop.
 
+    Of one without a rate, as of a push, recovery begins by itself; when it ended is told by /dose/stop all the same.
     `prescriber_on_site` is in the staff directory.
     """
 

@@ -1,5 +1,7 @@
 """Recovery begins by itself some time after the last dose; what is asked for and what pages changes with it."""
 
+from typing import Any
+
 import orjson
 import pytest
 
@@ -12,12 +14,12 @@ from shared.persistence.timers import TimerRunner
 from tests.integration.monitoring.test_occurred import observes
 from tests.integration.monitoring.world import Chair
 
-ESKETAMINE, INTO_MUSCLE = "esketamine-2026-11", "im-2026-11"
+ESKETAMINE, INTO_MUSCLE, INTO_VEIN = "esketamine-2026-11", "im-2026-11", "iv-2026-11"
 
 
 @pytest.fixture
 async def chair(chair: Chair) -> Chair:
-    """Dosed at once, by an injection that nobody stops; a dose into a vein runs until it is stopped."""
+    """Dosed at once, by an injection that nobody stops."""
     await pinned(chair, INTO_MUSCLE)
     return chair
 
@@ -117,9 +119,43 @@ async def test_while_an_infusion_has_not_ended_nobody_recovers(chair: Chair) -> 
     assert await passes(chair, 240) == "dosing"
 
 
+async def pushed(chair: Chair) -> None:
+    """Into a vein, at no rate that anybody told."""
+    await pinned(chair, INTO_VEIN)
+    await chair.doses(amount_mg=1)
+    assert (await chair.session())["infusion"]["state"] == "running"
+
+
+async def test_after_a_push_whose_end_nobody_told_sedation_is_paged(chair: Chair) -> None:
+    await pushed(chair)
+    assert await passes(chair, 44) == "dosing"
+    assert await passes(chair, 1) == "recovery"
+    await observes(chair, 3)
+    assert [alarm["rule"] for alarm in await chair.alarms(open=True, category="physiological")] == ["moaas_warning"]
+
+
+async def test_what_was_paused_is_over_so_long_after_it_went_on(chair: Chair) -> None:
+    await pushed(chair)
+    await changes(chair, "pause")
+    assert await passes(chair, 60) == "dosing"
+    await changes(chair, "resume")
+    assert await passes(chair, 44) == "dosing"
+    assert await passes(chair, 1) == "recovery"
+
+
+async def test_a_push_that_proves_to_be_an_infusion_at_a_rate_is_waited_for(chair: Chair) -> None:
+    await pushed(chair)
+    await changes(chair, "rate", rate_mg_per_h=40)
+    assert await passes(chair, 240) == "dosing"
+
+
+async def changes(chair: Chair, verb: Any, **said: float) -> None:
+    body = schemas.Infusion(**said)
+    await chair._run(lambda unit: dosing.change_infusion(unit, chair.session_id, verb, body))
+
+
 async def stops(chair: Chair) -> None:
-    body = schemas.Infusion()
-    await chair._run(lambda unit: dosing.change_infusion(unit, chair.session_id, "stop", body))
+    await changes(chair, "stop")
 
 
 @pytest.mark.parametrize("seen", [True, False], ids=["seen while dosing", "not seen while dosing"])
