@@ -6,6 +6,7 @@ from datetime import datetime
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from services.monitoring.folding import reading_id
+from services.monitoring.vitals import BY_NAME, MANUAL
 from shared.messaging.currency import SOURCES, as_of
 from shared.messaging.outbox import OUTBOX
 from shared.messaging.topics import BULK, INTAKE_ALARMS
@@ -195,6 +196,16 @@ async def newest_arrived(
     }
     rows = await reader.plumbing(VITALS).find(query, sort=[("received_at", -1)], limit=1)
     return rows[0] if rows else None
+
+
+def heard_from_oximeters(session_id: str, since: datetime) -> Document:
+    """The filter of what devices, not hands, have told of SpO2 since then, by its arrival: their clocks may be wrong.
+
+    Of this patient, believed and of now: neither an artefact nor a backlog is a sensor that is on the finger.
+    """
+    query: Document = {"session_id": session_id, "device": {"$ne": MANUAL}, "received_at": {"$gte": since}}
+    query |= {"sign": BY_NAME["spo2"].loinc, "late": None}
+    return query | {"quarantined": None, "moved_to": None, "decision": {"$ne": "artefact"}}
 
 
 AT_ONCE = 4  # devices, or two values of one moment that nobody has decided between

@@ -7,13 +7,13 @@ from services.monitoring import gate, gate_pressure, model, readiness
 from services.monitoring import schemas_session as bodies
 from services.monitoring.doses import given_so_far
 from services.monitoring.gate_found import Found, Known, Pressure, Proposed, Reason
-from services.monitoring.store import SESSIONS, VITALS, highest_newest, projections_as_of
+from services.monitoring.store import SESSIONS, VITALS, heard_from_oximeters, highest_newest, projections_as_of
 from services.monitoring.timeline import present
 from services.monitoring.usecases import gate_expiry, projections
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import of_session, record
 from services.monitoring.usecases.sessions import load
-from services.monitoring.vitals import BY_NAME, DIASTOLIC, MANUAL, SYSTOLIC
+from services.monitoring.vitals import DIASTOLIC, SYSTOLIC
 from shared.errors import Conflict, Forbidden
 from shared.events.monitoring import DoseGateOverridden
 from shared.messaging.outbox import emit
@@ -103,7 +103,7 @@ async def _found(
         last_weight_kg=await _last_weight_elsewhere(unit, session),
         pressure=await _pressure(unit, session),
         antihypertensive_at=await _antihypertensive_at(unit, session),
-        oximeter_at=await _oximeter_at(unit, session),
+        oximeter_at=await _oximeter_at(unit, session, protocol.gate.valid_minutes),
         prescriber_on_site=prescriber,
     )
 
@@ -145,14 +145,10 @@ async def _antihypertensive_at(unit: UnitOfWork, session: Document) -> datetime 
     return max((at for code, at in codes if code == "antihypertensive"), default=None)
 
 
-async def _oximeter_at(unit: UnitOfWork, session: Document) -> datetime | None:
-    """When a device, not a hand, measured SpO2 last; by the time of arrival, for a device's clock may be wrong.
-
-    Of this patient, and believed: an artefact is no sign of a sensor on the finger.
-    """
-    query: Document = {"session_id": session["_id"], "sign": BY_NAME["spo2"].loinc, "device": {"$ne": MANUAL}}
-    query |= {"quarantined": None, "moved_to": None, "decision": {"$ne": "artefact"}}
-    rows = await unit.collection(VITALS).find(query, sort=[("taken_at", -1)], limit=1)
+async def _oximeter_at(unit: UnitOfWork, session: Document, valid_minutes: float) -> datetime | None:
+    """When the newest SpO2 of a device arrived; what is too old to count is not looked for."""
+    query = heard_from_oximeters(session["_id"], unit.clock.clinical_now() - timedelta(minutes=valid_minutes))
+    rows = await unit.collection(VITALS).find(query, sort=[("received_at", -1)], limit=1)
     return rows[0]["received_at"] if rows else None
 
 
