@@ -6,7 +6,7 @@ from datetime import datetime
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from services.monitoring.folding import reading_id
-from services.monitoring.vitals import BY_NAME, MANUAL
+from services.monitoring.vitals import BY_NAME, MANUAL, counts_at
 from shared.messaging.currency import SOURCES, as_of
 from shared.messaging.outbox import OUTBOX
 from shared.messaging.topics import BULK, INTAKE_ALARMS
@@ -158,8 +158,11 @@ async def readings_within(
     reader: Reader, session_id: str, sign: str, since: datetime, until: datetime
 ) -> list[Document]:
     """Of one sign, in the order in which they were taken; ends included. Not those that were folded."""
-    bounds = {"$gte": reading_id(session_id, sign, since, ""), "$lt": f"{reading_id(session_id, sign, until, '')}\x7f"}
-    return await reader.plumbing(VITALS).find({"_id": bounds})
+    return await reader.plumbing(VITALS).find({"_id": _ids_within(session_id, sign, since, until)})
+
+
+def _ids_within(session_id: str, sign: str, since: datetime, until: datetime) -> Document:
+    return {"$gte": reading_id(session_id, sign, since, ""), "$lt": f"{reading_id(session_id, sign, until, '')}\x7f"}
 
 
 async def counting_within(
@@ -216,14 +219,29 @@ async def highest_newest(reader: Reader, session_id: str, sign: str) -> tuple[da
 
     The highest where several are of one moment.
     """
-    start, found = f"{session_id}.{sign}.", list[tuple[datetime, float]]()
-    query: Document = {"_id": {"$gte": start, "$lt": f"{start}\x7f"}, "moved_to": None, "decision": {"$ne": "artefact"}}
-    query |= {"$or": [{"quarantined": None}, {"decision": "confirmed"}]}
-    for wrong, order, moment in ((False, "_id", "taken_at"), (True, "received_at", "received_at")):
-        asked = query | {"clock_off_s": {"$exists": wrong}}
-        rows = await reader.collection(VITALS).find(asked, sort=[(order, -1)], limit=AT_ONCE)
-        found += [(row[moment], row["value"]) for row in rows]
-    return max(found, default=None)
+    start = f"{session_id}.{sign}."
+    every: Document = {"_id": {"$gte": start, "$lt": f"{start}\x7f"}}
+    return max(await _newest_by_either_time(reader, every, every), default=None)
+
+
+async def newest_within(reader: Reader, session_id: str, sign: str, since: datetime, until: datetime) -> list[float]:
+    """The sign's believed values of the newest moment that counts within a span, ends included: of several nobody has decided."""
+    taken: Document = {"_id": _ids_within(session_id, sign, since, until)}
+    arrived: Document = {"session_id": session_id, "sign": sign, "received_at": {"$gte": since, "$lte": until}}
+    found = await _newest_by_either_time(reader, taken, arrived)
+    newest = max((at for at, _ in found), default=None)
+    return [value for at, value in found if at == newest]
+
+
+async def _newest_by_either_time(reader: Reader, taken: Document, arrived: Document) -> list[tuple[datetime, float]]:
+    """The newest believed ones of `taken` by a right clock and of `arrived` by a wrong one, each at the time that counts."""
+    found: list[tuple[datetime, float]] = []
+    for asked, wrong, order in ((taken, False, "_id"), (arrived, True, "received_at")):
+        query = asked | {"clock_off_s": {"$exists": wrong}, "moved_to": None, "decision": {"$ne": "artefact"}}
+        query |= {"$or": [{"quarantined": None}, {"decision": "confirmed"}]}
+        rows = await reader.collection(VITALS).find(query, sort=[(order, -1)], limit=AT_ONCE)
+        found += [(counts_at(row), row["value"]) for row in rows]
+    return found
 
 
 async def watched_sessions(mongo: Mongo, slots: Sequence[int] | None = None) -> list[Document]:

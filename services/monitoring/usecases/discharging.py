@@ -1,6 +1,6 @@
 """The discharge: its gate on what was recorded since the last dose, its signature, its override."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,7 +9,7 @@ from services.monitoring import model
 from services.monitoring import schemas_entries as bodies
 from services.monitoring.discharge import Findings
 from services.monitoring.limits import Limits, broken
-from services.monitoring.store import ALARMS, VITALS
+from services.monitoring.store import ALARMS, newest_within
 from services.monitoring.timeline import newest_score, present
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.ending import save_end, tell_gone
@@ -61,9 +61,8 @@ async def _findings(unit: UnitOfWork, deps: Deps, session: Document, body: bodie
     last = last_given(session, infused=protocol.infused)
     since = max(last or at, at - timedelta(minutes=protocol.discharge.findings_valid_minutes))
     seen = present(await of_session(unit, session["_id"]))
-    measured: dict[str, Any] = {
-        name: await _newest(unit, session["_id"], BY_NAME[name].loinc, since, at) for name in _MEASURED
-    }
+    limits = deps.limits({**session, "state": "recovery"})
+    measured: dict[str, Any] = await _measured(unit, session, limits, since, at)
     return Findings(
         route=protocol.route,
         role=unit.scope.actor.role,
@@ -78,7 +77,7 @@ async def _findings(unit: UnitOfWork, deps: Deps, session: Document, body: bodie
         baseline_diastolic=base.get("diastolic"),
         open_alarms=await unit.collection(ALARMS).count({"session_id": session["_id"], "open": True}),
         **measured,
-        **await _breathing(unit, deps.limits({**session, "state": "recovery"}), session["_id"], measured),
+        **await _breathing(unit, limits, session["_id"], measured),
         **body.model_dump(include={"dissociation_resolved", "escort_confirmed", "aftercare"}),
     )
 
@@ -96,12 +95,27 @@ def last_given(session: Document, *, infused: bool) -> datetime | None:
     return max(*times, infusion["since"]) if infusion.get("state") == "stopped" else None
 
 
-async def _newest(unit: UnitOfWork, session_id: str, sign: str, since: datetime, at: datetime) -> float | None:
-    """The newest value that is believed, as `vitals.believed` has it."""
-    query: Document = {"session_id": session_id, "sign": sign, "moved_to": None, "decision": {"$ne": "artefact"}}
-    query |= {"taken_at": {"$gte": since, "$lte": at}, "$or": [{"quarantined": None}, {"decision": "confirmed"}]}
-    latest = await unit.collection(VITALS).find(query, sort=[("taken_at", -1)], limit=1)
-    return float(latest[0]["value"]) if latest else None
+async def _measured(
+    unit: UnitOfWork, session: Document, limits: Limits, since: datetime, at: datetime
+) -> dict[str, float | None]:
+    """The newest value of each sign by the time that counts; of several of one moment the worse, until a human decides."""
+    base, found = session["baseline"] or {}, dict[str, float | None]()
+    for name in _MEASURED:
+        sign = BY_NAME[name].loinc
+        values = await newest_within(unit, session["_id"], sign, since, at)
+        worse = _beyond(limits, sign) if name in _BREATHING else _away_from(base.get(name) or 0)
+        found[name] = max(values, key=worse, default=None)
+    return found
+
+
+def _away_from(before: float) -> Callable[[float], float]:
+    """A pressure is the worse the farther it is from the baseline."""
+    return lambda value: abs(value - before)
+
+
+def _beyond(limits: Limits, sign: str) -> Callable[[float], tuple[int, float]]:
+    """Breathing is the worse the more limits it breaks, and then the lower it is."""
+    return lambda value: (len(broken(limits, sign, value)), -value)
 
 
 async def _breathing(
