@@ -1,5 +1,6 @@
 """Entries that were wrong, and entries that were another patient's: nothing is changed, everything leaves a trail."""
 
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -19,6 +20,7 @@ from shared.events.envelope import rfc3339
 from shared.events.monitoring import DoseCorrected
 from shared.messaging.outbox import emit
 from shared.persistence.mongo import Document, UnitOfWork
+from shared.persistence.vault import Erased
 
 _PART = {
     "dose": "dose",
@@ -69,10 +71,7 @@ async def move(unit: UnitOfWork, deps: Deps, session_id: str, entry_id: str, bod
         await _change_dose(unit, session, before, before, taken_away)
         taken = partial(taken_over, infusion=infusion_of(session, before))
         facts = await _change_dose(unit, target, before, {**before, "facts": facts}, taken)
-    sealed = before["facts"].get("note_sealed")
-    if sealed is not None:
-        opened = await deps.vault.decrypt(unit, session["patient_id"], sealed)
-        facts["note_sealed"] = await deps.vault.encrypt(unit, target["patient_id"], opened)
+    facts |= await _note_for(unit, deps, session, target, before)
     at = happened_at(unit, body.occurred_at)
     to = {"to_session": body.to_session_id, "moved_kind": before["kind"], "reason_code": body.reason_code}
     away = await record(unit, session, MOVED_AWAY, at, moves=before["_id"], **to)
@@ -85,6 +84,17 @@ async def move(unit: UnitOfWork, deps: Deps, session_id: str, entry_id: str, bod
         for one in (session_id, body.to_session_id):
             await scoring.judge_again(unit, deps, one)
     return entry
+
+
+async def _note_for(unit: UnitOfWork, deps: Deps, session: Document, target: Document, entry: Document) -> Document:
+    """The entry's note sealed for the other patient; an erased patient's can be read no more and stays behind."""
+    sealed = entry["facts"].get("note_sealed")
+    facts: Document = {}
+    if sealed is not None:
+        with suppress(Erased):
+            opened = await deps.vault.decrypt(unit, session["patient_id"], sealed)
+            facts["note_sealed"] = await deps.vault.encrypt(unit, target["patient_id"], opened)
+    return facts
 
 
 async def _present(unit: UnitOfWork, session_id: str, entry_id: str, kinds: tuple[str, ...]) -> Document:
