@@ -44,6 +44,14 @@ def infusion_of(session: Document, entry: Document) -> Document | None:
     return infusion if _number(newest, entry) is not None else None
 
 
+def giver(session: Document, entry: Document) -> str:
+    """Who gave the dose: its entry may be of whoever moved it here, which the session told before the entry did."""
+    number = _number(session, entry)
+    dose = session["doses"][number] if number is not None else {}
+    known: str = entry["facts"].get("given_by") or dose.get("by") or entry["by"]
+    return known
+
+
 def taken_away(session: Document, before: Document, after: Document) -> Changed:
     """The patient never had it: without any dose an open session is where it was before the first, aborted or not.
 
@@ -69,7 +77,8 @@ def taken_over(session: Document, before: Document, after: Document, infusion: D
         raise Conflict(text, reasons=[{"code": "state", "detail": text}])
     facts = _per_weight(session, after["facts"])
     names = ("medication", "amount_mg", "mg_per_kg", "lot", "expiry", "device_no", "checked_by")
-    dose = {name: facts[name] for name in names if name in facts} | {"at": after["occurred_at"], "by": before["by"]}
+    dose = {name: facts[name] for name in names if name in facts} | {"at": after["occurred_at"]}
+    dose["by"] = facts.get("given_by", before["by"])
     dose.setdefault("mg_per_kg", None)
     doses = [*session["doses"], dose]
     changed: Document = {"doses": doses, "started_at": min(item["at"] for item in doses)}

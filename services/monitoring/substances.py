@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -13,7 +13,7 @@ from shared.persistence.mongo import Document
 
 COLUMNS = (
     *("at", "recorded_at", "entry_id", "kind", "medication", "amount_mg", "lot", "expiry", "device_no"),
-    *("patient_id", "session_id", "by", "checked_by", "witness", "status", "corrects"),
+    *("patient_id", "session_id", "by", "checked_by", "witness", "status", "corrects", "recorded_by"),
 )
 KINDS = ("dose", "waste")
 Status = Literal["counts", "corrected", "moved", "error"]
@@ -26,27 +26,65 @@ def day_of(day: date, zone: str) -> tuple[datetime, datetime]:
     return tuple(datetime.combine(day + timedelta(days=number), time(), found) for number in (0, 1))  # type: ignore[return-value]
 
 
-def as_csv(entries: Iterable[Document], later: Iterable[Document], patients: dict[str, str]) -> str:
+def as_csv(entries: Iterable[Document], beside: Iterable[Document], patients: dict[str, str]) -> str:
     """One line per entry in the order of `at`, none left out: `status` says which of them count.
 
-    `entries` are doses, waste and their corrections; `later` whatever corrects or moves one of them; `patients` by
-    session. A text that a spreadsheet would compute is quoted.
+    `entries` are doses, waste and their corrections; `beside` whatever else was written of these in their sessions;
+    `patients` by session. `by` gave it, `recorded_by` wrote the line: the law asks for the former, and whoever moves or
+    corrects an entry did not give the dose. A text that a spreadsheet would compute is quoted.
     """
-    out, after = io.StringIO(), list(later)
+    shown = sorted(entries, key=lambda row: (row["occurred_at"], row["_id"]))
+    known = {row["_id"]: row for row in (*beside, *shown)}
+    out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, extrasaction="ignore")
     writer.writeheader()
-    for entry in sorted(entries, key=lambda row: (row["occurred_at"], row["_id"])):
-        facts = entry["facts"]
-        row = {**facts, **facts.get("now", {}), **{name: entry[name] for name in ("session_id", "by")}}
-        row |= {
-            "kind": facts.get("corrected_kind", entry["kind"]),
-            "entry_id": entry["_id"],
-            "status": status(entry, after),
-        }
-        row |= {"at": rfc3339(entry["occurred_at"]), "recorded_at": rfc3339(entry["recorded_at"])}
-        row["patient_id"] = patients[entry["session_id"]]
+    for entry in shown:
+        row = _line(entry, known) | {"patient_id": patients[entry["session_id"]]}
         writer.writerow({name: _safe(value) for name, value in row.items()})
     return out.getvalue()
+
+
+def _line(entry: Document, known: Mapping[str, Document]) -> Document:
+    facts = entry["facts"]
+    return {
+        **_now(entry),
+        "at": rfc3339(entry["occurred_at"]),
+        "recorded_at": rfc3339(entry["recorded_at"]),
+        "entry_id": entry["_id"],
+        "kind": facts.get("corrected_kind", entry["kind"]),
+        "session_id": entry["session_id"],
+        "by": _giver(entry, known),
+        "recorded_by": entry["by"],
+        "status": status(entry, known.values()),
+        "corrects": _before(entry),
+    }
+
+
+def _now(entry: Document) -> Document:
+    """What it says: a correction says the whole of what it corrects."""
+    return {**entry["facts"], **entry["facts"].get("now", {})}
+
+
+def _before(entry: Document) -> str | None:
+    """The entry that it stands for: the one that it corrects, or the one that was moved here."""
+    told: str | None = entry["facts"].get("corrects") or entry["facts"].get("moved_entry")
+    return told
+
+
+def _back(entry: Document, known: Mapping[str, Document]) -> Iterator[Document]:
+    """From an entry to the one that was written when it happened, as far as they are known."""
+    row: Document | None = entry
+    while row is not None:
+        yield row
+        row = known.get(_before(row) or "")
+
+
+def _giver(entry: Document, known: Mapping[str, Document]) -> str:
+    """Who gave it: what was moved or corrected before that was kept is of whoever wrote the first entry."""
+    chain = list(_back(entry, known))
+    told = (_now(row).get("given_by") for row in chain)
+    giver: str = next((name for name in told if name is not None), chain[-1]["by"])
+    return giver
 
 
 def status(entry: Document, later: Iterable[Document]) -> Status:

@@ -7,7 +7,7 @@ from typing import Any
 
 from services.monitoring import model
 from services.monitoring import schemas_entries as bodies
-from services.monitoring.doses_given import corrected, follows_baseline, infusion_of, taken_away, taken_over
+from services.monitoring.doses_given import corrected, follows_baseline, giver, infusion_of, taken_away, taken_over
 from services.monitoring.store import ENTRIES, SESSIONS
 from services.monitoring.timeline import CORRECTABLE, CORRECTION, MOVABLE, MOVED_AWAY, present, root_of
 from services.monitoring.usecases import scoring
@@ -43,10 +43,11 @@ async def correct(unit: UnitOfWork, deps: Deps, session_id: str, entry_id: str, 
     if before["kind"] == "dose":
         if not body.entered_in_error:
             follows_baseline(session, at, before["occurred_at"])
+        facts["given_by"] = giver(session, before)
         changed = taken_away if body.entered_in_error else corrected
         after["facts"] = facts = await _change_dose(unit, session, before, after, changed)
     if before["kind"] == "waste" and not body.entered_in_error:
-        known = await witnessed(unit, session, facts["witness"], "/waste")
+        known = await witnessed(unit, session, facts["witness"], "/waste", before["by"])
         facts = {name: value for name, value in facts.items() if name != UNKNOWN} | ({} if known else {UNKNOWN: True})
     note = await deps.vault.encrypt(unit, session["patient_id"], body.note) if body.note else None
     about = {"corrects": before["_id"], "corrected_kind": before["kind"], "reason_code": body.reason_code}
@@ -68,6 +69,7 @@ async def move(unit: UnitOfWork, deps: Deps, session_id: str, entry_id: str, bod
     before = await _present(unit, session_id, entry_id, MOVABLE)
     facts = {name: value for name, value in before["facts"].items() if name not in MARKS}
     if before["kind"] == "dose":
+        facts["given_by"] = giver(session, before)
         await _change_dose(unit, session, before, before, taken_away)
         taken = partial(taken_over, infusion=infusion_of(session, before))
         facts = await _change_dose(unit, target, before, {**before, "facts": facts}, taken)

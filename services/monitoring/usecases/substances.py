@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 from services.monitoring import schemas_session as bodies
 from services.monitoring import substances
 from services.monitoring.store import ENTRIES, SESSIONS
-from services.monitoring.timeline import CORRECTION, root_of
+from services.monitoring.timeline import CORRECTION, MOVED_AWAY
 from services.monitoring.usecases import projections
 from services.monitoring.usecases.entries import record
 from services.monitoring.usecases.sessions import load
@@ -29,9 +29,14 @@ async def waste(unit: UnitOfWork, session_id: str, body: bodies.Waste) -> Docume
     return await record(unit, session, "waste", body.occurred_at, **facts, **{UNKNOWN: not known or None})
 
 
-async def witnessed(unit: UnitOfWork, session: Document, witness: str, at: str = "") -> bool:
-    """Whether the staff directory knows the witness. Raises Invalid for whoever records it, and for one who has left."""
-    if witness == unit.scope.actor.id:
+async def witnessed(
+    unit: UnitOfWork, session: Document, witness: str, at: str = "", wasted_by: str | None = None
+) -> bool:
+    """Whether the staff directory knows the witness.
+
+    Raises Invalid for whoever records it, for whoever wasted it, and for one who has left.
+    """
+    if witness in (unit.scope.actor.id, wasted_by):
         raise _invalid(at, "The witness is another person.", "witness_is_author")
     known = (await projections.known(unit, session["patient_id"], ("staff", witness))).get("staff")
     if known and not known[0]["roles"]:
@@ -56,7 +61,6 @@ async def log_of(unit: UnitOfWork, day: date | None) -> str:
     ids = sorted({entry["session_id"] for entry in entries})
     sessions = await unit.collection(SESSIONS).find({"_id": {"$in": ids}})
     audit(unit, "controlled_substances.read", "controlled-substances")
-    roots = [root_of(entry) for entry in entries]
-    named = {"$or": [{"facts.corrects": {"$in": roots}}, {"facts.moves": {"$in": roots}}]}
-    later = await unit.collection(ENTRIES).find({"session_id": {"$in": ids}, **named})
-    return substances.as_csv(entries, later, {row["_id"]: row["patient_id"] for row in sessions})
+    written = {"session_id": {"$in": ids}, "kind": {"$in": [*kinds, CORRECTION, MOVED_AWAY]}}
+    beside = await unit.collection(ENTRIES).find(written)
+    return substances.as_csv(entries, beside, {row["_id"]: row["patient_id"] for row in sessions})
