@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -13,9 +13,10 @@ from shared.persistence.mongo import Document
 
 COLUMNS = (
     *("at", "recorded_at", "entry_id", "kind", "medication", "amount_mg", "lot", "expiry", "device_no"),
-    *("patient_id", "session_id", "by", "checked_by", "witness", "status", "corrects", "recorded_by"),
+    *("patient_id", "session_id", "by", "checked_by", "witness", "status", "corrects", "recorded_by", "given_mg"),
 )
 KINDS = ("dose", "waste")
+STOP = "dose_stopped"
 Status = Literal["counts", "corrected", "moved", "error"]
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -31,27 +32,29 @@ def as_csv(entries: Iterable[Document], beside: Iterable[Document], patients: di
 
     `entries` are doses, waste and their corrections; `beside` whatever else was written of these in their sessions;
     `patients` by session. `by` gave it, `recorded_by` wrote the line: the law asks for the former, and whoever moves or
-    corrects an entry did not give the dose. A text that a spreadsheet would compute is quoted.
+    corrects an entry did not give the dose. `given_mg` of a dose's `amount_mg` had run in when it was stopped, where the
+    stop told it. A text that a spreadsheet would compute is quoted.
     """
     shown = sorted(entries, key=lambda row: (row["occurred_at"], row["_id"]))
     known = {row["_id"]: row for row in (*beside, *shown)}
+    told = _told_by_stops(known.values())
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, extrasaction="ignore")
     writer.writeheader()
     for entry in shown:
         row = _line(entry, known) | {"patient_id": patients[entry["session_id"]]}
+        row["given_mg"] = next((told[one["_id"]] for one in _back(entry, known) if one["_id"] in told), None)
         writer.writerow({name: _safe(value) for name, value in row.items()})
     return out.getvalue()
 
 
 def _line(entry: Document, known: Mapping[str, Document]) -> Document:
-    facts = entry["facts"]
     return {
         **_now(entry),
         "at": rfc3339(entry["occurred_at"]),
         "recorded_at": rfc3339(entry["recorded_at"]),
         "entry_id": entry["_id"],
-        "kind": facts.get("corrected_kind", entry["kind"]),
+        "kind": _kind(entry),
         "session_id": entry["session_id"],
         "by": _giver(entry, known),
         "recorded_by": entry["by"],
@@ -85,6 +88,25 @@ def _giver(entry: Document, known: Mapping[str, Document]) -> str:
     told = (_now(row).get("given_by") for row in chain)
     giver: str = next((name for name in told if name is not None), chain[-1]["by"])
     return giver
+
+
+def _told_by_stops(written: Collection[Document]) -> dict[str, float]:
+    """By dose what had run in when it was stopped: a stop is of its session's newest dose of then."""
+    doses = [row for row in written if _kind(row) == "dose" and status(row, written) != "corrected"]
+    stops = [row for row in written if row["kind"] == STOP and "given_mg" in row["facts"]]
+    told: dict[str, float] = {}
+    for stop in sorted(stops, key=lambda row: (row["recorded_at"], row["_id"])):
+        place, at = stop["session_id"], stop["occurred_at"]
+        before = [dose for dose in doses if dose["session_id"] == place and dose["occurred_at"] <= at]
+        if before:
+            newest = max(before, key=lambda row: (row["occurred_at"], row["_id"]))
+            told[root_of(newest)] = stop["facts"]["given_mg"]
+    return told
+
+
+def _kind(entry: Document) -> str:
+    kind: str = entry["facts"].get("corrected_kind", entry["kind"])
+    return kind
 
 
 def status(entry: Document, later: Iterable[Document]) -> Status:

@@ -61,6 +61,6 @@ async def log_of(unit: UnitOfWork, day: date | None) -> str:
     ids = sorted({entry["session_id"] for entry in entries})
     sessions = await unit.collection(SESSIONS).find({"_id": {"$in": ids}})
     audit(unit, "controlled_substances.read", "controlled-substances")
-    written = {"session_id": {"$in": ids}, "kind": {"$in": [*kinds, CORRECTION, MOVED_AWAY]}}
+    written = {"session_id": {"$in": ids}, "kind": {"$in": [*kinds, CORRECTION, MOVED_AWAY, substances.STOP]}}
     beside = await unit.collection(ENTRIES).find(written)
     return substances.as_csv(entries, beside, {row["_id"]: row["patient_id"] for row in sessions})

@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
+from services.monitoring import schemas
 from services.monitoring import schemas_entries as bodies
 from services.monitoring import schemas_session as bodies_of_session
-from services.monitoring.usecases import correcting_entries, substances
+from services.monitoring.usecases import correcting_entries, dosing, substances
 from shared.errors import Invalid
 from shared.ids import new_id
 from shared.persistence.mongo import Document
 from shared.persistence.scope import Actor, Scope
-from tests.integration.monitoring.world import CLINIC, PRESCRIBER, Chair
+from tests.integration.monitoring.world import CLINIC, PRESCRIBER, Chair, minutes
 
 NURSE_2 = Scope(CLINIC, Actor("nurse-2", "nurse"))
 CLINICIAN = Scope(CLINIC, Actor("clinician-9", "clinician"))
@@ -47,9 +48,16 @@ async def corrects(chair: Chair, entry_id: str, **part: Any) -> Document:
     return made
 
 
+async def stops(chair: Chair, **body: Any) -> None:
+    chair.clock.advance(600)
+    await chair._run(lambda unit: dosing.change_infusion(unit, chair.session_id, "stop", schemas.Infusion(**body)))
+
+
 async def dose_of(chair: Chair) -> Document:
-    rows = await chair.mongo.plumbing("entries").find({"session_id": chair.session_id, "kind": "dose"})
-    return rows[-1]
+    """The newest of the chair's session."""
+    query = {"session_id": chair.session_id, "kind": "dose"}
+    rows = await chair.mongo.plumbing("entries").find(query, sort=[("_id", -1)], limit=1)
+    return rows[0]
 
 
 async def test_whoever_moves_or_corrects_a_dose_did_not_give_it(chair: Chair) -> None:
@@ -101,3 +109,35 @@ async def test_whoever_wasted_it_is_no_witness_of_it_after_a_correction_either(c
     with pytest.raises(Invalid) as invalid:
         await corrects(chair, wasted["_id"], waste=bodies.WasteCorrection(witness="nurse-1"))
     assert [error.code for error in invalid.value.errors] == ["witness_is_author"]
+
+
+async def test_the_log_tells_what_was_really_given_where_the_stop_told_it(chair: Chair) -> None:
+    await stops(chair, given_mg=20)
+    told = ("amount_mg", "given_mg", "status")
+    assert await logged(chair, *told) == [("35.0", "20.0", "counts")]
+    await moves(chair, (await dose_of(chair))["_id"])
+    assert await logged(chair, *told) == [("35.0", "20.0", "moved"), ("35.0", "20.0", "counts")]
+
+
+async def test_a_stop_tells_of_the_newest_dose_of_then_alone(chair: Chair) -> None:
+    await stops(chair, given_mg=20)
+    chair.clock.advance(600)
+    await chair.doses(amount_mg=10)
+    told = ("amount_mg", "given_mg")
+    assert await logged(chair, *told) == [("35.0", "20.0"), ("10.0", "")]
+    await stops(chair, given_mg=4)
+    assert await logged(chair, *told) == [("35.0", "20.0"), ("10.0", "4.0")]
+
+
+async def test_which_dose_a_stop_tells_of_goes_by_the_times_as_they_are_known_now(chair: Chair) -> None:
+    first = await dose_of(chair)
+    chair.clock.advance(600)
+    await chair.doses(amount_mg=10)
+    await stops(chair, given_mg=4)
+    assert await logged(chair, "amount_mg", "given_mg") == [("35.0", ""), ("10.0", "4.0")]
+    await corrects(chair, (await dose_of(chair))["_id"], occurred_at=first["occurred_at"] - minutes(1))
+    assert await logged(chair, "amount_mg", "given_mg", "status") == [
+        ("35.0", "4.0", "counts"),
+        ("10.0", "", "corrected"),
+        ("10.0", "", "counts"),
+    ]
