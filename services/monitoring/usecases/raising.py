@@ -178,9 +178,11 @@ async def clear(unit: UnitOfWork, session: Document, alarm_id: str, at: datetime
 
 
 async def lose_signal(unit: UnitOfWork, session: Document, silence: Silence) -> Document:
-    """A device fell silent; returns what the engine keeps of it."""
-    alarm_id = derived_id(watch_key(session), "signal", silence.device, silence.last_seen_at.isoformat())
-    now = unit.clock.clinical_now()
+    """A device fell silent; returns what the engine keeps of it.
+
+    A silence may begin again with nothing newer heard, so its id says nothing of when; the store refuses a second open one.
+    """
+    now, alarm_id = unit.clock.clinical_now(), new_id()
     source = next((kind for kind in KINDS if session.get(kind) == silence.device), "device")
     rule = f"signal:{silence.device}"
     await _insert(unit, session, alarm_id, rule, silence.priority, now, pages=True, source=source)

@@ -160,8 +160,7 @@ class _Batch:
         places: Sequence[int],
         results: dict[int, Outcome],
     ) -> None:
-        devices = {reading.device for reading in readings}
-        await self._note_devices(unit, session, delivery, devices)
+        devices, known = {reading.device for reading in readings}, len(self._rows)
         if session.row.get("folded_at"):
             await self._find_folded(session, readings)
         pressures, self._delivered = pressures_of(readings), readings
@@ -176,7 +175,9 @@ class _Batch:
             await session.now(unit, given)
             session.seen(given.sign, given.value, given.at, given.device)
         self._arrived.clear()
-        session.heard |= devices
+        heard = {row["device"] for row in self._rows[known:]}  # a request that is sent again is no sign of life
+        await self._note_devices(unit, session, delivery, heard | (devices & {MANUAL}))
+        session.heard |= heard
         for device in devices - {MANUAL}:
             await self._judge_clock(unit, session, device)
 

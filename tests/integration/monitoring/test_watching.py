@@ -17,6 +17,8 @@ from shared.ids import new_id
 from shared.persistence.scope import Actor, Scope
 from tests.integration.monitoring.world import NURSE, Chair, minutes
 
+PULSE = "8867-4"
+
 
 async def test_a_sustained_breach_raises_one_alarm_with_its_event(chair: Chair) -> None:
     await chair.lasts(192, 8)
@@ -168,6 +170,49 @@ async def test_the_silence_of_a_monitor_ends_when_another_takes_its_place(chair:
     assert await chair.told() == ["SignalLost", "SignalRestored"]
     rows = await chair.mongo.plumbing("outbox").find({"lane": "alarm"})
     assert [orjson.loads(row["value"])["source"] for row in rows] == ["monitor", "monitor"]
+
+
+async def test_a_batch_that_is_sent_again_ends_no_silence(chair: Chair) -> None:
+    """The gateway has no answer to its last one and repeats it; the device stays off."""
+    last = chair.reading(120)
+    await chair.sends(last)
+    await chair.ticks(11)
+    assert [row.result for row in await chair.sends(last)] == ["duplicate"]
+    assert [row["rule"] for row in await chair.alarms(open=True)] == ["signal:m1"]
+    await chair.measures(145, PULSE, device="manual")
+    for _ in range(8):
+        await chair.ticks(1)
+    assert await chair.told() == ["SignalLost", "VitalsAbnormal"]
+
+
+async def test_a_silence_that_begins_again_keeps_no_other_alarm_from_being_told(chair: Chair) -> None:
+    """A reading that waited for the store since before the newest: what was heard last is the same as before."""
+    earlier, arrived_at = chair.reading(119, at=chair.clock.clinical_now()), chair.clock.clinical_now()
+    chair.clock.advance(1)
+    await chair.measures(120)
+    await chair.ticks(11)
+    await chair.ingest.deliver(Delivery(NURSE, chair.session_id, [earlier], arrived_at=arrived_at))
+    await chair.measures(145, PULSE, device="manual")
+    for _ in range(8):
+        await chair.ticks(1)
+    assert [row["open"] for row in await chair.alarms(rule="signal:m1")] == [False, True]
+    assert await chair.told() == ["SignalLost", "SignalRestored", "SignalLost", "VitalsAbnormal"]
+
+
+async def test_what_a_replaced_monitor_sends_again_makes_nobody_wait_for_it(chair: Chair) -> None:
+    await has_monitor(chair, "m1")
+    last = chair.reading(120)
+    await chair.sends(last)
+    await chair.ticks(11)
+    await has_monitor(chair, "m2")
+    await chair.measures(121, device="m2")
+    await chair.ticks(1)
+    await chair.sends(last)
+    await chair.measures(145, PULSE, device="manual")
+    for _ in range(3):
+        await chair.measures(121, device="m2")
+        await chair.ticks(5)
+    assert await chair.told() == ["SignalLost", "SignalRestored", "VitalsAbnormal"]
 
 
 async def test_a_session_that_cannot_be_evaluated_does_not_keep_the_others_from_it(chair: Chair) -> None:
