@@ -27,6 +27,7 @@ class RuleState:
 
     `alarm_since` and `alarm_id` are fixed when the alarm is raised. `acknowledged_at` is forgotten when the alarm is
     renewed. `told`: from when to when earlier alarms of this rule stood, as far back as a late reading may reach.
+    `help_asked`: somebody called for help, so the alarm latches whatever its rule's priority.
     """
 
     track: Track
@@ -35,6 +36,7 @@ class RuleState:
     acknowledged_at: datetime | None = None
     alarm_id: str | None = None
     told: tuple[Told, ...] = ()
+    help_asked: bool = False
 
     @property
     def at(self) -> datetime:
@@ -115,7 +117,8 @@ def evaluate(
 
 
 def _tracked(state: RuleState, track: Track) -> RuleState:
-    return RuleState(track, state.raised_at, state.alarm_since, state.acknowledged_at, state.alarm_id, state.told)
+    known = state.raised_at, state.alarm_since, state.acknowledged_at, state.alarm_id, state.told, state.help_asked
+    return RuleState(track, *known)
 
 
 def tick(states: States, at: datetime, limits: Sequence[Limit]) -> tuple[dict[str, RuleState], Found]:
@@ -206,7 +209,8 @@ def _untold(state: RuleState, limit: Limit, episode: Episode, at: datetime) -> E
     for since, until in alarms:
         if until is not None and episode.since > until:
             continue
-        if (episode.end is not None and episode.end <= since) or _is_another(limit, episode, since):
+        latched = _latches(limit, state) if until is None else limit.rule.priority == "high"
+        if (episode.end is not None and episode.end <= since) or _is_another(episode, since, latched=latched):
             continue
         newest = at if episode.end is None else episode.at
         if until is None or newest <= until or (newest - until).total_seconds() < limit.rule.delay_s:
@@ -215,14 +219,19 @@ def _untold(state: RuleState, limit: Limit, episode: Episode, at: datetime) -> E
     return episode
 
 
-def _is_another(limit: Limit, episode: Episode, since: datetime | None) -> bool:
+def _latches(limit: Limit, state: RuleState) -> bool:
+    """Whether the alarm stands until somebody accepts it, however well the sign is."""
+    return limit.rule.priority == "high" or state.help_asked
+
+
+def _is_another(episode: Episode, since: datetime | None, *, latched: bool) -> bool:
     """A late reading showed that the sign had been well between the begin of an alarm, which does not latch, and this."""
     over_at = episode.over_at
-    return over_at is not None and since is not None and over_at > since and limit.rule.priority != "high"
+    return over_at is not None and since is not None and over_at > since and not latched
 
 
 def _raised(transitions: Found, limit: Limit, state: RuleState, episode: Episode, at: datetime) -> RuleState:
-    if state.raised_at is not None and _is_another(limit, episode, state.alarm_since):
+    if state.raised_at is not None and _is_another(episode, state.alarm_since, latched=_latches(limit, state)):
         state = _cleared(transitions, limit, state, at, episode.over_at)
     if state.raised_at is None:
         alarm = replace(state, raised_at=at, alarm_since=episode.since)
@@ -239,7 +248,7 @@ def _cleared(
 ) -> RuleState:
     transitions.append(Transition("cleared", limit, state, at, state.value, state.at))
     recent = tuple(item for item in state.told if at - item[1] <= SPAN)
-    if limit.rule.priority != "high":
+    if not _latches(limit, state):
         until = until or state.track.head.normal_since
     return RuleState(state.track, told=(*recent, (state.breach_since, until or at)))
 
@@ -248,7 +257,7 @@ def _over(limit: Limit, state: RuleState, at: datetime) -> bool:
     normal_since = state.track.head.normal_since
     if normal_since is None or at - normal_since < timedelta(seconds=limit.rule.normal_s):
         return False
-    return limit.rule.priority != "high" or state.acknowledged_at is not None
+    return not _latches(limit, state) or state.acknowledged_at is not None
 
 
 def _due_again(limit: Limit, state: RuleState, at: datetime) -> bool:

@@ -2,10 +2,11 @@
 
 `rules` is what code before there were tracks reads and writes, so both may work side by side; what such code wrote has no
 track, and its rule goes on from the newest reading that it names. `devices` stands beside `tracks` for the same reason: a
-track that came without it was measured by nobody knows whom, and any value ends it.
+track that came without it was measured by nobody knows whom, and any value ends it. So does `help_asked`.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from services.monitoring.alarms import RuleState
@@ -19,6 +20,7 @@ def states_of(engine: Mapping[str, Any] | None) -> dict[str, RuleState]:
     if engine is None:
         return {}
     found = restored(engine.get("tracks") or {}, engine.get("devices") or {})
+    found |= {name: replace(found[name], help_asked=True) for name in engine.get("help_asked") or () if name in found}
     return found | {name: _untracked(rule) for name, rule in engine["rules"].items() if name not in found}
 
 
@@ -28,7 +30,8 @@ def engine_of(key: str, states: Mapping[str, RuleState], signals: Mapping[str, D
     rules = {name: _rule(state) for name, state in stirred.items()}
     tracks, devices = kept(states)
     about = {"_id": key, "schema_version": 1, "signals": dict(signals)}
-    return about | {"rules": rules, "tracks": tracks, "devices": devices}
+    helped = sorted(name for name, state in states.items() if state.help_asked)
+    return about | {"rules": rules, "tracks": tracks, "devices": devices, "help_asked": helped}
 
 
 def kept(states: Mapping[str, RuleState]) -> tuple[Document, Document]:
@@ -44,7 +47,7 @@ def restored(tracks: Mapping[str, Document], devices: Mapping[str, Document]) ->
 def _tracked(state: RuleState) -> Document:
     base, points, head = state.track
     track = (base[:-1], [point[:2] for point in points], head[:-1])
-    return {name: getattr(state, name) for name in RuleState.__slots__} | {"track": track}
+    return {name: getattr(state, name) for name in RuleState.__slots__ if name != "help_asked"} | {"track": track}
 
 
 def _devices(track: Track) -> Document:

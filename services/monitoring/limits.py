@@ -1,7 +1,7 @@
 """What counts as a breach: a protocol's rules, resolved for one session's phase, baseline and own limits. Pure."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Literal
@@ -113,6 +113,10 @@ class Limit:
 
     def quiet(self, at: datetime) -> bool:
         return self.suppressed_until is not None and at < self.suppressed_until
+
+    def latched(self) -> "Limit":
+        """As it holds for an alarm for which somebody called for help: of high priority."""
+        return replace(self, rule=self.rule.model_copy(update={"priority": "high"}))
 
     def back(self, value: float) -> bool:
         """Within the limit by more than the hysteresis."""

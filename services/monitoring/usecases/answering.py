@@ -161,7 +161,8 @@ async def escalate(unit: UnitOfWork, alarm_id: str, by_role: str, body: schemas.
     anew = alarm["open"] and alarm.get("acknowledged_at") is not None
     if anew:
         who |= {**raising.UNANSWERED, "renewed_at": now}
-        await _take_back(unit, alarm)
+    if alarm["open"]:
+        await _wait_for_answer(unit, alarm)
     after = await raising.next_version(unit, alarm, escalated_at=now, priority="high", **who)
     about = {"patient_id": session["patient_id"], "alarm_id": alarm_id, "by_role": by_role}
     event = AlarmEscalated(**about, priority="high", at=now, occurred_at=told)
@@ -179,14 +180,14 @@ def _help_asked(alarm: Document, now: datetime) -> bool:
     return alarm.get("acknowledged_at") is None and renewed <= asked and muted <= now
 
 
-async def _take_back(unit: UnitOfWork, alarm: Document) -> None:
-    """The engine waits for an answer again: nothing clears or renews the alarm before."""
+async def _wait_for_answer(unit: UnitOfWork, alarm: Document) -> None:
+    """The engine waits for an answer, again or at all: whatever its rule's priority, nothing clears or renews it before."""
     engine = await unit.collection(ENGINES).find_one({"_id": alarm["session_id"]})
     states = states_of(engine)
     state = states.get(alarm["rule"])
     if engine is None or state is None or state.alarm_id != alarm["_id"]:
         return
-    states[alarm["rule"]] = replace(state, acknowledged_at=None)
+    states[alarm["rule"]] = replace(state, acknowledged_at=None, help_asked=True)
     await unit.collection(ENGINES).put(engine_of(engine["_id"], states, engine["signals"]))
 
 

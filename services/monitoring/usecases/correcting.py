@@ -226,7 +226,8 @@ class _Again:
         """The alarm goes on with what counts now, or is over. One that is older than what is looked at is left alone."""
         if old.breach_since < since:
             return
-        new, _ = replay(points, limit, await self._told([limit]), self.now)
+        asked = limit.latched() if old.help_asked else limit
+        new, _ = replay(points, asked, await self._told([limit]), self.now)
         if new is not None and (new.raised_at is not None or new.track.head.since is not None):
             self.judged.states[limit.name] = replace(old, track=new.track)
             return

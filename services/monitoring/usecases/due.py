@@ -71,9 +71,12 @@ def _going_on(deps: Deps, session: Document) -> Document:
 
 async def _set(unit: UnitOfWork, session: Document, phase: str, found: Due, at: datetime | None = None) -> None:
     """Fires when the measurement is late; a timer that is late itself still looks."""
-    key = raising.watch_key(session)
     payload = {"session_id": session["_id"], "phase": phase, "name": found.name, "number": found.number}
-    await set_timer(unit, MEASUREMENT, f"due:{key}:{found.name}", at or found.late_at, payload)
+    await set_timer(unit, MEASUREMENT, _key(payload), at or found.late_at, payload)
+
+
+def _key(payload: Document) -> str:
+    return f"due:{payload['session_id']}:{payload['name']}"
 
 
 async def on_late(context: TimerContext) -> None:
@@ -82,7 +85,8 @@ async def on_late(context: TimerContext) -> None:
     session = await unit.collection(SESSIONS).find_one({"_id": payload["session_id"]})
     item = _item(deps, session, payload) if session else None
     if session is None or item is None:
-        await _end_missed(unit, session, payload["name"])
+        if not await _end_missed(unit, session, payload["name"]):
+            await _look_again(context)
         return
     found = schedule.due(item, _began(session, item), payload["number"])
     if found is None:
@@ -91,13 +95,21 @@ async def on_late(context: TimerContext) -> None:
         await _raise_missed(unit, session, item, found)
         await _set(unit, session, payload["phase"], found, unit.clock.clinical_now() + LOOK_AGAIN)
         return
-    await _end_missed(unit, session, item.name)
+    if not await _end_missed(unit, session, item.name):
+        await _look_again(context)
+        return
     following = schedule.next_due(item, _began(session, item), unit.clock.clinical_now())
     change: Document = {"$unset": {f"due.{item.name}": ""}}
     if following is not None:
         await _set(unit, session, payload["phase"], following)
         change = {"$set": {f"due.{item.name}": following.at}}
     await unit.collection(SESSIONS).change({"_id": session["_id"]}, change)
+
+
+async def _look_again(context: TimerContext) -> None:
+    """Somebody may have accepted by then: only that ends an alarm for which help was called."""
+    at = context.unit.clock.clinical_now() + LOOK_AGAIN
+    await set_timer(context.unit, MEASUREMENT, _key(context.payload), at, context.payload)
 
 
 def _item(deps: Deps, session: Document, payload: Document) -> Measurement | None:
@@ -133,10 +145,12 @@ async def _raise_missed(unit: UnitOfWork, session: Document, item: Measurement, 
         await raising.technical(unit, session, rule, value=round(minutes, 1), due_at=found.at)
 
 
-async def _end_missed(unit: UnitOfWork, session: Document | None, name: str) -> None:
+async def _end_missed(unit: UnitOfWork, session: Document | None, name: str) -> bool:
+    """False where the alarm waits for an answer."""
     alarm = await _missed(unit, session, f"missed:{name}") if session else None
-    if session is not None and alarm is not None:
-        await raising.end_technical(unit, session, alarm["_id"], 0.0)
+    if session is None or alarm is None:
+        return True
+    return await raising.end_technical(unit, session, alarm["_id"], 0.0)
 
 
 async def _missed(unit: UnitOfWork, session: Document, rule: str) -> Any:

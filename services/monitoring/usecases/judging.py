@@ -283,9 +283,9 @@ class Judged:
         alarm_id = self.technical.get(rule)
         if alarm_id is None or (at is not None and await self._doubted_since(unit, rule, alarm_id, at)):
             return
-        del self.technical[rule]
-        await raising.end_technical(unit, self.row, alarm_id, value)
-        self.changes[rule] = None
+        if await raising.end_technical(unit, self.row, alarm_id, value):
+            del self.technical[rule]
+            self.changes[rule] = None
 
     async def _doubted_since(self, unit: UnitOfWork, rule: str, alarm_id: str, at: datetime) -> bool:
         """Whether a value like the one that raised the alarm was measured then or later; that one is maybe not stored yet."""
@@ -324,7 +324,8 @@ class Judged:
         """
         back = sorted(self.heard & set(self.signals))
         for device in back:
-            await raising.restore_signal(unit, self.row, self.signals.pop(device), now)
+            if await raising.restore_signal(unit, self.row, self.signals[device], now):
+                del self.signals[device]
         turn = {"turn": new_id()}
         if (self.touched and self.row["state"] in OPEN) or self.states != self.before or back:
             await unit.collection(ENGINES).put(engine_of(self.id, self.states, self.signals) | turn)

@@ -203,13 +203,23 @@ async def worsen_signal(unit: UnitOfWork, session: Document, lost: Document, pri
     return {**lost, "priority": priority}
 
 
-async def restore_signal(unit: UnitOfWork, session: Document, lost: Document, at: datetime) -> None:
-    """The device is heard again, or nobody waits for it any more."""
+def _awaits_answer(alarm: Document) -> bool:
+    """Somebody called for help and nobody has accepted since: that it is about the measuring alone does not end it."""
+    return alarm.get("escalated_at") is not None and alarm.get("acknowledged_at") is None
+
+
+async def restore_signal(unit: UnitOfWork, session: Document, lost: Document, at: datetime) -> bool:
+    """The device is heard again, or nobody waits for it any more. False where the alarm waits for an answer."""
     alarm = await unit.collection(ALARMS).get(lost["alarm_id"])
-    if not alarm["open"]:
-        return
+    if alarm["open"] and not _awaits_answer(alarm):
+        await _restored(unit, session, alarm, lost["priority"], at)
+        return True
+    return not alarm["open"]
+
+
+async def _restored(unit: UnitOfWork, session: Document, alarm: Document, priority: str, at: datetime) -> None:
     after = await next_version(unit, alarm, open=False, cleared_at=at)
-    event = SignalRestored(**_signal(session, alarm["_id"], lost["priority"], alarm.get("source", "device"), at))
+    event = SignalRestored(**_signal(session, alarm["_id"], priority, alarm.get("source", "device"), at))
     emit(unit, event, aggregate=f"alarm/{alarm['_id']}", version=after["version"])
     await record(unit, session, "alarm_cleared", at, alarm_id=alarm["_id"])
 
@@ -260,11 +270,13 @@ async def doubted_at(unit: UnitOfWork, alarm_id: str) -> datetime:
     return at
 
 
-async def end_technical(unit: UnitOfWork, session: Document, alarm_id: str, value: float) -> None:
-    """What it was about is over."""
+async def end_technical(unit: UnitOfWork, session: Document, alarm_id: str, value: float) -> bool:
+    """What it was about is over. False where the alarm waits for an answer."""
     alarm = await unit.collection(ALARMS).get(alarm_id)
-    if alarm["open"]:
+    if alarm["open"] and not _awaits_answer(alarm):
         await clear(unit, session, alarm_id, unit.clock.clinical_now(), value)
+        return True
+    return not alarm["open"]
 
 
 async def end_all(unit: UnitOfWork, session: Document) -> None:
@@ -272,6 +284,6 @@ async def end_all(unit: UnitOfWork, session: Document) -> None:
     now = unit.clock.clinical_now()
     for alarm in await unit.collection(ALARMS).find({"session_id": session["_id"], "open": True}):
         if alarm["rule"].startswith("signal:"):
-            await restore_signal(unit, session, {"alarm_id": alarm["_id"], "priority": alarm["priority"]}, now)
+            await _restored(unit, session, alarm, alarm["priority"], now)
         else:
             await clear(unit, session, alarm["_id"], now, alarm["value"])

@@ -98,6 +98,7 @@ async def tick_session(unit: UnitOfWork, deps: Deps, session_id: str) -> None:
         signals[silence.device] = await _tell(unit, session, silence, signals.get(silence.device))
     replaced = _replaced(session, signals)
     for device in replaced:
-        await raising.restore_signal(unit, session, signals.pop(device), now)
+        if await raising.restore_signal(unit, session, signals[device], now):
+            del signals[device]
     if states != before or lost or replaced:
         await unit.collection(ENGINES).put(engine_of(session_id, states, signals))

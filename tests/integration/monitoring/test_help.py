@@ -6,15 +6,17 @@ import pytest
 
 from services.monitoring import schemas
 from services.monitoring.alarms import RENEW_AFTER
-from services.monitoring.usecases import answering
+from services.monitoring.usecases import answering, sessions
 from shared.events.notifications import EscalationAcknowledged
 from shared.ids import new_id
 from shared.messaging.outcomes import Done, Outcome, Skip
 from shared.persistence.mongo import Document
+from tests.integration.monitoring.test_readings import decides
 from tests.integration.monitoring.world import Chair, minutes
 
 Act = Callable[[Chair, Document], Awaitable[None]]
 CRITICAL = "sbp_critical_high"
+SPO2 = "59408-5"
 ANSWER = ("acknowledged_at", "acknowledged_by", "seconds_to_acknowledge", "attended_at", "attended_by")
 
 
@@ -136,3 +138,89 @@ async def test_what_is_over_keeps_who_answered_it(chair: Chair) -> None:
         row = await calls_for_help(chair, alarm)
         assert (row["open"], row["attended_by"]) == (False, "nurse-1")
     assert (await chair.told()).count("AlarmEscalated") == 1
+
+
+async def helped(chair: Chair, rule: str) -> Document:
+    (alarm,) = await chair.alarms(rule=rule, open=True)
+    return await calls_for_help(chair, alarm)
+
+
+async def test_an_alarm_of_medium_priority_waits_for_an_answer_too(chair: Chair) -> None:
+    """It is of high priority from then on: one good value ends it for nobody (pitfalls.md 2.4)."""
+    for _ in range(17):
+        await chair.measures(92, SPO2)
+        chair.clock.advance(1)
+    alarm = await helped(chair, "spo2_warning_low")
+    for _ in range(60):
+        await chair.measures(97, SPO2)
+        await chair.ticks(1)
+    assert "AlarmCleared" not in await chair.told()
+    await chair.acknowledges(alarm["_id"])
+    assert (await chair.told())[-1] == "AlarmCleared"
+
+
+async def test_a_decision_about_a_good_value_does_not_end_it_before_that(chair: Chair) -> None:
+    for _ in range(17):
+        await chair.measures(92, SPO2)
+        chair.clock.advance(1)
+    alarm = await helped(chair, "spo2_warning_low")
+    (good,) = await chair.measures(97, SPO2)
+    await chair.ticks(30)
+    await decides(chair, good.id, "confirmed")
+    assert [row["_id"] for row in await chair.alarms(open=True, rule="spo2_warning_low")] == [alarm["_id"]]
+    await chair.acknowledges(alarm["_id"])
+    assert (await chair.told())[-1] == "AlarmCleared"
+
+
+async def falls_silent(chair: Chair) -> None:
+    await chair.measures(120)
+    await chair.ticks(11)
+
+
+async def is_not_believed(chair: Chair) -> None:
+    await chair.measures(999)
+    chair.clock.advance(1)
+
+
+@pytest.mark.parametrize(
+    ("arises", "rule", "end"),
+    [(falls_silent, "signal:m1", "SignalRestored"), (is_not_believed, "implausible:8480-6", "AlarmCleared")],
+    ids=["silence", "a value that is not believed"],
+)
+async def test_an_alarm_about_the_measuring_waits_for_an_answer_too(
+    chair: Chair, arises: Callable[[Chair], Awaitable[None]], rule: str, end: str
+) -> None:
+    await arises(chair)
+    alarm = await helped(chair, rule)
+    for _ in range(3):
+        await chair.measures(120)
+        await chair.ticks(1)
+    assert end not in await chair.told()
+    await chair.acknowledges(alarm["_id"])
+    await chair.measures(120)
+    assert (await chair.told())[-1] == end
+
+
+async def test_a_device_that_another_replaced_stays_an_alarm_until_then(chair: Chair) -> None:
+    await assigned(chair, "m1")
+    await falls_silent(chair)
+    alarm = await helped(chair, "signal:m1")
+    await assigned(chair, "m2")
+    for answered in (False, True):
+        if answered:
+            await chair.acknowledges(alarm["_id"])
+        await chair.measures(120, device="m2")
+        await chair.ticks(1)
+        assert ("SignalRestored" in await chair.told()) is answered
+
+
+async def test_the_end_of_the_session_ends_it_without_an_answer(chair: Chair) -> None:
+    await falls_silent(chair)
+    await helped(chair, "signal:m1")
+    await chair.leaves()
+    assert (await chair.told())[-1] == "SignalRestored"
+
+
+async def assigned(chair: Chair, device: str) -> None:
+    body = schemas.Assignment(monitor=device)
+    await chair._run(lambda unit: sessions.reassign(unit, chair.session_id, body))

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from services.monitoring import schemas
-from services.monitoring.usecases import dosing
+from services.monitoring.usecases import answering, dosing
 from services.monitoring.usecases.due import SCHEDULE_TIMERS
 from services.monitoring.usecases.recovering import begins_at
 from shared.persistence.mongo import Document
@@ -178,6 +178,20 @@ async def test_a_pressure_that_was_missed_while_dosing_is_asked_for_until_it_is_
     assert len(await missed(chair)) == 1
     await chair.measures(121, device="manual")
     await chair.measures(81, "8462-4", device="manual")
+    await passes(chair, 1)
+    assert await missed(chair) == []
+
+
+async def test_where_help_was_called_for_it_the_measurement_alone_does_not_end_it(chair: Chair) -> None:
+    await pinned(chair, ESKETAMINE)
+    await passes(chair, 46)
+    (alarm,) = await missed(chair)
+    await chair._run(lambda unit: answering.escalate(unit, alarm["_id"], "nurse"))
+    await chair.measures(121, device="manual")
+    await chair.measures(81, "8462-4", device="manual")
+    await passes(chair, 1)
+    assert [row["_id"] for row in await missed(chair)] == [alarm["_id"]]
+    await chair.acknowledges(alarm["_id"])
     await passes(chair, 1)
     assert await missed(chair) == []
 

@@ -1,6 +1,6 @@
 """Two devices measure one sign and differ: of both the worse counts, in every order of arrival."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -181,6 +181,17 @@ def test_what_former_code_kept_names_no_device_and_any_value_ends_it() -> None:
     engine.states = states_of(kept)
     engine.takes(6, WELL, SPARE)
     assert engine.told == ["raised", "cleared"]
+
+
+def test_what_former_code_reads_of_an_alarm_for_which_help_was_called_is_as_it_was() -> None:
+    """It takes no other field of a track than its own."""
+    engine = played(limit(), beside_each_other(6, LOW, WELL))
+    helped = {name: replace(state, help_asked=True) for name, state in engine.states.items()}
+    before, now = engine_of("k", engine.states, {}), engine_of("k", helped, {})
+    assert {**now, "help_asked": []} == before
+    assert states_of(now) == helped
+    del before["help_asked"]
+    assert states_of(before) == engine.states
 
 
 others = st.lists(st.tuples(st.floats(0, 20), st.sampled_from([LOW, IN_BAND, WELL])), max_size=40)
