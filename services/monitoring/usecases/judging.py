@@ -1,10 +1,10 @@
 """One session's readings within a batch: what the engine makes of them, and what they say of the measuring itself."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from services.monitoring.alarms import RuleState, Transition, evaluate, told_since
+from services.monitoring.alarms import RuleState, Transition, evaluate, tick, told_since
 from services.monitoring.combinations import ByDevice, Part, concerned
 from services.monitoring.engines import engine_of, kept, restored, states_of
 from services.monitoring.episodes import JUMP_WINDOW, SPAN, Point, reaches
@@ -210,9 +210,10 @@ class Judged:
         limits = mine.only(lambda limit: limit not in going_on and limit.name not in standing)
         earlier = await self._earlier(unit, given, before)
         self.previous_late.setdefault(given.sign, []).append((given.at, given.value, given.device))
-        self.late, found = evaluate(before, given.sign, given.value, given.at, limits, earlier, given.device)
-        self.touched |= self.late is not before
-        for transition in found:
+        waited, by_time = tick(before, given.at, limits)  # as live ones would have, for nothing was measured between
+        self.late, found = evaluate(waited, given.sign, given.value, given.at, limits, earlier, given.device)
+        self.touched |= self.late is not waited or bool(by_time)
+        for transition in (*by_time, *found):
             await self._tell_episode(unit, transition, ended=ended)
 
     def _keeps(self, limit: Limit, at: datetime) -> bool:
@@ -228,8 +229,9 @@ class Judged:
 
     async def _tell_episode(self, unit: UnitOfWork, transition: Transition, *, ended: bool) -> None:
         name = transition.limit.name
-        after = (self.late or {}).pop(name, None)
-        state = after if after is not None and after.raised_at is not None else transition.state
+        after, state = (self.late or {}).pop(name, None), transition.state
+        if after is not None:
+            state = after if after.raised_at is not None else replace(state, track=after.track)
         if transition.kind != "raised" or self._spoken_for(transition) or await self._told_before(unit, transition):
             return
         raised = await raising.apply(unit, self.row, {name: state}, [transition])

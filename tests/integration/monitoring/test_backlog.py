@@ -12,7 +12,7 @@ from services.monitoring.ingest import Ingest
 from services.monitoring.store import SESSIONS
 from services.monitoring.usecases.readings import Delivery, take
 from shared.persistence.mongo import UnitOfWork
-from tests.integration.monitoring.world import NURSE, Chair
+from tests.integration.monitoring.world import NURSE, Chair, minutes
 
 PULSE, LOW, NORMAL = "8867-4", 36, 70
 OXYGEN = "59408-5"
@@ -200,3 +200,27 @@ async def test_a_late_value_of_an_episode_that_is_told_raises_no_milder_alarm(ch
         await chair.measures(80, OXYGEN, device=device)
     await chair.sends(chair.reading(80, OXYGEN, at=begin + timedelta(seconds=26, milliseconds=500), device=device))
     assert [row["rule"] for row in await chair.alarms(category="physiological")] == ["spo2_critical_low"]
+
+
+@pytest.mark.parametrize(("high", "rule"), [(210, "sbp_critical_high"), (170, "sbp_warning_high")])
+async def test_a_breach_that_a_cuff_measured_once_within_a_backlog_is_an_alarm(
+    chair: Chair, high: float, rule: str
+) -> None:
+    """It lasted until the next measurement, ten minutes later; live the delay would have ended by time alone."""
+    await chair.measures(120)
+    begin = chair.clock.clinical_now()
+    chair.clock.advance(1300)
+    readings = [chair.reading(value, at=begin + minutes(10 * number)) for number, value in ((1, high), (2, 125))]
+    assert [row.result for row in await chair.sends(*readings)] == ["stored", "stored"]
+    (alarm,) = await chair.alarms(rule=rule)
+    assert alarm["open"]
+    await chair.acknowledges(alarm["_id"])
+    assert await chair.alarms(rule=rule, open=True) == []
+
+
+async def test_what_lasted_less_than_its_delay_between_two_measurements_is_none(chair: Chair) -> None:
+    begin = chair.clock.clinical_now()
+    chair.clock.advance(600)
+    taken = [chair.reading(value, PULSE, at=begin + timedelta(seconds=at)) for value, at in ((LOW, 60), (NORMAL, 64))]
+    await chair.sends(*taken)
+    assert await chair.alarms(rule="hr_critical_low") == []
