@@ -33,9 +33,10 @@ class Given:
     device: str = MANUAL
 
 
-def _by_device(points: Sequence[Point]) -> ByDevice:
-    """The newest of each; of one moment the highest."""
-    return {device: (at, value) for at, value, device in sorted(points)}
+def _by_device(part: Part, points: Sequence[Point]) -> ByDevice:
+    """The newest of each; of one moment the finding, for of two values the worse counts until a human decides."""
+    ordered = sorted(points, key=lambda point: (point[0], part.found(point[1])))
+    return {device: (at, value) for at, value, device in ordered}
 
 
 def breaches(limits: Sequence[Limit], sign: str, value: float) -> int:
@@ -136,10 +137,10 @@ class Judged:
             points.append((given.at, given.value, given.device))
         else:
             points += await self._stored(unit, sign, given.at, since)
-        told = part.telling(_by_device(points))
+        told = part.telling(_by_device(part, points))
         if told is not None and not part.found(told[1]) and sign in SIGNS:
             points += await self._beside(unit, sign, told[0] - HOLDS, given.at)
-        return _by_device(points)
+        return _by_device(part, points)
 
     async def _stored(self, unit: UnitOfWork, sign: str, until: datetime, since: datetime) -> list[Point]:
         """The sign's newest reading that is stored, and of devices with a wrong clock the newest to arrive."""

@@ -109,6 +109,18 @@ async def test_a_backlog_of_two_devices_that_differ_is_an_alarm(chair: Chair) ->
     assert len(await chair.alarms(rule="hr_critical_low")) == 1
 
 
+@pytest.mark.parametrize("values", [(92, 98), (98, 92)], ids=str)
+async def test_of_two_values_for_one_moment_the_finding_counts_with_another_sign(
+    chair: Chair, values: tuple[float, float]
+) -> None:
+    at = chair.clock.clinical_now()
+    for value in values:
+        await chair.measures(value, SPO2, at=at)
+    chair.clock.advance(1)
+    await chair.measures(9, RR)
+    assert [row["open"] for row in await chair.alarms(rule=DEPRESSION)] == [True]
+
+
 @pytest.mark.parametrize("apart", [False, True], ids=["in one delivery", "in one per sign"])
 async def test_two_warnings_at_once_within_a_backlog_are_one_critical_finding(chair: Chair, apart: bool) -> None:
     began = chair.clock.clinical_now()
