@@ -145,7 +145,7 @@ async def judge_again(unit: UnitOfWork, deps: Deps, session: Document, sign: str
             await again.combination(combination)
     value = counted[-1][1] if counted else 0.0
     for rule in (f"confirm:{sign}", f"implausible:{sign}"):
-        await judged.doubt_over(unit, rule, value)
+        await judged.doubt_decided(unit, rule, value)
     await judged.save(unit, now)
 
 

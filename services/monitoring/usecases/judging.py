@@ -11,7 +11,16 @@ from services.monitoring.episodes import JUMP_WINDOW, SPAN, Point, reaches
 from services.monitoring.limits import EVERYTHING, Bounds, Limit, Limits, broken
 from services.monitoring.model import OPEN
 from services.monitoring.schemas import Reading
-from services.monitoring.store import ALARMS, BACKLOGS, ENGINES, SESSIONS, newest_arrived, newest_of, readings_within
+from services.monitoring.store import (
+    ALARMS,
+    BACKLOGS,
+    ENGINES,
+    SESSIONS,
+    counting_within,
+    newest_arrived,
+    newest_of,
+    readings_within,
+)
 from services.monitoring.timing import TRUSTED
 from services.monitoring.usecases import raising
 from services.monitoring.vitals import HOLDS, MANUAL, SIGNS, believed, counts_at, doubt_of
@@ -297,6 +306,17 @@ class Judged:
         kind, _, sign = rule.partition(":")
         rows = await readings_within(unit, self.id, sign, at, unit.clock.clinical_now() + TRUSTED)
         return any(doubt_of(row) == kind for row in rows)
+
+    async def doubt_decided(self, unit: UnitOfWork, rule: str, value: float) -> None:
+        """Over by what people decided, once of all that was doubted since the alarm's value nothing is left."""
+        alarm_id = self.technical.get(rule)
+        if alarm_id is None:
+            return
+        kind, _, sign = rule.partition(":")
+        since, until = await raising.doubted_at(unit, alarm_id), unit.clock.clinical_now() + TRUSTED
+        rows = await counting_within(unit, self.id, sign, since, until)
+        if not any(doubt_of(row) == kind for row in rows):
+            await self.doubt_over(unit, rule, value)
 
     async def forget(self, unit: UnitOfWork, sign: str, now: datetime, value: float | None) -> None:
         """What was told of a sign and was never so is over, answered or not. `value`: what is known of it now, if anything."""

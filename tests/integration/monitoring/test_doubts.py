@@ -9,7 +9,9 @@ from services.monitoring import schemas
 from services.monitoring.flood import Flood
 from services.monitoring.usecases import sessions
 from services.monitoring.usecases.readings import Delivery
-from tests.integration.monitoring.world import NURSE, Chair
+from tests.integration.monitoring.test_decisions import moves
+from tests.integration.monitoring.test_readings import another, decides
+from tests.integration.monitoring.world import NURSE, Chair, minutes
 
 SYSTOLIC, TEMPERATURE = "8480-6", "8310-5"
 DOUBTED = pytest.mark.parametrize(
@@ -50,6 +52,46 @@ async def test_what_is_older_than_another_doubted_value_does_not_end_the_alarm_o
     chair.clock.advance(1)
     await chair.measures(sure, sign, at=between, device="manual")
     assert await stands(chair, rule)
+
+
+@DOUBTED
+@pytest.mark.parametrize("clock_off", [0, 5], ids=["clock right", "clock wrong"])
+async def test_a_decision_about_another_value_leaves_the_alarm(
+    chair: Chair, sign: str, value: float, sure: float, rule: str, clock_off: float
+) -> None:
+    """Only what is decided about all that was doubted ends it."""
+
+    async def taken(what: float) -> str:
+        for _ in range(3):  # so often until a wrong clock is known
+            at = chair.clock.clinical_now() - minutes(60 * clock_off)
+            (result,) = await chair.measures(what, sign, at=at)
+            chair.clock.advance(1)
+        return result.id
+
+    before = await taken(sure)
+    for number in range(2):
+        at = chair.clock.clinical_now() - minutes(60 * clock_off)
+        (doubted,) = await chair.measures(value + number / 2, sign, at=at)
+        chair.clock.advance(1)
+        await decides(chair, before, "artefact")
+        assert await stands(chair, rule)
+        before = doubted.id
+    await decides(chair, before, "artefact")
+    assert not await stands(chair, rule)
+
+
+@DOUBTED
+async def test_a_value_that_is_moved_here_leaves_the_alarm(
+    chair: Chair, sign: str, value: float, sure: float, rule: str
+) -> None:
+    second = await another(chair)
+    (wrong,) = await second.measures(sure, sign, device="m9")
+    chair.clock.advance(1)
+    (doubted,) = await chair.measures(value, sign)
+    await moves(second, wrong.id, chair)
+    assert await stands(chair, rule)
+    await moves(chair, doubted.id, second)
+    assert not await stands(chair, rule)
 
 
 async def test_a_typing_error_that_is_corrected_for_the_same_moment_is_judged(chair: Chair) -> None:
