@@ -1,6 +1,6 @@
 """One session's readings within a batch: what the engine makes of them, and what they say of the measuring itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -318,20 +318,12 @@ class Judged:
         if not any(doubt_of(row) == kind for row in rows):
             await self.doubt_over(unit, rule, value)
 
-    async def forget(self, unit: UnitOfWork, sign: str, now: datetime, value: float | None) -> None:
-        """What was told of a sign and was never so is over, answered or not. `value`: what is known of it now, if anything."""
-        mine = self.limits.stirred_by.get(sign, ())
-        for limit in self.limits:
-            if limit.name in mine and not (value is not None and self._speaks_of(limit, sign, value)):
-                state = self.states.pop(limit.name, None)
-                if state is not None and state.alarm_id is not None:
-                    await raising.clear(unit, self.row, state.alarm_id, now, state.value)
-
-    def _speaks_of(self, limit: Limit, sign: str, value: float) -> bool:
-        if limit.rule.sign == sign:
-            return limit.breached(value)
-        joined = [item for item in self.limits.combinations if item.sign == limit.rule.sign]
-        return any(part.sign == sign and part.found(value) for item in joined for part in item.parts)
+    async def forget(self, unit: UnitOfWork, sign: str, now: datetime, left: Collection[str]) -> None:
+        """What was told of a sign and was never so is over, answered or not. `left`: rules of which something is left."""
+        for name in self.limits.stirred_by.get(sign, ()):
+            state = None if name in left else self.states.pop(name, None)
+            if state is not None and state.alarm_id is not None:
+                await raising.clear(unit, self.row, state.alarm_id, now, state.value)
 
     @property
     def stirred(self) -> bool:

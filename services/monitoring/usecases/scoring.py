@@ -3,13 +3,18 @@
 A MOAA/S alone or with other signs, a neurological or cardiac symptom by itself (clinical.md 2 and 3.3).
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
+from services.monitoring.alarms import Told
 from services.monitoring.combinations import MOAAS, SYMPTOMS
 from services.monitoring.episodes import Point
+from services.monitoring.limits import Limit, Limits
 from services.monitoring.model import OPEN
+from services.monitoring.replay import replay
 from services.monitoring.scales import NEWS2_SIGNS, news2
-from services.monitoring.store import ENGINES, ENTRIES, SESSIONS, newest_of
+from services.monitoring.store import ALARMS, ENGINES, ENTRIES, SESSIONS, newest_of
 from services.monitoring.timeline import ENDS_DOSING, phase_at, present
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import of_session, record
@@ -63,32 +68,63 @@ async def _ends_of_dosing(unit: UnitOfWork, session_id: str) -> list[Document]:
     return await unit.collection(ENTRIES).find({"session_id": session_id, "kind": {"$in": list(ENDS_DOSING)}})
 
 
-async def judge_again(unit: UnitOfWork, deps: Deps, session_id: str) -> None:
-    """After a correction or a move: the newest score that counts is what is known now; without any, its alarms are over."""
+async def judge_again(unit: UnitOfWork, deps: Deps, session_id: str, *entries: Document) -> None:
+    """After a correction or a move of an observation, given as it was and as it is now: its scale alone, for nothing else changed.
+
+    The newest score that counts is what is known now. An alarm of which a breach is left stands, answered or not.
+    """
     session = await unit.collection(SESSIONS).get(session_id)
     if session["state"] not in OPEN:
         return
-    written = present(await of_session(unit, session_id))
+    codes = {entry["facts"]["observation_code"] for entry in entries}
     now, judged = unit.clock.clinical_now(), await _judged(unit, deps, session)
-    for code in JUDGED:
-        newest = next((entry for entry in reversed(written) if _scores(entry, code)), None)
-        if newest is None:
-            await _keep(unit, session, code, None)
-            await judged.forget(unit, code, now, None)
-            continue
-        value = float(newest["facts"]["score"])
-        await judged.forget(unit, code, now, value)
-        await _keep(unit, session, code, {"at": newest["occurred_at"], "value": value})
-        await judged.now(unit, Given(code, value, now))
+    for code in (code for code in JUDGED if code in codes):
+        points = await scores_of(unit, session_id, code)
+        await judged.forget(unit, code, now, await _rules_left(unit, judged, code, points))
+        newest: Document | None = {"at": points[-1][0], "value": points[-1][1]} if points else None
+        await _keep(unit, session, code, newest)
+        if newest:
+            await judged.now(unit, Given(code, newest["value"], now))
     await judged.save(unit, now)
 
 
+async def _rules_left(unit: UnitOfWork, judged: Judged, code: str, points: Sequence[Point]) -> set[str]:
+    """The rules that still have what they tell of: an alarm its breach, a delay that runs the score of now."""
+    stirred = set(judged.limits.stirred_by.get(code, ())) & set(judged.states)
+    mine = [limit for limit in judged.limits if limit.name in stirred]
+    return {limit.name for limit in mine if await _is_left(unit, judged, limit, code, points)}
+
+
+async def _is_left(unit: UnitOfWork, judged: Judged, limit: Limit, code: str, points: Sequence[Point]) -> bool:
+    state = judged.states[limit.name]
+    if state.alarm_id is None:
+        return any(_speaks(judged.limits, limit, code, value) for _, value, _ in points[-1:])
+    if limit.rule.sign == code:
+        heard = replace(limit, suppressed_until=None)  # what stands was told before anybody wanted it quiet
+        new, _ = replay(points, heard, await _told(unit, judged.id, limit), unit.clock.clinical_now())
+        return new is not None and (new.raised_at is not None or new.track.head.since is not None)
+    known = max((at for at, _, _ in points if at <= state.breach_since), default=state.breach_since)
+    return any(at >= known and _speaks(judged.limits, limit, code, value) for at, value, _ in points)
+
+
+async def _told(unit: UnitOfWork, session_id: str, limit: Limit) -> tuple[Told, ...]:
+    """From when to when alarms of the rule stood that are over: their scores leave nothing to the one that stands."""
+    rows = await unit.collection(ALARMS).find({"session_id": session_id, "rule": limit.name, "open": False})
+    return tuple(sorted((row["breach_since"], max(row["breach_since"], row["cleared_at"])) for row in rows))
+
+
+def _speaks(limits: Limits, limit: Limit, code: str, value: float) -> bool:
+    """Whether a score breaks the rule, or is a finding of the combination that the rule is about."""
+    if limit.rule.sign == code:
+        return limit.breached(value)
+    joined = [item for item in limits.combinations if item.sign == limit.rule.sign]
+    return any(part.sign == code and part.found(value) for item in joined for part in item.parts)
+
+
 async def scores_of(unit: UnitOfWork, session_id: str, code: str) -> list[Point]:
-    """What was noted of a scale and counts now, by the time of the observation."""
+    """What was noted of a scale and counts now, by the time of the observation; of one moment the later note last."""
     written = present(await of_session(unit, session_id))
-    return sorted(
-        (entry["occurred_at"], float(entry["facts"]["score"]), MANUAL) for entry in written if _scores(entry, code)
-    )
+    return [(entry["occurred_at"], float(entry["facts"]["score"]), MANUAL) for entry in written if _scores(entry, code)]
 
 
 def _scores(entry: Document, code: str) -> bool:
