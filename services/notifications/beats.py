@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -18,7 +18,7 @@ from pymongo.errors import PyMongoError
 from services.notifications.store import unreadable_alarms, watched_clinics
 from services.notifications.usecases.deps import Deps
 from services.notifications.usecases.watching import end_trouble, note_beat, report, report_unreadable
-from services.notifications.watch import SILENCE, Finding, over, silent, together
+from services.notifications.watch import Finding, over, silent, together
 from shared.errors import StillwaterError
 from shared.events.envelope import BadRecord, read_record
 from shared.events.monitoring import EvaluatorBeat
@@ -30,6 +30,7 @@ from shared.telemetry.metrics import WATCH_LOOKED
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
+CONNECT = timedelta(seconds=5)
 LOOK_BACK = timedelta(days=1)
 
 
@@ -46,6 +47,8 @@ class Watch:
         """Until `stop`; a broker that is away is silence, and is found as such."""
         while not stop.is_set():
             self.last_listened = self._mongo.clock.monotonic()
+            if self._listening_since is None:
+                self._listening_since = self.last_listened
             consumer = self._connect()
             try:
                 async with asyncio.timeout(20):
@@ -53,8 +56,6 @@ class Watch:
                 place = TopicPartition(BEATS.name, 0)
                 consumer.assign([place])
                 await consumer.seek_to_end(place)
-                if self._listening_since is None:
-                    self._listening_since = self._mongo.clock.monotonic()
                 while not stop.is_set():
                     self.last_listened = self._mongo.clock.monotonic()
                     for rows in (await consumer.getmany(timeout_ms=500)).values():
@@ -86,28 +87,38 @@ class Watch:
         await self._mongo.run(system_scope(clinic_id, "notifications.beats"), work)
 
     async def look(self, stop: asyncio.Event) -> None:
-        """Until `stop`. What began while nobody listened is judged only after listening as long as silence may last."""
+        """Until `stop`. The figure is of looks after silence alone: where nobody tries to listen it stops, and a rule outside fires."""
         while not stop.is_set():
             self.last_looked = self._mongo.clock.monotonic()
             try:
-                since = self._listening_since
-                if since is not None and self._mongo.clock.monotonic() - since > SILENCE.total_seconds() + 5:
-                    await self.look_for_silence()
+                since = self._may_have_heard_since()
+                if since is not None:
+                    await self.look_for_silence(since)
                 await self.look_for_unreadable()
-                WATCH_LOOKED.set_to_current_time()
+                if since is not None:
+                    WATCH_LOOKED.set_to_current_time()
             except (StillwaterError, PyMongoError) as error:
                 log.warning("watch.failed", extra={"error": type(error).__name__})
             await _pause(stop, LOOK_SECONDS)
 
-    async def look_for_silence(self) -> None:
+    def _may_have_heard_since(self) -> datetime | None:
+        """Counted from the first attempt, whether or not a broker answers: what began before is judged by what comes after."""
+        if self._listening_since is None:
+            return None
+        listening = timedelta(seconds=self._mongo.clock.monotonic() - self._listening_since)
+        return self._mongo.clock.system_now() - max(listening - CONNECT, timedelta())
+
+    async def look_for_silence(self, since: datetime | None = None) -> None:
+        """`since`: from when on this process may have heard what is said."""
         now = self._mongo.clock.system_now()
         for row in await watched_clinics(self._mongo):
-            found = [finding for finding in silent(row, row["clinic_id"], now) if finding.cause not in self._reported]
+            missed = silent(row, row["clinic_id"], now, since)
+            found = [finding for finding in missed if finding.cause not in self._reported]
             for finding in together(found):
                 await self._report(row["clinic_id"], finding)
             for finding in found:
                 self._remember(finding.cause)
-            for key in [key for key, trouble in row.get("told", {}).items() if over(trouble, now)]:
+            for key in [key for key, trouble in row.get("told", {}).items() if over(trouble, now, since)]:
                 await self._end_trouble(row["clinic_id"], key)
 
     async def _report(self, clinic_id: str, finding: Finding) -> None:

@@ -56,28 +56,34 @@ def observe(
     return {"sessions": {name: stamps[name] for name in kept}, "ended": gone, "beat_at": now}
 
 
-def over(trouble: Mapping[str, Any], now: datetime) -> bool:
+def over(trouble: Mapping[str, Any], now: datetime, since: datetime | None = None) -> bool:
     """Nobody has told it for half a minute. Evaluators tell side by side: the beat of one that sees nothing ends nothing.
 
-    So it is with what was told by a clock that has been set back since.
+    So it is with what was told by a clock that has been set back since. `since`: as in `silent`.
     """
-    return bool(abs(now - trouble["last"]) >= TROUBLE_OVER)
+    return bool(abs(now - _heard(trouble["last"], since)) >= TROUBLE_OVER)
 
 
-def silent(row: Mapping[str, Any], clinic_id: str, now: datetime) -> list[Finding]:
+def silent(row: Mapping[str, Any], clinic_id: str, now: datetime, since: datetime | None = None) -> list[Finding]:
     """No beat for a clinic with open sessions, else the sessions that nobody evaluates. Empty when all is well.
 
     Between two beats sessions age together: what stands still is told from a beat that fails to come, which is one page.
+    What nobody could hear before `since` counts as heard then.
     """
     if not row["sessions"]:
         return []
     beat_at = row["beat_at"]
-    if now - beat_at > SILENCE:
+    quiet_for = now - _heard(beat_at, since)
+    if quiet_for > SILENCE:
         return [Finding("monitoring_silent", f"silent:{clinic_id}:{beat_at.isoformat()}", beat_at)]
-    if now - beat_at > BEATS_COME:
+    if quiet_for > BEATS_COME:
         return []
     return [
         Finding("session_not_evaluated", f"stale:{session_id}:{stamp.isoformat()}", stamp, session_id)
         for session_id, stamp in row["sessions"].items()
-        if now - stamp > SILENCE
+        if now - _heard(stamp, since) > SILENCE
     ]
+
+
+def _heard(at: datetime, since: datetime | None) -> datetime:
+    return at if since is None else max(at, since)
