@@ -134,21 +134,24 @@ async def on_staff_changed(context: EventContext, event: scheduling.StaffChanged
     return Done() if known else Skip("older")
 
 
-async def on_assigned(context: EventContext, event: monitoring.SessionCheckedIn) -> Outcome:
+async def _place(
+    context: EventContext, event: monitoring.SessionCheckedIn | monitoring.SessionState, room: str, chair: str
+) -> Outcome:
     staff = [person.model_dump() for person in event.responsible_staff]
-    version = context.envelope.sequence
-    known = await directory.know_session(context.unit, event.session_id, event.room, event.chair, staff, version)
+    version, told_at = context.envelope.sequence, context.envelope.time
+    known = await directory.know_session(context.unit, event.session_id, room, chair, staff, version, told_at)
     return Done() if known else Skip("older")
+
+
+async def on_assigned(context: EventContext, event: monitoring.SessionCheckedIn) -> Outcome:
+    return await _place(context, event, event.room, event.chair)
 
 
 async def on_session_state(context: EventContext, event: monitoring.SessionState) -> Outcome:
     """Republished: the place of a session that is going on; one that has ended has none."""
     if event.room is None or event.chair is None or event.state in _SESSION_OVER:
         return Skip("no_place")
-    staff = [person.model_dump() for person in event.responsible_staff]
-    version = context.envelope.sequence
-    known = await directory.know_session(context.unit, event.session_id, event.room, event.chair, staff, version)
-    return Done() if known else Skip("older")
+    return await _place(context, event, event.room, event.chair)
 
 
 async def on_trouble(context: EventContext, event: common.ServiceTroubleRaised) -> Outcome:
@@ -175,6 +178,7 @@ async def on_alarm(context: EventContext, event: monitoring.VitalsAbnormal) -> O
         chair=event.chair,
         signs=[sign.model_dump() for sign in event.signs],
         responsible=[person.model_dump() for person in event.responsible_staff],
+        placed_at=context.envelope.time,
     )
     return Done() if await escalations.start(context.unit, context.deps, alarm) else Skip("escalation_known")
 
@@ -192,6 +196,7 @@ async def on_signal_lost(context: EventContext, event: monitoring.SignalLost) ->
         room=place["room"],
         chair=place["chair"],
         responsible=place["responsible"],
+        placed_at=place.get("told_at"),
     )
     return Done() if await escalations.start(context.unit, context.deps, alarm) else Skip("escalation_known")
 
@@ -209,6 +214,7 @@ async def on_content_refused(context: EventContext, event: monitoring.AlarmConte
         room=place["room"],
         chair=place["chair"],
         responsible=place["responsible"],
+        placed_at=place.get("told_at"),
     )
     return Done() if await escalations.start(context.unit, context.deps, alarm) else Skip("escalation_known")
 

@@ -147,14 +147,20 @@ async def know_staff(unit: UnitOfWork, staff_id: str, roles: Sequence[str], vers
 
 
 async def know_session(
-    unit: UnitOfWork, session_id: str, room: str, chair: str, staff: Sequence[Mapping[str, str]], version: str
+    unit: UnitOfWork,
+    session_id: str,
+    room: str,
+    chair: str,
+    staff: Sequence[Mapping[str, str]],
+    version: str,
+    told_at: str,
 ) -> bool:
-    """Where a session is and who answers for it: what a silent device cannot say itself."""
+    """Where a session is and who answers for it, as monitoring told at `told_at`: what a silent device cannot say itself."""
     known = await unit.collection(SESSIONS).find_one({"_id": session_id})
     if known and known["version"] >= version:
         return False
     purge_at = unit.clock.system_now() + _KEEP
-    row = {"_id": session_id, "schema_version": 1, "version": version, "purge_at": purge_at}
+    row = {"_id": session_id, "schema_version": 1, "version": version, "purge_at": purge_at, "told_at": told_at}
     await unit.collection(SESSIONS).put(
         {**row, "room": room, "chair": chair, "responsible": [dict(person) for person in staff]}
     )

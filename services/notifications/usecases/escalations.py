@@ -29,7 +29,10 @@ _STATE = ("phase", "priority", "base", "run", "step", "accepted_at", "asked_at",
 
 @dataclass(frozen=True)
 class Alarm:
-    """What is known of an alarm; `known` is False when only a later event of it has come so far."""
+    """What is known of an alarm; `known` is False when only a later event of it has come so far.
+
+    `placed_at`: when monitoring told where it is and who answers for it.
+    """
 
     alarm_id: str
     session_id: str | None
@@ -43,6 +46,7 @@ class Alarm:
     signs: Sequence[Mapping[str, Any]] = ()
     responsible: Sequence[Mapping[str, str]] = field(default_factory=tuple)
     known: bool = True
+    placed_at: str | None = None
 
 
 def escalation_id(unit: UnitOfWork, alarm_id: str) -> str:
@@ -109,7 +113,7 @@ async def _save(unit: UnitOfWork, deps: Deps, row: Document, state: State) -> Do
 
 async def take_step(unit: UnitOfWork, deps: Deps, row: Document) -> Document:
     """Page the people of the next step that reaches somebody, and at the end of the ladder the fallback pager too."""
-    book = await directory.open_book(unit, deps)
+    row, book = await _where_it_is_now(unit, row), await directory.open_book(unit, deps)
     reached = {role: [person for person in people if person in book.routes] for role, people in book.rota.items()}
     responsible = [who for who in row["responsible"] if who["staff_id"] in book.routes]
     taken = rules.take(deps.policy, _state(row), responsible, reached)
@@ -121,6 +125,20 @@ async def take_step(unit: UnitOfWork, deps: Deps, row: Document) -> Document:
     if taken.exhausted:
         emit(unit, EscalationExhausted(**told), aggregate=aggregate, version=after["version"])
     return after
+
+
+async def _where_it_is_now(unit: UnitOfWork, row: Document) -> Document:
+    """With the session's place and people of now, from the second step on, where they were told after those of the alarm.
+
+    The lanes overtake each other: what is known of the session may be older than what the alarm says.
+    """
+    if row["version"] == 0:
+        return row
+    place = await directory.session_place(unit, row["session_id"])
+    told_at = place.get("told_at")
+    if told_at is None or (row["room"] is not None and told_at <= (row.get("placed_at") or told_at)):
+        return row
+    return row | {name: place[name] for name in ("room", "chair", "responsible")} | {"placed_at": told_at}
 
 
 async def step_due(unit: UnitOfWork, deps: Deps, payload: Document) -> None:
