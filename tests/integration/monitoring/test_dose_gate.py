@@ -251,6 +251,7 @@ async def test_before_the_baseline_the_gate_says_so_and_notes_keep_nobody_out(ch
     visit_ = await Visit(chair).arrives(moaas=None, cadss6=None)
     assert (await chair.gate())["scales_missing"] == "note"
     assert (await visit_.doses())["state"] == "dosing"
+    chair.patient_id = new_id()
     await chair.seat(dose=False)
     await chair.mongo.plumbing("sessions").update({"_id": chair.session_id}, {"$set": {"baseline": None}})
     found = await chair.gate()
