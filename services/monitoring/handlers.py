@@ -44,6 +44,11 @@ async def on_plan_held(context: EventContext, event: TreatmentPlanPaused) -> Out
     return Done() if await projections.know_plan(context.unit, event, "held") else Skip("older")
 
 
+async def on_plan_completed(context: EventContext, event: TreatmentPlanCompleted) -> Outcome:
+    """Nobody is held by a plan that went to its end."""
+    return Done() if await projections.know_plan(context.unit, event, "completed") else Skip("older")
+
+
 async def on_plan_state(context: EventContext, event: PlanState | TreatmentPlanRevised) -> Outcome:
     """Revised or republished: applied if not older, so that a projection that was dropped is whole again."""
     return Done() if await projections.know_plan(context.unit, event, event.state) else Skip("older")
@@ -158,7 +163,7 @@ EVENT_HANDLERS: Handlers = {
     TreatmentPlanResumed: on_plan_activated,
     TreatmentPlanPaused: on_plan_held,
     TreatmentPlanDiscontinued: on_plan_held,
-    TreatmentPlanCompleted: on_plan_held,
+    TreatmentPlanCompleted: on_plan_completed,
     TreatmentPlanRevised: on_plan_state,
     PlanState: on_plan_state,
     AppointmentBooked: on_booked,

@@ -79,6 +79,12 @@ async def test_nobody_passes_a_plan_that_is_held_by_naming_none(chair: Chair) ->
     assert (await chair.gate())["plan_not_named"] == "overridable"
 
 
+async def test_a_plan_that_is_complete_holds_nobody(chair: Chair) -> None:
+    await chair.tells(plan(chair.patient_id, intake.TreatmentPlanCompleted, state="completed"))
+    await chair.seat(dose=False)
+    assert (await chair.gate())["no_plan"] == "note"
+
+
 async def test_nobody_passes_the_amount_of_a_plan_by_naming_none(chair: Chair) -> None:
     """Everything was told, the plan among it; the session was opened without it."""
     visit_ = await Visit(chair).arrives()
