@@ -106,6 +106,14 @@ async def test_a_visit_that_was_booked_before_its_plan_was_known_begins_by_the_p
     assert chair.deps.dosing(await chair.session()).route == "esketamine_nasal"
 
 
+def asks_for_two(chair: Chair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The protocol wants a second person at each dose."""
+    protocols = cast("dict[str, SessionProtocol]", chair.deps.protocols)
+    protocol = cast("DosingProtocol", chair.deps.protocol_of("esketamine_nasal"))
+    stricter = protocol.gate.model_copy(update={"two_person_check": True})
+    monkeypatch.setitem(protocols, protocol.version, protocol.model_copy(update={"gate": stricter}))
+
+
 @pytest.mark.parametrize(
     ("told", "code", "kind"),
     [
@@ -117,10 +125,7 @@ async def test_a_visit_that_was_booked_before_its_plan_was_known_begins_by_the_p
 async def test_the_second_person_is_looked_for_in_the_staff_directory(
     chair: Chair, monkeypatch: pytest.MonkeyPatch, told: Event | None, code: str, kind: str
 ) -> None:
-    protocols = cast("dict[str, SessionProtocol]", chair.deps.protocols)
-    protocol = cast("DosingProtocol", chair.deps.protocol_of("esketamine_nasal"))
-    stricter = protocol.gate.model_copy(update={"two_person_check": True})
-    monkeypatch.setitem(protocols, protocol.version, protocol.model_copy(update={"gate": stricter}))
+    asks_for_two(chair, monkeypatch)
     visit_ = await Visit(chair).arrives()
     if told is not None:
         await chair.tells(told)

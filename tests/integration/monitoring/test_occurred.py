@@ -17,8 +17,8 @@ from tests.integration.monitoring.world import Chair, minutes
 AHEAD = minutes(10)
 
 
-async def observes(chair: Chair, score: int, at: datetime | None = None) -> Document:
-    body = bodies.Observation(observation_code="moaas", score=score, occurred_at=at)
+async def notes(chair: Chair, code: str, **scored: Any) -> Document:
+    body = bodies.Observation.model_validate({"observation_code": code, **scored})
 
     async def work(unit: UnitOfWork) -> Document:
         entry = await entries.add(unit, chair.deps, chair.session_id, "observation", body)
@@ -27,6 +27,10 @@ async def observes(chair: Chair, score: int, at: datetime | None = None) -> Docu
 
     noted: Document = await chair._run(work)
     return noted
+
+
+async def observes(chair: Chair, score: int, at: datetime | None = None) -> Document:
+    return await notes(chair, "moaas", score=score, occurred_at=at)
 
 
 async def entry_of(chair: Chair, kind: str) -> Document:

@@ -1,13 +1,13 @@
 """What a prescriber answers for at one dose is no answer for the next one."""
 
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from services.monitoring import schemas_entries as bodies
-from services.monitoring.protocol import DosingProtocol, SessionProtocol
 from services.monitoring.usecases.correcting_entries import correct
 from tests.integration.monitoring.test_dose_gate import Visit, plan
+from tests.integration.monitoring.test_dose_gate_again import asks_for_two
 from tests.integration.monitoring.world import PRESCRIBER, Chair
 
 ANSWERED = {"override_reason": "benefit_exceeds_risk"}
@@ -61,10 +61,7 @@ async def test_an_override_at_the_gate_is_of_the_dose_that_follows(chair: Chair)
 async def test_a_check_that_was_answered_for_is_asked_for_at_the_next_dose(
     chair: Chair, monkeypatch: pytest.MonkeyPatch, checked: dict[str, Any], code: str
 ) -> None:
-    protocols = cast("dict[str, SessionProtocol]", chair.deps.protocols)
-    protocol = cast("DosingProtocol", chair.deps.protocol_of("esketamine_nasal"))
-    stricter = protocol.gate.model_copy(update={"two_person_check": True})
-    monkeypatch.setitem(protocols, protocol.version, protocol.model_copy(update={"gate": stricter}))
+    asks_for_two(chair, monkeypatch)
     visit = await Visit(chair).arrives()
     await visit.doses(PRESCRIBER, **ANSWERED, **checked)
     await later(chair)

@@ -4,24 +4,12 @@ from typing import Any
 
 from services.monitoring import scales, schemas
 from services.monitoring import schemas_entries as bodies
-from services.monitoring.usecases import answering, correcting_entries, entries, scoring
-from shared.persistence.mongo import Document, UnitOfWork
-from tests.integration.monitoring.test_occurred import observes
+from services.monitoring.usecases import answering, correcting_entries
+from shared.persistence.mongo import Document
+from tests.integration.monitoring.test_occurred import notes, observes
 from tests.integration.monitoring.world import Chair
 
 SPO2 = "59408-5"
-
-
-async def notes(chair: Chair, code: str, **scored: Any) -> Document:
-    body = bodies.Observation.model_validate({"observation_code": code, **scored})
-
-    async def work(unit: UnitOfWork) -> Document:
-        entry = await entries.add(unit, chair.deps, chair.session_id, "observation", body)
-        await scoring.noted(unit, chair.deps, entry)
-        return entry
-
-    noted: Document = await chair._run(work)
-    return noted
 
 
 async def corrects(chair: Chair, entry: Document, **changed: Any) -> None:
