@@ -24,10 +24,11 @@ run: up ## the stack, then a clinic day through the public APIs
 	@$(PY) -m deploy.local.clinic_day
 token: $(SETUP) ## a bearer token: ROLE=nurse CLINIC=... [PATIENT=...]
 	@$(PY) -m deploy.local token --role $(ROLE) $(if $(CLINIC),--clinic $(CLINIC)) $(if $(PATIENT),--patient $(PATIENT))
-lint: $(SETUP) ## ruff check, ruff format, mypy --strict, import-linter, compose-lint, hadolint
+lint: $(SETUP) ## ruff check, ruff format, mypy --strict, import-linter, compose-lint, hadolint, generated documents current
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
 	@said=$$(.venv/bin/compose-lint docker-compose.yml 2>&1) || { echo "$$said"; exit 1; }
 	@.venv/bin/hadolint Dockerfile
+	@$(PY) -m docs.generate --check
 test-unit: $(SETUP) ## seconds; no store, no broker
 	@$(PY) -m pytest tests/unit tests/contract
 fetch: $(SETUP) ## what the tests run beside packages: Java, Kafka, Chromium

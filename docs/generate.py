@@ -79,14 +79,25 @@ def _json(value: object) -> str:
     return json.dumps(value, indent=1, sort_keys=True) + "\n"
 
 
-def main(docs: Path = DOCS) -> None:
-    """Exit code 1, with nothing written, when an event would break its readers."""
+def stale(docs: Path, made: Mapping[str, str]) -> list[str]:
+    """The documents that are missing, or not what the code says."""
+    return [
+        name for name, content in made.items() if not (docs / name).exists() or (docs / name).read_text() != content
+    ]
+
+
+def main(docs: Path = DOCS, *, check: bool = False) -> None:
+    """Exit code 1, with nothing written, when an event would break its readers; with `check`, when one is stale."""
     made = documents()
     if refused := reasons(broken(docs, made)):
         sys.exit("\n".join(refused))
+    if check:
+        if old := stale(docs, made):
+            sys.exit(f"not what the code says: {', '.join(old)}; run `make docs` and read the difference")
+        return
     write(docs, made)
     print(f"{len(made)} documents below {docs.name}/")
 
 
 if __name__ == "__main__":
-    main()
+    main(check="--check" in sys.argv[1:])

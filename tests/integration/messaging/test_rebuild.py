@@ -108,11 +108,12 @@ class Clinic:
         return bool(patient["consents"] and patient["risk"]["held"] and patient["time_zone"] and course["known"])
 
     async def settled(self) -> None:
-        """Everything was told to everybody, and nothing waits in an outbox."""
+        """Everything was told to everybody; nothing waits in an outbox, and no message is on its way."""
 
         async def look() -> bool:
             waiting = {"clinic_id": self.world.clinic, "state": "pending"}
-            return self.whole() and not any(self._client[name].outbox.count_documents(waiting) for name in SERVICES)
+            rows = [self._client["notifications"].messages, *(self._client[name].outbox for name in SERVICES)]
+            return self.whole() and not any(row.count_documents(waiting) for row in rows)
 
         await eventually(look, 30)
 
