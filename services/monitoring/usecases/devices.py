@@ -30,13 +30,13 @@ async def assign(unit: UnitOfWork, session: Document, given: Document) -> None:
             continue
         for row in held:
             await _leave(unit, session, row, now)
-        for before in await unit.collection(ASSIGNMENTS).find(
-            {"session_id": session["_id"], "kind": kind, "open": True}
-        ):
-            session["devices"].pop(before["device"], None)  # another stands in its place: nobody waits for it here
-        await _release(unit, {"session_id": session["_id"], "kind": kind}, now)
+        mine: Document = {"session_id": session["_id"], "kind": kind}
+        for before in await unit.collection(ASSIGNMENTS).find({**mine, "device": {"$ne": device}}):
+            # Another stands in its place: nobody waits for it here, nor for one that had moved away.
+            session["devices"].pop(before["device"], None)
+        await _release(unit, mine, now)
         session[f"{kind}_since"] = now
-        row = {"_id": new_id(), "schema_version": 1, "session_id": session["_id"], "device": device, "kind": kind}
+        row = {"_id": new_id(), "schema_version": 1, **mine, "device": device}
         await unit.collection(ASSIGNMENTS).insert(row | {"since": now, "until": None, "open": True})
         await record(unit, session, "device_assigned", now, device=device, device_kind=kind)
 
