@@ -149,6 +149,22 @@ async def holders_before(
     return found
 
 
+async def heard_last(
+    reader: Reader, devices: Collection[tuple[str, str]], since: datetime
+) -> dict[tuple[str, str], Document]:
+    """By clinic and device its newest reading to arrive since then, in whichever session that had it."""
+    query = {**_of(devices), "$or": [{"open": True}, {"until": {"$gte": since}}]}
+    held: dict[tuple[str, str], list[str]] = {}
+    for row in await reader.plumbing(ASSIGNMENTS).find(query):
+        held.setdefault((row["clinic_id"], row["device"]), []).append(row["session_id"])
+    found: dict[tuple[str, str], Document] = {}
+    for key, sessions in held.items():
+        mine = {"session_id": {"$in": sorted(sessions)}, "device": key[1], "received_at": {"$gte": since}}
+        for row in await reader.plumbing(VITALS).find(mine, sort=[("received_at", -1)], limit=1):
+            found[key] = row
+    return found
+
+
 def _of(devices: Collection[tuple[str, str]]) -> Document:
     clinics, names = {clinic for clinic, _ in devices}, {name for _, name in devices}
     return {"clinic_id": {"$in": sorted(clinics)}, "device": {"$in": sorted(names)}}
