@@ -17,7 +17,7 @@ from services.monitoring.combinations import concerned
 from services.monitoring.engines import states_of
 from services.monitoring.limits import Limits
 from services.monitoring.schemas import Reading
-from services.monitoring.store import engines_of, oldest_unsent_alarms, watched_sessions
+from services.monitoring.store import engines_of, oldest_unsent_alarms, prove_writable, watched_sessions
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.devices import KINDS
 from services.monitoring.usecases.readings import Delivery
@@ -26,10 +26,12 @@ from shared.clock import Clock
 from shared.errors import StillwaterError
 from shared.events.monitoring import Priority
 from shared.persistence.mongo import Document, Mongo
+from shared.persistence.scope import system_scope
 
 REFRESH_SECONDS = 5.0
 ENDED_SECONDS = 60.0
 UNSENT = timedelta(seconds=10)
+_SCOPE = system_scope("-", "monitoring.memory")
 
 
 @dataclass
@@ -67,6 +69,7 @@ class Memory:
         self._ended: dict[str, tuple[str, float]] = {}
         self._unrecorded: dict[tuple[str, str], tuple[str, Unrecorded]] = {}
         self._unsent: dict[str, datetime] = {}
+        self._ahead = False  # of the store: readings were judged here that it has not
         self.store_gone = False
         self.changed = asyncio.Event()
         self.last_attempt = self._clock.monotonic()
@@ -84,10 +87,18 @@ class Memory:
                 await asyncio.wait_for(stop.wait(), REFRESH_SECONDS)
 
     async def refresh(self) -> None:
-        """Take the store's word for everything; what is not open any more has ended."""
+        """Take the store's word for everything, if it takes ours; what is not open any more has ended.
+
+        A store that can only be read knows nothing of what is being judged here, so nothing is taken from it then.
+        """
+        if self._ahead:
+            await self._mongo.run(_SCOPE, prove_writable)
+            self._ahead = False
         rows = {row["_id"]: row for row in await watched_sessions(self._mongo)}
-        engines = await engines_of(self._mongo, list(rows))
-        self._unsent = await oldest_unsent_alarms(self._mongo)
+        engines, unsent = await engines_of(self._mongo, list(rows)), await oldest_unsent_alarms(self._mongo)
+        if self._ahead:  # meanwhile a write has failed
+            return
+        self._unsent = unsent
         now, real = self._clock.monotonic(), self._clock.system_now()
         for gone in set(self._known) - set(rows):
             self._ended[gone] = (self._known.pop(gone).row["clinic_id"], now)
@@ -125,6 +136,7 @@ class Memory:
     def judge(self, deliveries: Sequence[Delivery]) -> None:
         """Judge readings that could not be stored, on the copy; a new alarm is told with the next beat, at once."""
         self._lost()
+        self._ahead = True
         now = self._clock.clinical_now()
         for delivery in deliveries:
             for session_id, readings in self._by_session(delivery).items():

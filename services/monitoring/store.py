@@ -11,12 +11,13 @@ from shared.messaging.currency import SOURCES, as_of
 from shared.messaging.outbox import OUTBOX
 from shared.messaging.topics import BULK, INTAKE_ALARMS
 from shared.persistence.indexes import LISTED
-from shared.persistence.mongo import Document, Mongo, Reader
+from shared.persistence.mongo import Document, Mongo, Reader, UnitOfWork
 
 SESSIONS, ENTRIES, ENGINES, VITALS, ALARMS, PLANS = "sessions", "entries", "engines", "vitals", "alarms", "plans"
 PROTOCOLS = "protocols"
 GROUPS, KNOWN = "groups", "known"
 ASSIGNMENTS, BACKLOGS, BUCKETS = "assignments", "backlogs", "buckets"
+PROBES = "probes"
 
 INDEXES: dict[str, list[IndexModel]] = {
     SESSIONS: [
@@ -78,6 +79,7 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel([("clinic_id", ASCENDING), ("session_id", ASCENDING), ("_id", ASCENDING)], name="of_session"),
     ],
     BACKLOGS: [],
+    PROBES: [],
     BUCKETS: [IndexModel([("clinic_id", ASCENDING), ("session_id", ASCENDING), ("start", DESCENDING)], name="chart")],
 }
 
@@ -266,6 +268,11 @@ async def watched_sessions(mongo: Mongo, slots: Sequence[int] | None = None) -> 
     if slots is not None:
         query["slot"] = {"$in": list(slots)}
     return await mongo.plumbing(SESSIONS).find(query)
+
+
+async def prove_writable(unit: UnitOfWork) -> None:
+    """A write of no meaning: a store that can be read may still refuse every reading."""
+    await unit.plumbing(PROBES).put({"_id": "memory", "at": unit.clock.system_now()})
 
 
 UNSENT_ROWS = 1000  # the oldest: enough to tell that they wait

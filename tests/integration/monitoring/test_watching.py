@@ -299,6 +299,27 @@ async def test_with_the_store_gone_the_alarm_is_told_in_the_beat_at_once(
     assert (beats.beat("clinic-1").store, beats.beat("clinic-1").unrecorded) == ("ok", [])
 
 
+async def test_what_is_judged_while_the_store_can_only_be_read_is_told_after_its_delay(
+    chair: Chair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What can be read knows nothing of what was judged since: it does not take the place of that."""
+    beats, looks = Beats(chair.clock, chair.memory, "e1", lambda: None), chair.memory.refresh
+    await looks()
+
+    async def away(*_: object) -> None:
+        raise Unavailable
+
+    monkeypatch.setattr(chair.mongo, "run", away)
+    for _ in range(7):
+        await asyncio.gather(chair.measures(192), looks(), return_exceptions=True)
+        chair.clock.advance(1)
+    told = [item.rule for item in beats.beat("clinic-1").unrecorded]
+    assert (beats.beat("clinic-1").store, told) == ("gone", ["sbp_critical_high"])
+    monkeypatch.undo()
+    await looks()
+    assert (beats.beat("clinic-1").store, beats.beat("clinic-1").unrecorded) == ("ok", [])
+
+
 async def test_a_beat_names_what_is_evaluated_and_what_has_ended(chair: Chair) -> None:
     await chair.memory.refresh()
     await chair.ticks()
