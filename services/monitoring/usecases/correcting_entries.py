@@ -57,7 +57,7 @@ async def correct(unit: UnitOfWork, deps: Deps, session_id: str, entry_id: str, 
     )
     _tell(unit, deps, session, entry["_id"], after, body.reason_code, given=not body.entered_in_error)
     if before["kind"] == "observation":
-        await scoring.judge_again(unit, deps, session_id, before, after)
+        await scoring.judge_again(unit, deps, session_id, before, None if body.entered_in_error else after)
     return entry
 
 
@@ -83,8 +83,8 @@ async def move(unit: UnitOfWork, deps: Deps, session_id: str, entry_id: str, bod
     _tell(unit, deps, session, away["_id"], before, body.reason_code, given=False, moved_at=at)
     _tell(unit, deps, target, entry["_id"], entry, body.reason_code, given=True, moved_at=at)
     if before["kind"] == "observation":
-        for one in (session_id, body.to_session_id):
-            await scoring.judge_again(unit, deps, one, before)
+        await scoring.judge_again(unit, deps, session_id, before, None)
+        await scoring.judge_again(unit, deps, body.to_session_id, None, entry)
     return entry
 
 

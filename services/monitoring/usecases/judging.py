@@ -69,6 +69,7 @@ class Judged:
     bounds: Bounds
     late: dict[str, RuleState] | None = None
     touched: bool = False
+    anew: bool = False
     previous: Known = field(default_factory=dict)
     previous_late: Known = field(default_factory=dict)
     changes: dict[str, str | None] = field(default_factory=dict)
@@ -200,12 +201,15 @@ class Judged:
         for counted in await self._combined(unit, given, self.late, [self.previous_late, self.previous]):
             await self._late(unit, counted, ended=ended)
 
-    async def by_itself(self, unit: UnitOfWork, given: Given) -> set[str]:
-        """Judge what a human wrote down late, beside a backlog of readings on its way; the rules whose alarms now stand for it."""
+    async def by_itself(self, unit: UnitOfWork, given: Given, *, anew: bool = False) -> set[str]:
+        """Judge what a human wrote down late, beside a backlog of readings on its way; the rules whose alarms now stand for it.
+
+        `anew`: also what an alarm that is over has told, for it was withdrawn since.
+        """
         standing, backlog = self._standing(), self.late
-        self.late = {}
+        self.late, self.anew = {}, anew
         await self.episode(unit, given)
-        self.late = backlog
+        self.late, self.anew = backlog, False
         return self._standing() - standing
 
     def _standing(self) -> set[str]:
@@ -260,8 +264,10 @@ class Judged:
 
     async def _told_before(self, unit: UnitOfWork, transition: Transition) -> bool:
         """Another alarm of this rule stands, or this very one was raised and is over."""
-        alarm_id = raising.alarm_id_of(self.row, transition)
-        query = {"session_id": self.id, "rule": transition.limit.name, "$or": [{"open": True}, {"_id": alarm_id}]}
+        known: list[Document] = [{"open": True}]
+        if not self.anew:
+            known.append({"_id": raising.alarm_id_of(self.row, transition)})
+        query = {"session_id": self.id, "rule": transition.limit.name, "$or": known}
         return bool(await unit.collection(ALARMS).count(query, limit=1))
 
     def caught_up(self, now: datetime) -> None:

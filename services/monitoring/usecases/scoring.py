@@ -3,7 +3,7 @@
 A MOAA/S alone or with other signs, a neurological or cardiac symptom by itself (clinical.md 2 and 3.3).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -52,31 +52,43 @@ async def noted(unit: UnitOfWork, deps: Deps, entry: Document) -> None:
 
 
 async def _noted_late(unit: UnitOfWork, deps: Deps, session: Document, given: Given, newest: Document) -> None:
-    """By what counted then and counts now: sedation that was expected while dosing is no finding of the recovery."""
     judged = await _judged(unit, deps, session)
     if judged.at_rest(given.sign, given.value):
         return
-    then = phase_at(session, await _ends_of_dosing(unit, session["_id"]), given.at)
-    judged.limits = judged.limits.only(lambda limit: then in limit.rule.phases)
-    raised = await judged.by_itself(unit, given)
+    raised = await _by_itself(unit, judged, given)
     judged.limits = judged.limits.only(lambda limit: limit.name in raised)
     await judged.now(unit, Given(given.sign, newest["value"], judged.after(given.sign, newest["at"])))
     await judged.save(unit, unit.clock.clinical_now())
+
+
+async def _by_itself(
+    unit: UnitOfWork, judged: Judged, given: Given, told: Collection[str] = (), *, anew: bool = False
+) -> set[str]:
+    """By what counted then and counts now: sedation that was expected while dosing is no finding of the recovery."""
+    every = judged.limits
+    then = phase_at(judged.row, await _ends_of_dosing(unit, judged.id), given.at)
+    judged.limits = every.only(lambda limit: then in limit.rule.phases and limit.name not in told)
+    raised = await judged.by_itself(unit, given, anew=anew)
+    judged.limits = every
+    return raised
 
 
 async def _ends_of_dosing(unit: UnitOfWork, session_id: str) -> list[Document]:
     return await unit.collection(ENTRIES).find({"session_id": session_id, "kind": {"$in": list(ENDS_DOSING)}})
 
 
-async def judge_again(unit: UnitOfWork, deps: Deps, session_id: str, *entries: Document) -> None:
-    """After a correction or a move of an observation, given as it was and as it is now: its scale alone, for nothing else changed.
+async def judge_again(
+    unit: UnitOfWork, deps: Deps, session_id: str, was: Document | None, entry: Document | None
+) -> None:
+    """After a correction or a move of an observation, as it was here and as it is: its scale alone, for nothing else changed.
 
-    The newest score that counts is what is known now. An alarm of which a breach is left stands, answered or not.
+    The newest score that counts is what is known now; an older one is judged by itself, like one that is noted late. An
+    alarm of which a breach is left stands, answered or not.
     """
     session = await unit.collection(SESSIONS).get(session_id)
     if session["state"] not in OPEN:
         return
-    codes = {entry["facts"]["observation_code"] for entry in entries}
+    codes = {one["facts"]["observation_code"] for one in (was, entry) if one is not None}
     now, judged = unit.clock.clinical_now(), await _judged(unit, deps, session)
     for code in (code for code in JUDGED if code in codes):
         points = await scores_of(unit, session_id, code)
@@ -84,8 +96,25 @@ async def judge_again(unit: UnitOfWork, deps: Deps, session_id: str, *entries: D
         newest: Document | None = {"at": points[-1][0], "value": points[-1][1]} if points else None
         await _keep(unit, session, code, newest)
         if newest:
+            if entry is not None and _scores(entry, code) and entry["occurred_at"] < newest["at"]:
+                given = Given(code, float(entry["facts"]["score"]), entry["occurred_at"])
+                await _by_itself(unit, judged, given, await _told_of(unit, judged, was, given), anew=True)
             await judged.now(unit, Given(code, newest["value"], now))
     await judged.save(unit, now)
+
+
+async def _told_of(unit: UnitOfWork, judged: Judged, was: Document | None, given: Given) -> set[str]:
+    """The rules whose alarms told of a score as it was, and those that they speak for as it is (ADR 19)."""
+    if was is None or not _scores(was, given.sign):
+        return set()
+    limits, code, score = judged.limits, given.sign, float(was["facts"]["score"])
+    rows = await unit.collection(ALARMS).find({"session_id": judged.id, "breach_since": was["occurred_at"]})
+    begun = {row["rule"] for row in rows}
+    told = {limit.name for limit in limits if limit.name in begun and _speaks(limits, limit, code, score)}
+    speaking = {limit.name for limit in limits if limit.name in told and _speaks(limits, limit, code, given.value)}
+    return told | {
+        limit.name for limit in limits if any(graver.name in speaking for graver in limits.covering[limit.name])
+    }
 
 
 async def _rules_left(unit: UnitOfWork, judged: Judged, code: str, points: Sequence[Point]) -> set[str]:

@@ -17,6 +17,11 @@ async def corrects(chair: Chair, entry: Document, **changed: Any) -> None:
     await chair._run(lambda unit: correcting_entries.correct(unit, chair.deps, chair.session_id, entry["_id"], body))
 
 
+async def moves(chair: Chair, entry: Document, other: Chair) -> None:
+    body = bodies.MoveEntry(to_session_id=other.session_id, reason_code="wrong_patient")
+    await chair._run(lambda unit: correcting_entries.move(unit, chair.deps, chair.session_id, entry["_id"], body))
+
+
 async def rescores(chair: Chair, entry: Document, score: int, code: str = "moaas") -> None:
     await corrects(chair, entry, observation={"observation_code": code, "score": score})
 
@@ -113,6 +118,5 @@ async def test_a_moved_score_of_another_scale_leaves_the_alarms_of_both_sessions
     for one in (chair, other):
         await recovered_from(one, 1)
     pain = await notes(chair, "pain", score=3)
-    body = bodies.MoveEntry(to_session_id=other.session_id, reason_code="wrong_patient")
-    await chair._run(lambda unit: correcting_entries.move(unit, chair.deps, chair.session_id, pain["_id"], body))
+    await moves(chair, pain, other)
     assert (await opened(chair), await opened(other)) == ([True], [True])
