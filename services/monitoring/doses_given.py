@@ -30,7 +30,7 @@ def corrected(session: Document, before: Document, after: Document) -> Changed:
     number = _number(session, before)
     if number is None:
         return {}, after["facts"]
-    facts = _per_weight(session, after["facts"])
+    facts = _known_here(session, after)
     old = session["doses"][number]
     dose = {**old, **{name: facts.get(name, old.get(name)) for name in old if name != "at"}, "at": after["occurred_at"]}
     doses = [*session["doses"][:number], dose, *session["doses"][number + 1 :]]
@@ -75,7 +75,7 @@ def taken_over(session: Document, before: Document, after: Document, infusion: D
     if session["state"] in ("scheduled", "voided"):
         text = f"The other session is {session['state']}: check the patient in first."
         raise Conflict(text, reasons=[{"code": "state", "detail": text}])
-    facts = _per_weight(session, after["facts"])
+    facts = _known_here(session, after)
     names = ("medication", "amount_mg", "mg_per_kg", "lot", "expiry", "device_no", "checked_by")
     dose = {name: facts[name] for name in names if name in facts} | {"at": after["occurred_at"]}
     dose["by"] = facts.get("given_by", before["by"])
@@ -104,7 +104,16 @@ def _number(session: Document, entry: Document) -> int | None:
     return None
 
 
-def _per_weight(session: Document, facts: Document) -> Document:
-    base = session["baseline"]
-    kept = {name: value for name, value in facts.items() if name != "mg_per_kg"}
-    return kept | ({"mg_per_kg": round(facts["amount_mg"] / base["weight_kg"], 3)} if base else {})
+def _known_here(session: Document, entry: Document) -> Document:
+    """The facts with what this session makes of them: the dose per weight, and that the baseline was not known yet.
+
+    Such a dose can only have moved here. It is what the patient has had, so it is told and not refused; what is compared
+    with a baseline of after a dose is to be read with that.
+    """
+    base, baseline_at = session["baseline"], session["baseline_at"]
+    facts = {name: value for name, value in entry["facts"].items() if name not in ("mg_per_kg", "before_baseline")}
+    if base:
+        facts["mg_per_kg"] = round(facts["amount_mg"] / base["weight_kg"], 3)
+    if baseline_at is None or entry["occurred_at"] < baseline_at:
+        facts["before_baseline"] = True
+    return facts

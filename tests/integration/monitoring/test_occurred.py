@@ -89,6 +89,37 @@ async def test_a_moved_dose_that_was_given_before_the_baseline_here_is_corrected
     assert (await chair.session())["doses"][0]["lot"] == "M"
 
 
+async def moves(chair: Chair, to: Chair) -> Document:
+    """The facts of its dose there."""
+    dose = await entry_of(chair, "dose")
+    body = bodies.MoveEntry(to_session_id=to.session_id, reason_code="wrong_patient")
+    await chair._run(lambda unit: correcting_entries.move(unit, chair.deps, chair.session_id, dose["_id"], body))
+    facts: Document = (await entry_of(to, "dose"))["facts"]
+    return facts
+
+
+async def test_a_dose_that_moves_to_where_the_baseline_came_later_says_so(chair: Chair) -> None:
+    """It is what that patient has had: a refusal would leave it with another."""
+    given = (await chair.session())["doses"][0]["at"]
+    chair.clock.advance(1)
+    second, third = Chair(chair.mongo, chair.clock), Chair(chair.mongo, chair.clock)
+    for one in (second, third):
+        await one.seat(dose=False)
+    earlier = {"$set": {"baseline_at": given - minutes(1)}}
+    await chair.mongo.plumbing("sessions").update({"_id": third.session_id}, earlier)
+    assert (await moves(chair, second))["before_baseline"]
+    assert (await second.session())["doses"][0]["at"] == given, "the time before discharge counts from there"
+    assert "before_baseline" not in await moves(second, third)
+
+
+async def test_a_moved_dose_that_is_corrected_to_after_the_baseline_is_none_of_before(chair: Chair) -> None:
+    chair.clock.advance(1)
+    second = await Chair(chair.mongo, chair.clock).seat(dose=False)
+    await moves(chair, second)
+    await corrects(second, chair.clock.clinical_now())
+    assert "before_baseline" not in (await entry_of(second, "correction"))["facts"]["now"]
+
+
 async def test_an_infusion_that_ends_by_a_clock_that_runs_ahead_ends_now(chair: Chair) -> None:
     await chair.doses(rate_mg_per_h=40, amount_mg=1)
     now = chair.clock.clinical_now()

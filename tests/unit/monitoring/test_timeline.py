@@ -67,7 +67,8 @@ def test_the_code_clock_runs_from_the_first_call_until_the_end() -> None:
 
 def session(state: str = "dosing", **fields: Any) -> Any:
     doses = [{**DOSE, "at": at(0), "by": "n"}]
-    return {"state": state, "doses": doses, "baseline": {"weight_kg": 70}, "started_at": at(0), **fields}
+    base = {"baseline": {"weight_kg": 70}, "baseline_at": at(0)}
+    return {"state": state, "doses": doses, **base, "started_at": at(0), **fields}
 
 
 def test_a_corrected_dose_is_known_per_weight() -> None:
