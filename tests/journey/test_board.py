@@ -168,6 +168,9 @@ async def test_help_for_an_accepted_alarm_is_acknowledged_anew(page: Page, ward:
     await expect(page.locator("body")).to_have_attribute("data-sounding", "high", timeout=SHOWN_MS)
     await shown.get_by_role("button", name="Acknowledge").click()
     await expect(shown.locator(".alarms")).to_contain_text("accepted", timeout=SHOWN_MS)
+    await shown.get_by_role("button", name="Call for help").click()  # again, for whoever accepted is not enough
+    await expect(shown.get_by_role("button", name="Acknowledge")).to_be_visible(timeout=SHOWN_MS)
+    await expect(shown.get_by_role("button", name="Call for help")).to_be_hidden()
 
 
 async def test_a_button_after_the_end_of_the_sign_in_says_so(page: Page, ward: Ward) -> None:

@@ -458,7 +458,8 @@ function drawAlarms(list, alarms, one) {
     set(line.querySelector("span"), `${say(item)} since ${time(item.raised_at)}${accepted}${step}`);
     line.querySelector("[data-verb=acknowledge]").hidden = Boolean(item.acknowledged_at);
     line.querySelector("[data-verb=attend]").hidden = !item.acknowledged_at || Boolean(item.attended_at);
-    line.querySelector("[data-verb=escalate]").hidden = Boolean(item.escalated_at);
+    const calledSince = item.escalated_at && !item.acknowledged_at && !(item.renewed_at > item.escalated_at);
+    line.querySelector("[data-verb=escalate]").hidden = Boolean(calledSince); // after an answer it is a call of its own
     for (const button of line.querySelectorAll("button")) {
       button.setAttribute("aria-label", `${button.textContent}: ${say(item)}, ${one.label ?? "-"}, chair ${one.chair}`);
     }
