@@ -83,6 +83,7 @@ class Wiring:
     under_transport_key: Mapping[str, Rekeyed] = field(default_factory=dict)
     shapes: Shapes = field(default_factory=Shapes)
     migrations: Sequence[Migration] = ()
+    precedence: Precedence = field(default_factory=Precedence)
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,6 @@ class Process:
         self._topics = TopicWatch(self.clock, service.name, self._address(), copies)
         self._sealer: Sealer | None = None
         self._consumers: list[Consumer] = []
-        self._first = Precedence()
         self._draining = False
         self.loops = Loops(self.clock, self._loops())
 
@@ -137,7 +137,7 @@ class Process:
         for lane in ("alarm", "bulk"):
             lease = Lease(self.mongo, f"relay.{lane}", holder, LEASE_SECONDS)
             found[f"relay.{lane}"] = Relay(
-                self.mongo, lane, lease, lambda: new_producer(self._address(), name), self._first
+                self.mongo, lane, lease, lambda: new_producer(self._address(), name), wiring.precedence
             )
         sides = (("bulk", wiring.event_handlers, BULK_SESSION_MS), ("alarm", wiring.alarm_handlers, ALARM_SESSION_MS))
         for lane, handlers, session_ms in sides:
@@ -173,7 +173,7 @@ class Process:
             pipeline,
             topics_of(list(handlers)),
             lambda: new_consumer(self._address(), group, name, session_timeout_ms=session_ms),
-            self._first,
+            self.wiring.precedence,
             fuse=lane == "bulk",
         )
 

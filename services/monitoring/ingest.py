@@ -178,11 +178,7 @@ class Ingest:
                 waiter.answer.set_result(answer)
 
     async def _run(self, deliveries: Sequence[Delivery]) -> tuple[Answers, Recent]:
-        runs = 0
-
         async def work(unit: UnitOfWork) -> tuple[Answers, Recent]:
-            nonlocal runs
-            runs += 1
-            return await take(unit, self._deps, deliveries, self._recent, repeated=runs > 1)
+            return await take(unit, self._deps, deliveries, self._recent, repeated=unit.repeated)
 
         return await self._mongo.run(deliveries[0].scope, work)

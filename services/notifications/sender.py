@@ -21,6 +21,7 @@ from services.notifications.usecases.messaging import CLAIM, fail, new_attempt
 from shared.errors import StillwaterError
 from shared.events.notifications import NotificationDelivered
 from shared.messaging.outbox import emit
+from shared.messaging.precedence import Precedence
 from shared.persistence.mongo import Document, Mongo, UnitOfWork
 from shared.persistence.scope import Scope, system_scope
 from shared.persistence.vault import Erased
@@ -38,9 +39,17 @@ class Sender:
     """One lane. `providers` by channel in their order; `urgent` pages sweep four times a second, mail once."""
 
     def __init__(
-        self, mongo: Mongo, deps: Deps, providers: Mapping[str, Sequence[Provider]], *, urgent: bool, parallel: int
+        self,
+        mongo: Mongo,
+        deps: Deps,
+        providers: Mapping[str, Sequence[Provider]],
+        precedence: Precedence | None = None,
+        *,
+        urgent: bool,
+        parallel: int,
     ) -> None:
         self._mongo, self._deps, self._providers, self._urgent = mongo, deps, providers, urgent
+        self._precedence = precedence or Precedence()
         self._outbound: Outbound = deps.pages if urgent else deps.mails
         self._sweep_s = 0.25 if urgent else 1.0
         self._parallel = parallel
@@ -73,10 +82,15 @@ class Sender:
         await asyncio.gather(*self._running.values())
 
     def _send_prepared(self) -> None:
-        """Never bounded by the pool: a page that waits in memory for a slow provider would be a queue before a page."""
+        """Never bounded by the pool: a page that waits in memory for a slow provider would be a queue before a page.
+
+        Alarm work is in hand from its commit on: what its own bulk rows set going waits until it has left.
+        """
         while self._outbound.ready:
             prepared = self._outbound.ready.popleft()
-            self._spawn(prepared.row["_id"], self._deliver(prepared.row, prepared.payload))
+            self._precedence.begin()
+            task = self._spawn(prepared.row["_id"], self._deliver(prepared.row, prepared.payload))
+            task.add_done_callback(lambda _: self._precedence.end())
 
     async def _sweep(self) -> None:
         room = self._parallel - len(self._running)
@@ -88,10 +102,11 @@ class Sender:
             if row["_id"] not in self._running:
                 self._spawn(row["_id"], self._claim_and_deliver(row))
 
-    def _spawn(self, message_id: str, work: Any) -> None:
+    def _spawn(self, message_id: str, work: Any) -> asyncio.Task[None]:
         task = asyncio.create_task(self._guard(work))
         self._running[message_id] = task
         task.add_done_callback(lambda _: self._done(message_id))
+        return task
 
     def _done(self, message_id: str) -> None:
         """In a backlog the next sweep does not wait for its second: it comes when half of the pool is free."""

@@ -22,6 +22,7 @@ from services.notifications.usecases.deps import Deps, Outbound
 from shared.ids import new_id
 from shared.loops import Loop
 from shared.messaging.kafka import KafkaAddress
+from shared.messaging.precedence import Precedence
 from shared.persistence.mongo import Mongo
 from shared.persistence.vault import KeyRing, TransportCipher, Vault
 from shared.protocols import load
@@ -61,7 +62,8 @@ def _beats_reader(settings: NotificationsSettings) -> AIOKafkaConsumer:
 def wire(settings: NotificationsSettings, mongo: Mongo, ring: KeyRing) -> Wiring:
     deps = make_deps(settings, ring)
     book = PagerBook(mongo, deps, _providers(settings))
-    pages = Sender(mongo, deps, _providers(settings), urgent=True, parallel=PAGES_AT_ONCE)
+    first = Precedence()
+    pages = Sender(mongo, deps, _providers(settings), first, urgent=True, parallel=PAGES_AT_ONCE)
     mails = Sender(mongo, deps, _providers(settings), urgent=False, parallel=MAILS_AT_ONCE)
     watch = Watch(mongo, deps, lambda: _beats_reader(settings))
     return Wiring(
@@ -74,6 +76,7 @@ def wire(settings: NotificationsSettings, mongo: Mongo, ring: KeyRing) -> Wiring
         without_store=book.page,
         shapes=SHAPES,
         migrations=CHANGES,
+        precedence=first,
         background={
             "sender.pages": Loop.of(pages),
             "sender.mail": Loop.of(mails),

@@ -185,9 +185,8 @@ class Pipeline:
         """
 
         async def work(unit: UnitOfWork) -> list[Outcome]:
-            nonlocal look
-            known = await self._known(unit, items) if look else set()
-            self._repeating, look = bool(known), True
+            known = await self._known(unit, items) if look or unit.repeated else set()
+            self._repeating = bool(known)
             return await self._in_order(unit, items, known)
 
         return await self.mongo.run(self._scope(items[0].envelope), work)

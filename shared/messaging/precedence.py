@@ -26,14 +26,21 @@ class Precedence:
     @contextlib.contextmanager
     def alarm(self) -> Iterator[None]:
         """Around alarm work, its waits for the store included."""
-        self._in_hand += 1
-        self._clear.clear()
+        self.begin()
         try:
             yield
         finally:
-            self._in_hand -= 1
-            if not self._in_hand:
-                self._clear.set()
+            self.end()
+
+    def begin(self) -> None:
+        """Alarm work is in hand from here to its `end`, wherever that is."""
+        self._in_hand += 1
+        self._clear.clear()
+
+    def end(self) -> None:
+        self._in_hand -= 1
+        if not self._in_hand:
+            self._clear.set()
 
     @contextlib.asynccontextmanager
     async def bulk(self) -> AsyncIterator[None]:

@@ -16,6 +16,7 @@ from aiokafka.errors import InvalidTopicError, KafkaError, KafkaTimeoutError, To
 from shared.errors import LeaseLost, StillwaterError
 from shared.events.envelope import Lane
 from shared.messaging.kafka import kill
+from shared.messaging.marks import Marks
 from shared.messaging.outbox import OUTBOX, replace_refused
 from shared.messaging.precedence import Precedence
 from shared.persistence.lease import Lease
@@ -54,7 +55,7 @@ class Relay:
         self._precedence = precedence or Precedence()
         self._producer: AIOKafkaProducer | None = None
         self._signal = asyncio.Event()
-        self._marking: asyncio.Task[None] | None = None
+        self._marks = Marks(lambda identifiers: self._mark(identifiers, "sent"))
         self._held_back: list[str] = []
         self._rests: dict[tuple[str, str], float] = {}
         self._topics: set[str] = set()
@@ -74,12 +75,14 @@ class Relay:
             self.last_attempt = self._mongo.clock.monotonic()
             try:
                 if await self._leading():
-                    await self.send_pending(stop)
+                    await self._send_waiting(stop)
             except (StillwaterError, StoreFault, KafkaError, TimeoutError, OSError) as error:
                 log.warning("relay.failed", extra={"lane": self._lane, "error": type(error).__name__})
                 await self._discard_producer()
                 await _pause(stop, FAILED_SECONDS)
             await self._wait()
+        with contextlib.suppress(StillwaterError, StoreFault):
+            await self._marks.settle()
         await keeping
         await self._discard_producer()
         with contextlib.suppress(StillwaterError, StoreFault):
@@ -94,27 +97,35 @@ class Relay:
         self._signal.clear()
 
     async def send_pending(self, stop: asyncio.Event | None = None) -> int:
-        """Send and mark what waits; returns how many rows left. Raises what the broker or the store raised.
+        """Send and mark what waits; returns how many rows left. Raises what the broker or the store raised."""
+        try:
+            return await self._send_waiting(stop)
+        finally:
+            await self._marks.settle()
+
+    async def _send_waiting(self, stop: asyncio.Event | None) -> int:
+        """Send what waits; it is marked soon. Raises what the store raised at marks that were put off.
 
         Within one call a batch begins behind the one before, whose mark may still be on its way; what committed late
         below that point is found by the next call, which begins at the start.
         """
+        self._marks.look()
         await self._look_for_dead()
         sent, behind = 0, ""
-        try:
-            while rows := await self._read(behind):
-                with self._precedence.alarm() if self._lane == "alarm" else contextlib.nullcontext():
-                    sent += await self._send(_in_order(rows))
-                behind = rows[-1]["_id"]
-                if len(rows) < BATCH_ROWS or (stop is not None and stop.is_set()):
-                    break
-        finally:
-            await self._marked()
+        while rows := await self._read(behind):
+            with self._precedence.alarm() if self._lane == "alarm" else contextlib.nullcontext():
+                sent += await self._send(_in_order(rows))
+            behind = rows[-1]["_id"]
+            if len(rows) < BATCH_ROWS or (stop is not None and stop.is_set()):
+                break
         return sent
 
     async def _read(self, behind: str) -> list[Document]:
         self.last_attempt = self._mongo.clock.monotonic()
+        await self._give_way()
         query: Document = {"state": "pending", "lane": self._lane, "_id": {"$gt": behind}}
+        if not behind and (left := self._marks.named):
+            query["_id"]["$nin"] = left
         resting = self._resting()
         for field, names in (("aggregate", [*self._held_back, *resting["aggregate"]]), ("topic", resting["topic"])):
             if names:
@@ -137,10 +148,12 @@ class Relay:
         known = {topic for topic in {row["topic"] for row in rows} if await self._has_topic(producer, topic)}
         there = [row for row in rows if row["topic"] in known]
         faults = await self._produce(there)
-        await self._marked()
+        more = len(rows) == BATCH_ROWS
+        if more:
+            await self._marks.settle()
         gone = _up_to_its_fault(there, faults)
         if gone:
-            self._marking = asyncio.create_task(self._mark(gone, "sent"))
+            self._marks.add(gone, at_once=more)
             OUTBOX_SENT.labels(self._lane).inc(len(gone))
         if not faults:
             return len(gone)
@@ -150,7 +163,7 @@ class Relay:
         marked = set(gone)
         left = [row for row in there if row["_id"] not in marked]
         if any(_is_refusal(fault) for fault in faults.values()):
-            await self._marked()
+            await self._marks.settle()
             return len(gone) + await self._one_by_one(left)
         for row in left:
             self._rest("aggregate", row["aggregate"])
@@ -169,12 +182,6 @@ class Relay:
                 return False
             self._topics.add(topic)
         return True
-
-    async def _marked(self) -> None:
-        """Wait for the mark of the batch before; raises what the store raised: those rows are sent again."""
-        marking, self._marking = self._marking, None
-        if marking is not None:
-            await marking
 
     async def _look_for_dead(self) -> None:
         """Aggregates behind a dead row wait for a decision; on the alarm lane nothing is held back.

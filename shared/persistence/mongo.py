@@ -99,9 +99,10 @@ class Mongo:
         within 5 s (nothing happened); CommitUnknown when it may have happened.
         """
         deadline, pause, duplicates = self.clock.monotonic() + _UNIT_DEADLINE_SECONDS, 0.002, 0
+        repeated = False
         while True:
             try:
-                return await self._attempt(scope, work)
+                return await self._attempt(scope, work, repeated=repeated)
             except PyMongoError as error:
                 if _is_duplicate(error):
                     # A twin committed between our read and our write; the second run sees it.
@@ -113,14 +114,15 @@ class Mongo:
                 if self.clock.monotonic() > deadline:
                     raise Unavailable from None
             await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - jitter, not a secret
+            repeated = True
             pause = min(pause * 2, 0.1)
 
-    async def _attempt(self, scope: Scope, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
+    async def _attempt(self, scope: Scope, work: Callable[[UnitOfWork], Awaitable[T]], *, repeated: bool) -> T:
         session = AsyncIOMotorClientSession(self._driver.start_session(causal_consistency=False), self.client)
         session.start_transaction(
             read_concern=ReadConcern("snapshot"), write_concern=DURABLE, read_preference=ReadPreference.PRIMARY
         )
-        unit = UnitOfWork(self._collections, scope, self.clock, self.shapes, session)
+        unit = UnitOfWork(self._collections, scope, self.clock, self.shapes, session, repeated=repeated)
         try:
             with pymongo.timeout(_UNIT_DEADLINE_SECONDS):
                 result = await work(unit)

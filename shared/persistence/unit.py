@@ -182,13 +182,23 @@ class Reader:
 
 
 class UnitOfWork(Reader):
-    """One transaction. May be run again from the start, so nothing in it may have an outside effect."""
+    """One transaction. May be run again from the start, so nothing in it may have an outside effect.
+
+    `repeated`: it was run before and refused, maybe for a key that exists: what is rarely there is looked for only now.
+    """
 
     def __init__(
-        self, raw: Collections, scope: Scope, clock: Clock, shapes: Shapes, session: AsyncIOMotorClientSession
+        self,
+        raw: Collections,
+        scope: Scope,
+        clock: Clock,
+        shapes: Shapes,
+        session: AsyncIOMotorClientSession,
+        *,
+        repeated: bool = False,
     ) -> None:
         super().__init__(raw, scope, clock, shapes)
-        self.session = session
+        self.session, self.repeated = session, repeated
         self.pending = Pending()
         self._staged: dict[str, list[Document]] = {}
         self._ordinals: Counter[str] = Counter()
@@ -196,7 +206,7 @@ class UnitOfWork(Reader):
 
     def under(self, scope: Scope) -> "UnitOfWork":
         """The same transaction on behalf of another scope: a consumer's batch holds events of several clinics."""
-        other = UnitOfWork(self._raw, scope, self.clock, self.shapes, self.session)
+        other = UnitOfWork(self._raw, scope, self.clock, self.shapes, self.session, repeated=self.repeated)
         other.pending, other._staged, other.memo = self.pending, self._staged, self.memo
         other._ordinals, other._after_commit = self._ordinals, self._after_commit
         return other

@@ -80,8 +80,11 @@ async def _was_raised(unit: UnitOfWork, session: Document, transition: Transitio
 
 
 async def _anew(unit: UnitOfWork, session: Document, transition: Transition) -> Transition:
-    """What counts again after its alarm was closed is told from now on: refused as known it would be silent for ever."""
-    if not await _was_raised(unit, session, transition):
+    """What counts again after its alarm was closed is told from now on: refused as known it would be silent for ever.
+
+    That is rare: the store refuses the alarm's id, and only then is looked for it.
+    """
+    if not unit.repeated or not await _was_raised(unit, session, transition):
         return transition
     return replace(transition, state=replace(transition.state, alarm_since=unit.clock.clinical_now()))
 

@@ -7,6 +7,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from deploy.local.stack import Stack
+from shared.messaging import marks
 from shared.messaging import relay as relays
 from shared.messaging.relay import Relay
 from shared.persistence.mongo import Mongo, UnitOfWork
@@ -52,6 +53,36 @@ async def test_a_row_wakes_the_relay_of_its_own_process(
     for wake in mongo.wakers:
         wake("bulk")
     await running
+
+
+async def test_what_has_left_and_is_not_marked_yet_does_not_leave_again(
+    mongo: Mongo, stores: Stack, stop: asyncio.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mark is put off; the looks in the store that come before it pass its row over. It is made before the relay ends."""
+    monkeypatch.setattr(marks, "MARK_SECONDS", 60)
+    produced, produce = list[str](), Relay._produce
+
+    async def seen(self: Relay, rows: list[dict[str, str]]) -> dict[str, BaseException]:
+        faults = await produce(self, rows)
+        produced.extend(row["aggregate"] for row in rows)
+        return faults
+
+    monkeypatch.setattr(Relay, "_produce", seen)
+    running = asyncio.create_task(relay(mongo, stores).run(stop))
+
+    async def has_left(aggregate: str) -> bool:
+        return aggregate in produced
+
+    for name in ("inquiry/1", "inquiry/2", "inquiry/3"):
+        await emit_one(mongo, inquiry(), name)
+        await eventually(lambda name=name: has_left(name), 10)  # type: ignore[misc]
+    assert produced == ["inquiry/1", "inquiry/2", "inquiry/3"]
+    assert await mongo.plumbing("outbox").count({"state": "pending"}) == 3
+    stop.set()
+    for wake in mongo.wakers:
+        wake("bulk")
+    await running
+    assert await mongo.plumbing("outbox").count({"state": "sent"}) == 3
 
 
 async def test_one_mark_per_batch_is_made_while_the_next_is_on_its_way(

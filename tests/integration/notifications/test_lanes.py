@@ -12,8 +12,9 @@ from services.notifications.usecases.messaging import CLAIM
 from shared.events.intake import InquiryReceived
 from shared.ids import new_id
 from shared.loops import Loops
+from shared.messaging import precedence
 from tests.integration.notifications.world import RING, Recorder, World
-from tests.support.eventually import eventually
+from tests.support.eventually import a_turn, eventually
 from tests.unit.test_settings import GOOD
 
 AT_ONCE = 2
@@ -100,4 +101,33 @@ async def test_a_page_leaves_while_its_sender_waits_for_the_store(
     finally:
         stop.set()
         go_on.set()
+        await running
+
+
+async def test_bulk_work_of_the_same_process_waits_until_a_page_has_left(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The alarm's own bulk rows wake their relay in the moment in which its page is to leave."""
+    monkeypatch.setattr(precedence, "STAND_BACK_SECONDS", 60)
+    first, slow = precedence.Precedence(), Silent()
+    await world.staff(nurse=["n1"])
+    lanes = {"pager": [slow], "sms": []}
+    pages = sender.Sender(world.mongo, world.deps, lanes, first, urgent=True, parallel=AT_ONCE)
+    stop = asyncio.Event()
+    running = asyncio.create_task(pages.run(stop))
+    await a_turn()
+    await world.handle(world.alarm())
+    bulk = asyncio.create_task(first.stand_back())
+
+    async def calling() -> bool:
+        return bool(slow.calls)
+
+    try:
+        await eventually(calling)
+        assert not bulk.done()
+        slow.go_on.set()
+        await asyncio.wait_for(bulk, 10)
+    finally:
+        stop.set()
+        slow.go_on.set()
         await running
