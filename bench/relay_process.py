@@ -19,7 +19,7 @@ async def main(uri: str, database: str, kafka: str) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     mongo = Mongo(uri, database, SystemClock())
     relay = Relay(mongo, "bulk", Lease(mongo, "relay.bulk", "bench"), lambda: new_producer(KafkaAddress(kafka), "b"))
-    await asyncio.gather(relay.run(stop), OutboxWatch(mongo, mongo.wakers).run(stop))
+    await asyncio.gather(relay.run(stop), OutboxWatch(mongo, [relay]).run(stop))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import uvicorn
 from fastapi import APIRouter
@@ -16,6 +16,7 @@ from pymongo import IndexModel
 from pymongo.errors import PyMongoError
 
 from shared.clock import Clock, ScaledClock, SystemClock
+from shared.events.envelope import Lane
 from shared.ids import new_id
 from shared.keys import read_key
 from shared.loops import Loop, Looping, Loops
@@ -133,18 +134,14 @@ class Process:
 
     def _worker_loops(self) -> dict[str, Loop]:
         name, wiring, holder = self._service.name, self.wiring, f"{socket.gethostname()}:{os.getpid()}:{new_id()}"
-        found: dict[str, Looping] = {}
-        for lane in ("alarm", "bulk"):
-            lease = Lease(self.mongo, f"relay.{lane}", holder, LEASE_SECONDS)
-            found[f"relay.{lane}"] = Relay(
-                self.mongo, lane, lease, lambda: new_producer(self._address(), name), wiring.precedence
-            )
+        relays: dict[Lane, Relay] = {lane: self._relay(lane, holder) for lane in get_args(Lane)}
+        found: dict[str, Looping] = {f"relay.{lane}": relay for lane, relay in relays.items()}
         sides = (("bulk", wiring.event_handlers, BULK_SESSION_MS), ("alarm", wiring.alarm_handlers, ALARM_SESSION_MS))
         for lane, handlers, session_ms in sides:
             if handlers:
                 found[f"consumer.{lane}"] = consumer = self._consumer(lane, handlers, session_ms)
                 self._consumers.append(consumer)
-        found["outbox_watch"] = OutboxWatch(self.mongo, self.mongo.wakers)
+        found["outbox_watch"] = OutboxWatch(self.mongo, list(relays.values()))
         found["trouble"] = TroubleWatch(self.mongo, name, self._consumers)
         key, anchors = read_key(self.settings.audit_key.get_secret_value()), self.settings.audit_anchor_path
         found["sealer"] = self._sealer = Sealer(self.mongo, name, key, anchors, Lease(self.mongo, "sealer", holder))
@@ -155,6 +152,10 @@ class Process:
         redrive = self.redrive(f"system:{name}")
         loops = {"redrive": Loop(redrive.known_types, lambda: redrive.last_attempt, REDRIVE_SECONDS)}
         return loops | {name: Loop.of(looping) for name, looping in found.items()} | dict(wiring.background)
+
+    def _relay(self, lane: Lane, holder: str) -> Relay:
+        lease, name = Lease(self.mongo, f"relay.{lane}", holder, LEASE_SECONDS), self._service.name
+        return Relay(self.mongo, lane, lease, lambda: new_producer(self._address(), name), self.wiring.precedence)
 
     def _pipeline(self, lane: str, handlers: Handlers) -> Pipeline:
         name = self._service.name

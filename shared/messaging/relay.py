@@ -15,6 +15,7 @@ from aiokafka.errors import InvalidTopicError, KafkaError, KafkaTimeoutError, To
 
 from shared.errors import LeaseLost, StillwaterError
 from shared.events.envelope import Lane
+from shared.messaging.handed import Handed
 from shared.messaging.kafka import kill
 from shared.messaging.marks import Marks
 from shared.messaging.outbox import OUTBOX, replace_refused
@@ -55,17 +56,28 @@ class Relay:
         self._precedence = precedence or Precedence()
         self._producer: AIOKafkaProducer | None = None
         self._signal = asyncio.Event()
+        self._handed = Handed(mongo.clock)
         self._marks = Marks(lambda identifiers: self._mark(identifiers, "sent"))
         self._held_back: list[str] = []
         self._rests: dict[tuple[str, str], float] = {}
         self._topics: set[str] = set()
-        self._looked_for_dead = float("-inf")
+        self._looked_for_dead = self._looked_at = float("-inf")
         self.last_attempt = mongo.clock.monotonic()
         mongo.wakers.append(self.wake)
 
     def wake(self, lane: str) -> None:
         """A hint that rows of this lane are waiting; losing it costs one sweep."""
         if lane == self._lane:
+            self._signal.set()
+
+    def stream_opened(self) -> None:
+        self._handed.opened()
+        self._signal.set()
+
+    def hear(self, rows: Sequence[Document]) -> None:
+        """What the change stream brings, of all lanes."""
+        if mine := [row for row in rows if row["lane"] == self._lane and row["state"] == "pending"]:
+            self._handed.add([self._mongo.shapes.read(OUTBOX, row) for row in mine])
             self._signal.set()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -77,6 +89,7 @@ class Relay:
                 if await self._leading():
                     await self._send_waiting(stop)
             except (StillwaterError, StoreFault, KafkaError, TimeoutError, OSError) as error:
+                self._handed.doubt()
                 log.warning("relay.failed", extra={"lane": self._lane, "error": type(error).__name__})
                 await self._discard_producer()
                 await _pause(stop, FAILED_SECONDS)
@@ -89,7 +102,10 @@ class Relay:
             await self._lease.release()
 
     async def _leading(self) -> bool:
-        return self._lease.held() or await self._lease.acquire()
+        if self._lease.held():
+            return True
+        self._handed.doubt()
+        return await self._lease.acquire()
 
     async def _wait(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -112,7 +128,7 @@ class Relay:
         self._marks.look()
         await self._look_for_dead()
         sent, behind = 0, ""
-        while rows := await self._read(behind):
+        while rows := await self._next(behind):
             with self._precedence.alarm() if self._lane == "alarm" else contextlib.nullcontext():
                 sent += await self._send(_in_order(rows))
             behind = rows[-1]["_id"]
@@ -120,9 +136,18 @@ class Relay:
                 break
         return sent
 
-    async def _read(self, behind: str) -> list[Document]:
+    async def _next(self, behind: str) -> list[Document]:
+        """What was handed over, between two looks that are a sweep apart at most; else what a look finds."""
         self.last_attempt = self._mongo.clock.monotonic()
         await self._give_way()
+        looked_lately = self.last_attempt < self._looked_at + SWEEP_SECONDS[self._lane]
+        if not behind and looked_lately and (rows := self._handed.take()):
+            return rows
+        return await self._read(behind)
+
+    async def _read(self, behind: str) -> list[Document]:
+        self._looked_at = self._mongo.clock.monotonic()
+        self._handed.looking()
         query: Document = {"state": "pending", "lane": self._lane, "_id": {"$gt": behind}}
         if not behind and (left := self._marks.named):
             query["_id"]["$nin"] = left
@@ -130,7 +155,9 @@ class Relay:
         for field, names in (("aggregate", [*self._held_back, *resting["aggregate"]]), ("topic", resting["topic"])):
             if names:
                 query[field] = {"$nin": names}
-        return await self._mongo.plumbing(OUTBOX).find(query, limit=BATCH_ROWS)
+        rows = await self._mongo.plumbing(OUTBOX).find(query, limit=BATCH_ROWS)
+        self._handed.looked(all_of_it=len(rows) < BATCH_ROWS and not (self._held_back or self._rests))
+        return rows
 
     def _resting(self) -> dict[str, list[str]]:
         """What is not read for a moment: a topic that is not there for us, aggregates whose partition did not answer."""
@@ -148,11 +175,14 @@ class Relay:
         known = {topic for topic in {row["topic"] for row in rows} if await self._has_topic(producer, topic)}
         there = [row for row in rows if row["topic"] in known]
         faults = await self._produce(there)
+        if faults or len(there) < len(rows):
+            self._handed.doubt()
         more = len(rows) == BATCH_ROWS
         if more:
             await self._marks.settle()
         gone = _up_to_its_fault(there, faults)
         if gone:
+            self._handed.left(gone)
             self._marks.add(gone, at_once=more)
             OUTBOX_SENT.labels(self._lane).inc(len(gone))
         if not faults:

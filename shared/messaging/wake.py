@@ -1,24 +1,35 @@
-"""Wakes the relays when another process has committed outbox rows. Only a hint: the relay's sweep is the truth."""
+"""Tells the relays of the outbox rows that are committed, by whatever process. Only a hint: their looks are the truth."""
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol as Interface
 
 from pymongo.errors import PyMongoError
 
 from shared.messaging.outbox import OUTBOX
 from shared.persistence.changes import PositionLost
-from shared.persistence.mongo import Mongo
+from shared.persistence.mongo import Document, Mongo
 
 log = logging.getLogger(__name__)
+
+
+class Listener(Interface):
+    """A relay, as the stream sees it."""
+
+    def stream_opened(self) -> None:
+        """From here on every row is brought."""
+
+    def hear(self, rows: Sequence[Document]) -> None:
+        """Rows of all lanes, in the order of their commits."""
 
 
 class OutboxWatch:
     """One change stream per process. A stream that is lost begins anew at the present: nothing is owed to the past."""
 
-    def __init__(self, mongo: Mongo, wake: Sequence[Callable[[str], None]]) -> None:
-        self._mongo, self._wake = mongo, list(wake)
+    def __init__(self, mongo: Mongo, listeners: Sequence[Listener]) -> None:
+        self._mongo, self._listeners = mongo, list(listeners)
         self.last_attempt = mongo.clock.monotonic()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -32,9 +43,11 @@ class OutboxWatch:
                     await asyncio.wait_for(stop.wait(), 1.0)
 
     async def _listen(self, stop: asyncio.Event) -> None:
-        async with self._mongo.inserts(OUTBOX, "lane") as inserts:
+        async with self._mongo.inserts(OUTBOX) as inserts:
+            for listener in self._listeners:
+                listener.stream_opened()
             while not stop.is_set():
                 self.last_attempt = self._mongo.clock.monotonic()
-                for lane in {row.document["lane"] for row in await inserts.batch() if row.document}:
-                    for wake in self._wake:
-                        wake(lane)
+                rows = [change.document for change in await inserts.batch() if change.document]
+                for listener in self._listeners if rows else ():
+                    listener.hear(rows)

@@ -23,7 +23,7 @@ from shared.messaging.wake import OutboxWatch
 from shared.persistence.lease import Lease
 from shared.persistence.mongo import Mongo
 from tests.integration.messaging.test_consumer import consumer_of, publish, some_records
-from tests.integration.messaging.world import Effects, effects, emit_one, inquiry, new_topic, relay
+from tests.integration.messaging.world import Effects, Hearer, effects, emit_one, inquiry, new_topic, relay
 from tests.support.eventually import eventually
 
 
@@ -87,12 +87,12 @@ def kill_streams(stores: Stack, database: str) -> int:
 
 
 async def test_a_change_stream_that_is_lost_is_opened_again(mongo: Mongo, stores: Stack, stop: asyncio.Event) -> None:
-    woken: list[str] = []
-    watching = asyncio.create_task(OutboxWatch(mongo, [woken.append]).run(stop))
+    hearer = Hearer()
+    watching = asyncio.create_task(OutboxWatch(mongo, [hearer]).run(stop))
 
     async def heard() -> bool:
         await emit_one(mongo, inquiry(), f"inquiry/{uuid4().hex}")
-        return bool(woken)
+        return bool(hearer.lanes)
 
     await eventually(heard)
 
@@ -100,7 +100,7 @@ async def test_a_change_stream_that_is_lost_is_opened_again(mongo: Mongo, stores
         return kill_streams(stores, mongo.database.name) > 0
 
     await eventually(killed)
-    woken.clear()
+    hearer.lanes.clear()
     await eventually(heard)
     stop.set()
     await watching

@@ -20,7 +20,7 @@ from shared.messaging.topics import ALARMS, BULK, MAX_REQUEST_BYTES
 from shared.messaging.wake import OutboxWatch
 from shared.persistence.lease import Lease
 from shared.persistence.mongo import Document, Mongo, UnitOfWork
-from tests.integration.messaging.world import AT, SCOPE, emit_one, inquiry, new_topic, relay
+from tests.integration.messaging.world import AT, SCOPE, Hearer, emit_one, inquiry, new_topic, relay
 from tests.support.eventually import eventually
 
 
@@ -344,12 +344,12 @@ async def sequences(stores: Stack, inquiry_id: str, number: int) -> list[str]:
 
 
 async def test_another_process_is_woken_by_the_change_stream(mongo: Mongo, stop: asyncio.Event) -> None:
-    woken: list[str] = []
-    watching = asyncio.create_task(OutboxWatch(mongo, [woken.append]).run(stop))
+    hearer = Hearer()
+    watching = asyncio.create_task(OutboxWatch(mongo, [hearer]).run(stop))
 
     async def heard() -> bool:
         await emit_one(mongo, inquiry(), f"inquiry/{uuid4().hex}")
-        return woken[:1] == ["bulk"]
+        return hearer.lanes[:1] == ["bulk"]
 
     await eventually(heard)
     stop.set()

@@ -1,6 +1,8 @@
 """Which rows leave, when, and what the broker's own refusal costs the others."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import pytest
@@ -10,7 +12,8 @@ from deploy.local.stack import Stack
 from shared.messaging import marks
 from shared.messaging import relay as relays
 from shared.messaging.relay import Relay
-from shared.persistence.mongo import Mongo, UnitOfWork
+from shared.messaging.wake import OutboxWatch
+from shared.persistence.mongo import Document, Mongo, UnitOfWork
 from tests.integration.messaging.world import SCOPE, emit_one, inquiry, relay
 from tests.support.eventually import eventually
 
@@ -146,3 +149,94 @@ async def test_keys_are_spread_over_64_slots_and_each_keeps_its_own(mongo: Mongo
     used = {slot for found in slots.values() for slot in found}
     assert used <= set(range(64))
     assert len(used) > 32
+
+
+class Followed:
+    """A relay with its change stream; what it produced and how often it looked in the store."""
+
+    def __init__(self, mongo: Mongo, stores: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.produced: list[str] = []
+        self.looks = 0
+        self.faults: dict[str, BaseException] = {}
+        read, produce = Relay._read, Relay._produce
+
+        async def looked(relaying: Relay, behind: str) -> list[Document]:
+            self.looks += 1
+            return await read(relaying, behind)
+
+        async def sent(relaying: Relay, rows: list[Document]) -> dict[str, BaseException]:
+            refused = {row["_id"]: fault for row in rows if (fault := self.faults.pop(row["aggregate"], None))}
+            whole = [row for row in rows if row["_id"] not in refused]
+            faults = await produce(relaying, whole)
+            self.produced += [f"{row['aggregate']} {int(row['sequence'][:10])}" for row in whole]
+            return faults | refused
+
+        monkeypatch.setattr(Relay, "_read", looked)
+        monkeypatch.setattr(Relay, "_produce", sent)
+        self._relay = relay(mongo, stores)
+        self._watch = OutboxWatch(mongo, [self._relay])
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        stop = asyncio.Event()
+        tasks = [asyncio.create_task(part.run(stop)) for part in (self._relay, self._watch)]
+        try:
+            yield
+        finally:
+            stop.set()
+            self._relay.wake("bulk")
+            await asyncio.gather(*tasks)
+
+    async def settled(self, produced: list[str]) -> None:
+        async def all_left() -> bool:
+            return self.produced == produced
+
+        await eventually(all_left, 15)
+
+
+@pytest.fixture
+async def other(mongo: Mongo, stores: Stack) -> AsyncIterator[Mongo]:
+    """Another process on the same database."""
+    made = Mongo(stores.mongodb_uri, mongo.database.name, mongo.clock)
+    yield made
+    made.close()
+
+
+async def test_what_the_change_stream_brings_leaves_without_a_look(
+    mongo: Mongo, other: Mongo, stores: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relays, "SWEEP_SECONDS", {"alarm": 60, "bulk": 60})
+    followed = Followed(mongo, stores, monkeypatch)
+    async with followed.running():
+        await emit_one(other, inquiry(), "inquiry/1")
+        await followed.settled(["inquiry/1 1"])
+
+        async def brought() -> bool:
+            """The first rows may be found by the looks that come with the lease and the stream."""
+            number, looks = len(followed.produced) + 1, followed.looks
+            await emit_one(other, inquiry(), f"inquiry/{number}")
+            await followed.settled([f"inquiry/{n} 1" for n in range(1, number + 1)])
+            return followed.looks == looks
+
+        await eventually(brought)
+    assert set((await by_aggregate(mongo)).values()) == {"sent"}
+
+
+async def test_what_follows_a_row_that_did_not_leave_waits_for_it(
+    mongo: Mongo, other: Mongo, stores: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relays, "REST_SECONDS", 1.0)
+    followed = Followed(mongo, stores, monkeypatch)
+    async with followed.running():
+        await emit_one(other, inquiry(), "inquiry/a")
+        await followed.settled(["inquiry/a 1"])
+        followed.faults["inquiry/a"] = TimeoutError()
+        await emit_one(other, inquiry(), "inquiry/a", 2)
+
+        async def refused() -> bool:
+            return not followed.faults
+
+        await eventually(refused)
+        await emit_one(other, inquiry(), "inquiry/a", 3)
+        await emit_one(other, inquiry(), "inquiry/b")
+        await followed.settled(["inquiry/a 1", "inquiry/b 1", "inquiry/a 2", "inquiry/a 3"])

@@ -1,6 +1,6 @@
 """Events, relays and pipelines for the tests of the chain, on the real store and broker."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -17,7 +17,7 @@ from shared.messaging.record import Record
 from shared.messaging.relay import Relay
 from shared.messaging.topics import BULK
 from shared.persistence.lease import Lease
-from shared.persistence.mongo import Mongo, UnitOfWork
+from shared.persistence.mongo import Document, Mongo, UnitOfWork
 from shared.persistence.scope import system_scope
 
 SCOPE = system_scope("clinic-1", "test")
@@ -38,6 +38,19 @@ async def emit_one(mongo: Mongo, event: Event, aggregate: str, version: int = 1)
 def relay(mongo: Mongo, stores: Stack, lane: Lane = "bulk", holder: str = "one") -> Relay:
     address = KafkaAddress(stores.kafka)
     return Relay(mongo, lane, Lease(mongo, f"relay.{lane}", holder), lambda: new_producer(address, "test"))
+
+
+class Hearer:
+    """What a change stream brings, in its order: the lanes of the rows."""
+
+    def __init__(self) -> None:
+        self.lanes: list[str] = []
+
+    def stream_opened(self) -> None:
+        self.lanes.clear()
+
+    def hear(self, rows: Sequence[Document]) -> None:
+        self.lanes += [row["lane"] for row in rows]
 
 
 async def new_topic(stores: Stack, partitions: int, config: Mapping[str, str] | None = None) -> str:
