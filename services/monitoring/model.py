@@ -134,6 +134,18 @@ def left(session: Document, now: datetime) -> Document:
     return session if session["state"] in ENDED else changed(session, now, state="left", ended_at=now)
 
 
+def outcome(session: Document) -> Literal["completed", "aborted"]:
+    """Aborted as well where nobody was dosed who came for it, as an abort before a dose is, and after a death."""
+    undosed = kind_of(session) == "dosing" and not session["doses"]
+    return "aborted" if session["aborted"] or undosed or way_out(session) == "died" else "completed"
+
+
+def way_out(session: Document) -> str | None:
+    """The disposition; None where the session ended by itself."""
+    told: str | None = (session.get("disposition") or {}).get("disposition")
+    return told
+
+
 def infusion(
     session: Document, verb: Literal["pause", "resume", "rate"], now: datetime, rate: float | None
 ) -> Document:

@@ -103,9 +103,12 @@ async def on_dose_corrected(context: EventContext, event: monitoring.DoseCorrect
 
 
 async def on_completed(context: EventContext, event: monitoring.SessionCompleted) -> Outcome:
-    """After an abort it comes too, when the patient has left. Of a session without a dose only the visit ends."""
+    """After an abort it comes too, when the patient has left.
+
+    Of a session of a kind without a dose, and of whoever died, only the visit ends: no integration follows.
+    """
     verb = "abort" if event.outcome_code == "aborted" else "complete"
-    if event.kind in monitoring.WITHOUT_DOSE:
+    if event.kind in monitoring.WITHOUT_DOSE or event.disposition == "died":
         return _done(await visits.note(context.unit, event.appointment_id, verb), "unscheduled_or_older")
     await visits.ended(context.unit, context.deps, _session(event), verb)
     return Done()

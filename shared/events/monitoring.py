@@ -10,6 +10,7 @@ from shared.events.envelope import Event, Lane, Part
 
 Priority = Literal["high", "medium", "low"]
 SessionKind = Literal["dosing", "preparation", "integration", "group", "wellness"]
+Disposition = Literal["escort", "against_advice", "left_unseen", "transferred", "died"]
 WITHOUT_DOSE: tuple[SessionKind, ...] = ("preparation", "integration", "wellness")
 
 
@@ -116,7 +117,7 @@ class PatientDischarged(_MonitoringEvent):
     patient_id: str
     session_id: str
     at: datetime
-    disposition: Literal["escort", "against_advice", "left_unseen", "transferred", "died"]
+    disposition: Disposition
     minutes_from_last_dose: int
     criteria: list[Criterion]
     escort_confirmed: bool
@@ -125,6 +126,11 @@ class PatientDischarged(_MonitoringEvent):
 
 
 class SessionCompleted(_MonitoringEvent):
+    """`outcome_code` is `aborted` too where nobody was dosed who came for it, and after a death.
+
+    `disposition` is how the patient left, where that was told.
+    """
+
     patient_id: str
     session_id: str
     appointment_id: str | None = None
@@ -136,6 +142,7 @@ class SessionCompleted(_MonitoringEvent):
     adverse_event_count: int = 0
     outcome_code: Literal["completed", "aborted"]
     kind: SessionKind | None = None
+    disposition: Disposition | None = None
 
 
 class SessionReassigned(SessionCheckedIn):

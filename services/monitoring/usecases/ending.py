@@ -117,7 +117,8 @@ async def complete(unit: UnitOfWork, session_id: str, told: datetime | None = No
         alarm_count=await unit.collection(ALARMS).count({"session_id": session_id}),
         adverse_event_count=sum(entry["kind"] == "adverse_event" for entry in written),
         kind=model.kind_of(session),
-        outcome_code="aborted" if session["aborted"] else "completed",
+        outcome_code=model.outcome(session),
+        disposition=model.way_out(session),
         **{name: session[name] for name in ("patient_id", "appointment_id", "plan_id", "sequence_no")},
     )
     emit(unit, event, aggregate=f"session/{session_id}", version=after["version"])

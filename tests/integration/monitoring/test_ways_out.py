@@ -1,9 +1,13 @@
 """What ends with a session, on the real store: alarms, silence watch and engine, in every way out and in no other."""
 
+from typing import Any
+
 import pytest
 
 from services.monitoring import schemas
 from services.monitoring.usecases import ending
+from shared.events.monitoring import SessionCompleted
+from shared.events.registry import REGISTRY
 from tests.integration.monitoring.world import Chair
 
 
@@ -42,3 +46,42 @@ async def test_a_time_of_leaving_that_has_not_come_is_now(chair: Chair) -> None:
     await chair.leaves("left_unseen", occurred_at=later)
     (session,) = await chair.mongo.plumbing("sessions").find({"_id": chair.session_id})
     assert session["ended_at"] == chair.clock.clinical_now()
+
+
+async def events(chair: Chair, kind: type[Any]) -> list[Any]:
+    """What the outbox tells of one type."""
+    rows = await chair.mongo.plumbing("outbox").find({})
+    found = [(REGISTRY[dict(row["headers"])["ce_type"].decode()], row["value"]) for row in rows]
+    return [event.model_validate_json(value) for event, value in found if event is kind]
+
+
+async def completed(chair: Chair, disposition: str) -> SessionCompleted:
+    """What the others hear of the session after this way out."""
+    await chair.leaves(disposition)
+    await chair._run(lambda unit: ending.complete(unit, chair.session_id))
+    event: SessionCompleted
+    (event,) = await events(chair, SessionCompleted)
+    return event
+
+
+@pytest.mark.parametrize("disposition", ["against_advice", "left_unseen", "transferred"])
+async def test_undosed_who_left_is_no_completed_dosing_session(chair: Chair, disposition: str) -> None:
+    await chair.seat(dose=False)
+    event = await completed(chair, disposition)
+    assert (event.outcome_code, event.dose_total_mg, event.disposition) == ("aborted", 0, disposition)
+
+
+async def test_who_left_after_a_dose_completed_the_session(chair: Chair) -> None:
+    event = await completed(chair, "against_advice")
+    assert (event.outcome_code, event.disposition) == ("completed", "against_advice")
+
+
+async def test_a_death_before_any_dose_is_no_completed_session(chair: Chair) -> None:
+    await chair.seat(dose=False)
+    event = await completed(chair, "died")
+    assert (event.outcome_code, event.disposition) == ("aborted", "died")
+
+
+async def test_a_death_after_a_dose_is_no_completed_session(chair: Chair) -> None:
+    event = await completed(chair, "died")
+    assert (event.outcome_code, event.dose_total_mg, event.disposition) == ("aborted", 35, "died")

@@ -58,6 +58,16 @@ async def test_what_was_reserved_is_confirmed_and_a_second_report_changes_nothin
     assert (await world.appointment(first["_id"]))["state"] == "completed"
 
 
+async def test_who_died_gets_no_integration(world: World) -> None:
+    await world.resource()
+    plan_id = await known(world)
+    visit = await world.booked(await world.resource("chair"), kind="dosing", plan_id=plan_id, hours=0)
+    told = session_events(visit["id"], plan_id, new_id())["completed"][0]
+    await world.handle(told.model_copy(update={"disposition": "died"}), "session/s1")
+    assert (await world.appointment(visit["id"]))["state"] == "aborted"
+    assert await visits(world, kind="integration") == []
+
+
 async def test_without_a_free_room_the_course_is_held_until_people_find_one(world: World) -> None:
     plan_id = await known(world)
     visit = await world.booked(await world.resource("chair"), kind="dosing", plan_id=plan_id, hours=0)

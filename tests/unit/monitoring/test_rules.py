@@ -10,7 +10,7 @@ import pytest
 
 from services.monitoring.alarms import evaluate, tick
 from services.monitoring.limits import broken, limits
-from services.monitoring.model import ENDED, OPEN, TRANSITIONS, aborted, infusion, left, move, started, stopped
+from services.monitoring.model import ENDED, OPEN, TRANSITIONS, aborted, infusion, left, move, outcome, started, stopped
 from services.monitoring.protocol import DosingProtocol
 from services.monitoring.signals import SignalRules, silent_devices
 from services.monitoring.substances import as_csv, day_of
@@ -202,6 +202,12 @@ def test_only_some_kinds_have_a_dose_and_the_others_are_complete_without(
         else:
             with pytest.raises(Conflict):
                 move(before, step, NOW)
+
+
+@pytest.mark.parametrize("kind", ["group", "preparation", "integration", "wellness"])
+def test_where_nobody_has_to_be_dosed_a_session_without_a_dose_is_a_completed_one(kind: str) -> None:
+    assert outcome(session("completed", kind=kind)) == "completed"
+    assert outcome(session("completed", kind=kind, disposition={"disposition": "died"})) == "aborted"
 
 
 def test_an_aborted_session_is_not_dosed_again() -> None:
