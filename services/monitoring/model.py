@@ -6,6 +6,7 @@ from typing import Any, Literal
 from services.monitoring.limits import Phase
 from services.monitoring.protocol import Kind
 from services.monitoring.protocol import SessionProtocol as SessionProtocol  # noqa: PLC0414 - its name here
+from services.monitoring.timeline import REPEAT
 from shared.errors import Conflict
 from shared.events.monitoring import WITHOUT_DOSE
 from shared.persistence.mongo import Document
@@ -114,13 +115,16 @@ def aborted(session: Document, now: datetime) -> Document:
 
 
 def stopped(session: Document, now: datetime) -> Document:
-    """The dose ended; where it has ended already, or nobody is here, nothing moves, the entry alone is kept.
+    """The dose ended; where nobody is here, nothing moves, the entry alone is kept.
 
-    A session in recovery whose end is not known (a dose moved there) learns it late.
+    Told for later than before it counts: what was thought to have ended had run on. Said again, or told for earlier, it
+    moves nothing. A session in recovery whose end is not known (a dose moved there) learns it late.
     """
     if session["state"] not in ("dosing", "recovery"):
         return session
-    ended = _over(session, now)
+    known: Document = session.get("infusion") or {}
+    again = known.get("state") == "stopped" and now <= known["since"] + REPEAT
+    ended = session if again else _infused(session, "stopped", now)
     return session if session["state"] == "recovery" and ended is session else changed(ended, now, state="recovery")
 
 
@@ -174,7 +178,7 @@ def started(session: Document, at: datetime, rate: float | None) -> Document:
 
 
 def _over(session: Document, at: datetime) -> Document:
-    """With the end of what was given, kept as it was told first."""
+    """With the end of what was given, kept as it was told."""
     ended = (session.get("infusion") or {}).get("state") == "stopped"
     return session if ended else _infused(session, "stopped", at)
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from services.monitoring.limits import Phase
 from shared.persistence.mongo import Document
 
+REPEAT = timedelta(seconds=60)  # so close after the first, what is told in the same words is said again
 CORRECTION, MOVED_AWAY = "correction", "moved_away"
 ENDS_DOSING = ("dose_stopped", "recovery_began", "aborted")
 CORRECTABLE = ("dose", "waste", "observation", "intervention", "support", "adverse_event")

@@ -150,5 +150,5 @@ async def resume_dose(session_id: Id, body: schemas.Infusion, call: Clinical) ->
 @router.post(f"{SESSION}/dose/stop", response_model=schemas.Session, responses=problems(404))
 @nurse_route
 async def stop_dose(session_id: Id, body: schemas.Infusion, call: Clinical) -> Response:
-    """Stop the dose; always accepted. Recovery begins."""
+    """Stop the dose; always accepted. Recovery begins. Told again for later, that is when it ended."""
     return await change_session(call, lambda unit: dosing.change_infusion(unit, session_id, "stop", body))

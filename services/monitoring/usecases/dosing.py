@@ -115,7 +115,7 @@ def _tell(unit: UnitOfWork, deps: Deps, after: Document, *, first: bool) -> None
 async def change_infusion(unit: UnitOfWork, session_id: str, verb: Verb, body: schemas.Infusion) -> Document:
     """Pause and stop are accepted in every state, out of order if need be; the others need a running dose.
 
-    What changes nothing (a pause of what is paused, a stop of what has ended) is an entry and no event.
+    What changes nothing (a pause of what is paused, a stop said again) is an entry and no event.
 
     Raises NotFound, Conflict.
     """

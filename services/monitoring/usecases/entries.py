@@ -1,12 +1,12 @@
 """The timeline: whatever happens in a session is one entry of one ordered feed; nothing in it is ever changed."""
 
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from services.monitoring import schemas_entries as bodies
 from services.monitoring.store import ENTRIES, SESSIONS
-from services.monitoring.timeline import CORRECTABLE, CORRECTION, MOVED_AWAY
+from services.monitoring.timeline import CORRECTABLE, CORRECTION, MOVED_AWAY, REPEAT
 from services.monitoring.usecases.deps import Deps
 from shared.events.monitoring import AdverseEventReported, InterventionRecorded
 from shared.ids import new_id
@@ -15,7 +15,6 @@ from shared.persistence.audit import audit
 from shared.persistence.mongo import Document, UnitOfWork
 from shared.persistence.vault import Erased
 
-REPEAT = timedelta(seconds=60)
 MARKS = ("possible_repeat", "out_of_order", "note_sealed")  # of the recording, not of what was recorded
 _BEFORE_CHECK_IN = ("scheduled", "voided")
 

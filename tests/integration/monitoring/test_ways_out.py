@@ -1,13 +1,10 @@
 """What ends with a session, on the real store: alarms, silence watch and engine, in every way out and in no other."""
 
-from typing import Any
-
 import pytest
 
 from services.monitoring import schemas
 from services.monitoring.usecases import ending
 from shared.events.monitoring import SessionCompleted
-from shared.events.registry import REGISTRY
 from tests.integration.monitoring.world import Chair
 
 
@@ -48,19 +45,12 @@ async def test_a_time_of_leaving_that_has_not_come_is_now(chair: Chair) -> None:
     assert session["ended_at"] == chair.clock.clinical_now()
 
 
-async def events(chair: Chair, kind: type[Any]) -> list[Any]:
-    """What the outbox tells of one type."""
-    rows = await chair.mongo.plumbing("outbox").find({})
-    found = [(REGISTRY[dict(row["headers"])["ce_type"].decode()], row["value"]) for row in rows]
-    return [event.model_validate_json(value) for event, value in found if event is kind]
-
-
 async def completed(chair: Chair, disposition: str) -> SessionCompleted:
     """What the others hear of the session after this way out."""
     await chair.leaves(disposition)
     await chair._run(lambda unit: ending.complete(unit, chair.session_id))
     event: SessionCompleted
-    (event,) = await events(chair, SessionCompleted)
+    (event,) = await chair.events(SessionCompleted)
     return event
 
 

@@ -167,6 +167,12 @@ class Chair:
         rows = await self.mongo.plumbing("outbox").find({"lane": "alarm"})
         return [REGISTRY[dict(row["headers"])["ce_type"].decode()].__name__ for row in rows]
 
+    async def events(self, kind: type[Event]) -> list[Any]:
+        """What was told of one type, in the order of the rows."""
+        rows = await self.mongo.plumbing("outbox").find({})
+        found = [(REGISTRY[dict(row["headers"])["ce_type"].decode()], row["value"]) for row in rows]
+        return [event.model_validate_json(value) for event, value in found if event is kind]
+
 
 def minutes(number: float) -> timedelta:
     return timedelta(minutes=number)

@@ -251,12 +251,22 @@ def test_what_is_given_beside_an_infusion_leaves_it_as_it_is_and_after_its_end_b
 @pytest.mark.parametrize("end", [stopped, aborted])
 @pytest.mark.parametrize("known", [None, {"state": "running", "since": NOW, "rate_mg_per_h": None}])
 @pytest.mark.parametrize("state", ["dosing", "recovery"])
-def test_stop_and_abort_record_the_end_of_what_was_given_once(end: Any, known: Any, state: str) -> None:
+def test_stop_and_abort_record_the_end_of_what_was_given(end: Any, known: Any, state: str) -> None:
     at = NOW + timedelta(minutes=40)
     over = end(session(state, doses=[{}], infusion=known), at)
     assert (over["state"], over["infusion"]["state"], over["infusion"]["since"]) == ("recovery", "stopped", at)
-    for again in (stopped, aborted):
-        assert again(over, at + timedelta(minutes=5))["infusion"]["since"] == at
+    assert aborted(over, at + timedelta(minutes=5))["infusion"]["since"] == at
+
+
+@pytest.mark.parametrize("end", [stopped, aborted])
+@pytest.mark.parametrize(("minutes", "counts"), [(-5, False), (0, False), (1, False), (1.1, True), (5, True)])
+def test_a_stop_that_is_told_for_later_counts_and_one_said_again_does_not(
+    end: Any, minutes: float, counts: bool
+) -> None:
+    at = NOW + timedelta(minutes=40)
+    over, later = end(session("dosing", doses=[{}]), at), at + timedelta(minutes=minutes)
+    assert stopped(over, later)["infusion"]["since"] == (later if counts else at)
+    assert (stopped(over, later) is over) != counts
 
 
 @pytest.mark.parametrize("state", ["scheduled", *OPEN, *ENDED])
