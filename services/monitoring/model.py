@@ -100,6 +100,10 @@ def _may_be_dosed(session: Document) -> None:
     if kind_of(session) in WITHOUT_DOSE:
         text = f"A session of the kind {kind_of(session)} has no dose."
         raise Conflict(text, reasons=[{"code": "kind", "detail": text}])
+    _not_aborted(session)
+
+
+def _not_aborted(session: Document) -> None:
     if session["aborted"]:
         text = "The session was aborted: its dosing has ended."
         raise Conflict(text, reasons=[{"code": "aborted", "detail": text}])
@@ -155,18 +159,31 @@ def infusion(
 ) -> Document:
     """The infusion paused, running again or at another rate (mg/h).
 
-    A pause is noted in every state; what lets more flow needs a dose that runs: raises Conflict. Said again it changes
-    nothing.
+    A pause is noted in every state; what lets more flow needs a dose that runs, and is dosing again where recovery had
+    begun: raises Conflict. Said again it changes nothing.
     """
-    if session["state"] != "dosing":
-        if verb == "pause":
-            return session
-        text = f"The session is {session['state']}: no dose is running."
-        raise Conflict(text, reasons=[{"code": "no_running_dose", "detail": text}])
+    if verb != "pause":
+        _may_flow(session)
+    elif not runs(session):
+        return session
     state = {"pause": "paused", "resume": "running", "rate": None}[verb]
     if state is not None and (session.get("infusion") or {}).get("state") == state:
         return session
-    return changed(_infused(session, state, now, rate), now)
+    kept = session["state"] if verb == "pause" else "dosing"
+    return changed(_infused(session, state, now, rate), now, state=kept)
+
+
+def runs(session: Document) -> bool:
+    """Whether a dose runs: an infusion whose end nobody has told runs in recovery too, which begins by itself."""
+    begun: bool = (session.get("infusion") or {}).get("state", "stopped") != "stopped"
+    return session["state"] == "dosing" or (session["state"] == "recovery" and begun)
+
+
+def _may_flow(session: Document) -> None:
+    if not runs(session):
+        text = f"The session is {session['state']}: no dose is running."
+        raise Conflict(text, reasons=[{"code": "no_running_dose", "detail": text}])
+    _not_aborted(session)
 
 
 def started(session: Document, at: datetime, rate: float | None) -> Document:

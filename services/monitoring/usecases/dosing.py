@@ -120,7 +120,7 @@ async def change_infusion(unit: UnitOfWork, session_id: str, verb: Verb, body: s
     Raises NotFound, Conflict.
     """
     session, now = await load(unit, session_id, f"dose_{verb}"), unit.clock.clinical_now()
-    running, at = session["state"] == "dosing", happened_at(unit, body.occurred_at)
+    running, at = model.runs(session), happened_at(unit, body.occurred_at)
     after = model.stopped(session, at) if verb == "stop" else model.infusion(session, verb, at, body.rate_mg_per_h)
     if after is not session:
         await unit.collection(SESSIONS).replace_versioned(after | {"updated_at": now})

@@ -7,8 +7,9 @@ import pytest
 from services.monitoring import schemas
 from services.monitoring.usecases import discharging, dosing
 from shared.errors import Conflict
-from shared.events.monitoring import DoseStopped
+from shared.events.monitoring import DosePaused, DoseStopped
 from tests.integration.monitoring.test_discharge_findings import FIT
+from tests.integration.monitoring.test_recovery import passes
 from tests.integration.monitoring.world import Chair
 
 
@@ -34,3 +35,42 @@ async def test_a_later_stop_counts(chair: Chair) -> None:
     chair.clock.advance(60)
     assert not await waits(chair)
     assert len(await chair.events(DoseStopped)) == 2
+
+
+async def runs_on(chair: Chair) -> None:
+    """No rate was told and nobody stops it: recovery begins by itself, and the pump goes on."""
+    assert await passes(chair, 46) == "recovery"
+
+
+@pytest.mark.parametrize("verb", ["rate", "resume"])
+async def test_an_infusion_that_nobody_stopped_still_runs_in_recovery(chair: Chair, verb: dosing.Verb) -> None:
+    await runs_on(chair)
+    if verb == "resume":
+        await changes(chair, "pause")
+    await changes(chair, verb, rate_mg_per_h=10)
+    row = await chair.session()
+    assert (row["state"], row["infusion"]["state"], row["infusion"]["rate_mg_per_h"]) == ("dosing", "running", 10)
+
+
+async def test_a_pause_in_recovery_of_a_running_infusion_is_told(chair: Chair) -> None:
+    await runs_on(chair)
+    await changes(chair, "pause")
+    row = await chair.session()
+    assert (row["state"], row["infusion"]["state"]) == ("recovery", "paused")
+    assert len(await chair.events(DosePaused)) == 1
+
+
+async def test_what_goes_on_in_recovery_without_a_rate_is_over_so_long_after_it_went_on(chair: Chair) -> None:
+    await runs_on(chair)
+    for verb in ("pause", "resume"):
+        chair.clock.advance(60)
+        await changes(chair, verb)
+    assert await passes(chair, 44) == "dosing"
+    assert await passes(chair, 2) == "recovery"
+
+
+async def test_a_stop_in_recovery_of_a_running_infusion_is_not_out_of_order(chair: Chair) -> None:
+    await runs_on(chair)
+    await changes(chair, "stop")
+    (entry,) = await chair.mongo.plumbing("entries").find({"session_id": chair.session_id, "kind": "dose_stopped"})
+    assert "out_of_order" not in entry["facts"]

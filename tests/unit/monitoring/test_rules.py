@@ -224,6 +224,18 @@ def test_more_flows_only_while_a_dose_runs_and_a_pause_is_never_refused(state: s
     assert infusion(session(state), "pause", NOW, None) == session(state)
 
 
+@pytest.mark.parametrize("verb", ["resume", "rate"])
+def test_after_an_abort_no_more_flows_though_an_infusion_was_moved_here(verb: Any) -> None:
+    """A dose of another session, moved into an aborted one, brings its infusion with it: it may be paused and stopped."""
+    running = {"state": "running", "since": NOW, "rate_mg_per_h": 52.5}
+    aborted_here = session("recovery", doses=[{}], aborted=True, infusion=running)
+    paused = infusion(aborted_here, "pause", NOW, None)
+    assert (paused["state"], paused["infusion"]["state"]) == ("recovery", "paused")
+    with pytest.raises(Conflict) as refused:
+        infusion(paused, verb, NOW, 40)
+    assert refused.value.reasons[0]["code"] == "aborted"
+
+
 def test_an_infusion_runs_pauses_goes_on_at_another_rate_and_stops() -> None:
     running = session("dosing", infusion={"state": "running", "since": NOW, "rate_mg_per_h": 52.5})
     paused = infusion(running, "pause", NOW, None)
