@@ -139,10 +139,13 @@ def _in_order(after: Document) -> None:
 
 
 async def _change_dose(unit: UnitOfWork, session: Document, before: Document, after: Document, change: Any) -> Document:
-    """The session with the dose as it is known now; the facts with the dose per weight of this patient."""
+    """The session with the dose as it is known now; the facts with the dose per weight of this patient.
+
+    What was to be done so long after the dose is timed anew.
+    """
     now = unit.clock.clinical_now()
     changed, facts = change(session, before, after)
-    await unit.collection(SESSIONS).replace_versioned(model.changed(session, now, **changed))
+    await unit.collection(SESSIONS).replace_versioned(model.changed(session, now, **changed, arm_again=True))
     told: Document = facts
     return told
 

@@ -1,6 +1,7 @@
 """The protocol's schedule as timers: what is due is noted with the session, what is missed is a technical alarm.
 
-The evaluator's tick arms a phase once it sees it, so no way into a phase can forget to; each timer sets the next.
+The evaluator's tick arms a phase once it sees it, so no way into a phase can forget to; each timer sets the next. A dose
+that was corrected or moved is armed for anew (`arm_again`), as far as something counts from it.
 """
 
 from datetime import datetime, timedelta
@@ -41,7 +42,12 @@ def _asked(session: Document, item: Measurement) -> bool:
 def unarmed(deps: Deps, session: Document) -> bool:
     """Whether the timers of the present phase are not set yet."""
     waits = session["state"] == "dosing" or bool(deps.protocol(session).schedule)
-    return session.get("armed") != _phase(session) and waits
+    return (session.get("armed") != _phase(session) or _again(session)) and waits
+
+
+def _again(session: Document) -> bool:
+    again: bool = session.get("arm_again", False)
+    return again
 
 
 async def arm(unit: UnitOfWork, deps: Deps, session: Document) -> None:
@@ -50,15 +56,22 @@ async def arm(unit: UnitOfWork, deps: Deps, session: Document) -> None:
     now, due = unit.clock.clinical_now(), _going_on(deps, session)
     for item in deps.protocol(session).schedule:
         own = _own_phase(session, item)
-        if not _asked(session, item) or own == session.get("armed"):
+        if not _asked(session, item) or _is_set(session, item):
             continue
         found = schedule.next_due(item, schedule.began(session, item, now), now)
         if found is not None:
             await _set(unit, session, own, found)
             due[item.name] = found.at
-    change: Document = {"armed": _phase(session), "phase_since": now, "due": due}
+    since = session["phase_since"] if session.get("armed") == _phase(session) else now
+    change: Document = {"armed": _phase(session), "arm_again": False, "phase_since": since, "due": due}
     await unit.collection(SESSIONS).change({"_id": session["_id"]}, {"$set": change})
     await recovering.watch(unit, deps, session)
+
+
+def _is_set(session: Document, item: Measurement) -> bool:
+    """Its timer stands as it has to, whatever was corrected since."""
+    corrected = _again(session) and item.since != "phase"
+    return _own_phase(session, item) == session.get("armed") and not corrected
 
 
 def _going_on(deps: Deps, session: Document) -> Document:
@@ -90,6 +103,9 @@ async def on_late(context: TimerContext) -> None:
         return
     found = schedule.due(item, _began(session, item), payload["number"])
     if found is None:
+        return
+    if found.late_at > unit.clock.clinical_now():  # the dose was corrected, and nobody has looked since
+        await _set(unit, session, payload["phase"], found)
         return
     if not await _measured(unit, session, item, found):
         await _raise_missed(unit, session, item, found)

@@ -1,18 +1,20 @@
 """Recovery begins by itself some time after the last dose; what is asked for and what pages changes with it."""
 
+from datetime import datetime
 from typing import Any
 
 import orjson
 import pytest
 
 from services.monitoring import schemas
-from services.monitoring.usecases import answering, dosing
+from services.monitoring import schemas_entries as bodies
+from services.monitoring.usecases import answering, correcting_entries, dosing
 from services.monitoring.usecases.due import SCHEDULE_TIMERS
 from services.monitoring.usecases.recovering import begins_at
 from shared.persistence.mongo import Document
 from shared.persistence.timers import TimerRunner
 from tests.integration.monitoring.test_occurred import observes
-from tests.integration.monitoring.world import Chair
+from tests.integration.monitoring.world import Chair, minutes
 
 ESKETAMINE, INTO_MUSCLE, INTO_VEIN = "esketamine-2026-11", "im-2026-11", "iv-2026-11"
 
@@ -24,10 +26,10 @@ async def chair(chair: Chair) -> Chair:
     return chair
 
 
-async def passes(chair: Chair, minutes: float) -> str:
+async def passes(chair: Chair, how_long: float) -> str:
     """The state after so long; the evaluator looks before and after."""
     await chair.ticks()
-    chair.clock.advance(minutes * 60)
+    chair.clock.advance(how_long * 60)
     await TimerRunner(chair.mongo, SCHEDULE_TIMERS, chair.deps, "monitoring").fire_due()
     await chair.ticks()
     state: str = (await chair.session())["state"]
@@ -200,3 +202,88 @@ async def test_where_help_was_called_for_it_the_measurement_alone_does_not_end_i
 async def test_only_an_infusion_that_goes_on_is_waited_for(chair: Chair, infusion: Document | None) -> None:
     waits = begins_at(chair.deps, {**await chair.session(), "infusion": infusion}) is None
     assert waits == (infusion == {"state": "paused"})
+
+
+# A dose whose time was told wrongly
+
+
+async def corrects(chair: Chair, at: datetime, **said: Any) -> None:
+    (entry,) = await chair.mongo.plumbing("entries").find({"session_id": chair.session_id, "kind": "dose"})
+    body = bodies.Correction(reason_code="typing_error", occurred_at=at, **said)
+    await chair._run(lambda unit: correcting_entries.correct(unit, chair.deps, chair.session_id, entry["_id"], body))
+
+
+async def dosed_half_an_hour_later_by_what_was_told(chair: Chair, version: str) -> None:
+    """Until now, 31 minutes after the dose: it is corrected to when it was given."""
+    await pinned(chair, version)
+    given = (await chair.session())["doses"][0]["at"]
+    chair.clock.advance(30 * 60)
+    await corrects(chair, chair.clock.clinical_now())
+    await passes(chair, 1)
+    await corrects(chair, given)
+
+
+async def test_recovery_begins_by_the_corrected_dose(chair: Chair) -> None:
+    await dosed_half_an_hour_later_by_what_was_told(chair, INTO_MUSCLE)
+    assert await passes(chair, 28) == "dosing"
+    assert await passes(chair, 1) == "recovery"
+
+
+async def test_the_pressure_at_40_minutes_is_missed_by_the_corrected_dose(chair: Chair) -> None:
+    await dosed_half_an_hour_later_by_what_was_told(chair, ESKETAMINE)
+    await passes(chair, 13)
+    assert await missed(chair) == []
+    await passes(chair, 1)
+    assert len(await missed(chair)) == 1
+
+
+async def test_a_dose_corrected_by_half_an_hour_raises_no_missed_pressure_before_its_time(chair: Chair) -> None:
+    await pinned(chair, ESKETAMINE)
+    await passes(chair, 30)
+    await corrects(chair, chair.clock.clinical_now())
+    await passes(chair, 44)
+    assert await missed(chair) == []
+    await passes(chair, 1)
+    assert len(await missed(chair)) == 1
+
+
+async def test_the_pressure_at_40_minutes_follows_a_corrected_dose(chair: Chair) -> None:
+    await pinned(chair, ESKETAMINE)
+    await passes(chair, 1)
+    await corrects(chair, chair.clock.clinical_now())
+    await chair.ticks()
+    row = await chair.session()
+    assert row["due"]["pressure_40"] == row["doses"][0]["at"] + minutes(40)
+
+
+async def test_a_timer_of_a_wrong_dose_that_fires_before_anybody_looked_waits_for_the_right_one(chair: Chair) -> None:
+    await pinned(chair, ESKETAMINE)
+    await chair.ticks()
+    chair.clock.advance(45 * 60)
+    await corrects(chair, chair.clock.clinical_now() - minutes(1))
+    await TimerRunner(chair.mongo, SCHEDULE_TIMERS, chair.deps, "monitoring").fire_due()
+    assert await missed(chair) == []
+    await passes(chair, 44)
+    assert len(await missed(chair)) == 1
+
+
+async def test_a_dose_taken_away_and_given_again_before_anybody_looked_is_timed_anew(chair: Chair) -> None:
+    await pinned(chair, ESKETAMINE)
+    await passes(chair, 10)
+    await corrects(chair, chair.clock.clinical_now(), entered_in_error=True)
+    await pinned(chair, INTO_MUSCLE)  # for nothing opens the gate of esketamine here
+    await chair.doses()
+    await pinned(chair, ESKETAMINE)
+    await chair.ticks()
+    row = await chair.session()
+    assert row["due"]["pressure_40"] == row["doses"][0]["at"] + minutes(40)
+
+
+async def test_a_corrected_dose_leaves_what_counts_from_the_phase_as_it_was(chair: Chair) -> None:
+    await passes(chair, 3)
+    before = await chair.session()
+    await corrects(chair, chair.clock.clinical_now())
+    await passes(chair, 1)
+    after = await chair.session()
+    assert before["due"].keys() == after["due"].keys() != set()
+    assert [after[name] for name in ("due", "phase_since")] == [before[name] for name in ("due", "phase_since")]
