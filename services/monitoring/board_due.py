@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from services.monitoring.discharge import last_given
 from services.monitoring.protocol import Measurement
 from services.monitoring.schedule import began, due_after
 from shared.persistence.mongo import Document
@@ -29,15 +30,15 @@ def due_next(row: Document, protocol: Any, taken: Mapping[str, datetime]) -> Due
 
 
 def _by_state(row: Document, protocol: Any) -> Due | None:
-    state, doses = row["state"], row["doses"]
+    state = row["state"]
     gate, discharge = getattr(protocol, "gate", None), getattr(protocol, "discharge", None)
     if state == "checked_in":
         return Due("baseline", None) if gate else None
     if state in ("baseline", "gate_open") and gate and row["baseline_at"]:
         return Due("dose_before", row["baseline_at"] + timedelta(minutes=gate.valid_minutes))
-    if state in ("dosing", "recovery") and doses and discharge:
-        last = max(dose["at"] for dose in doses)
-        return Due("discharge_from", last + timedelta(minutes=discharge.min_minutes_after_dose))
+    if state in ("dosing", "recovery") and discharge:
+        given = last_given(row, infused=protocol.infused)
+        return Due("discharge_from", given + timedelta(minutes=discharge.min_minutes_after_dose)) if given else None
     return None
 
 

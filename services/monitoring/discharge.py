@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from shared.events.monitoring import Criterion
+from shared.persistence.mongo import Document
 from shared.protocols import Protocol
 
 Name = Literal[
@@ -81,10 +82,25 @@ class Findings:
 
     @property
     def minutes(self) -> int:
-        """Whole minutes since the last dose, never less than none."""
-        if self.last_dose_at is None:
-            return 0
-        return max(int((self.now - self.last_dose_at).total_seconds() // 60), 0)
+        return minutes_since(self.last_dose_at, self.now)
+
+
+def last_given(session: Document, *, infused: bool) -> datetime | None:
+    """When the last administration ended: the last device or dose, or the end of what was infused.
+
+    None while that runs, and until somebody has said that it ended. Of another route a stop ends the watching of the
+    dose alone: its time counts from the dose.
+    """
+    infusion = session.get("infusion") or {}
+    times: list[datetime] = [dose["at"] for dose in session["doses"]]
+    if not times or not (infused or infusion.get("rate_mg_per_h") is not None):
+        return max(times, default=None)
+    return max(*times, infusion["since"]) if infusion.get("state") == "stopped" else None
+
+
+def minutes_since(given: datetime | None, now: datetime) -> int:
+    """Whole minutes since the last administration ended, never less than none; none while it runs."""
+    return 0 if given is None else max(int((now - given).total_seconds() // 60), 0)
 
 
 def criteria(rules: DischargeRules, found: Findings) -> list[Criterion]:

@@ -7,7 +7,7 @@ from typing import Any
 from services.monitoring import discharge as gate
 from services.monitoring import model
 from services.monitoring import schemas_entries as bodies
-from services.monitoring.discharge import Findings
+from services.monitoring.discharge import Findings, last_given
 from services.monitoring.limits import Limits, broken
 from services.monitoring.store import ALARMS, newest_within
 from services.monitoring.timeline import newest_score, present
@@ -80,19 +80,6 @@ async def _findings(unit: UnitOfWork, deps: Deps, session: Document, body: bodie
         **await _breathing(unit, limits, session["_id"], measured),
         **body.model_dump(include={"dissociation_resolved", "escort_confirmed", "aftercare"}),
     )
-
-
-def last_given(session: Document, *, infused: bool) -> datetime | None:
-    """When the last administration ended: the last device or dose, or the end of what was infused.
-
-    None while that runs, and until somebody has said that it ended. Of another route a stop ends the watching of the
-    dose alone: its time counts from the dose.
-    """
-    infusion = session.get("infusion") or {}
-    times: list[datetime] = [dose["at"] for dose in session["doses"]]
-    if not times or not (infused or infusion.get("rate_mg_per_h") is not None):
-        return max(times, default=None)
-    return max(*times, infusion["since"]) if infusion.get("state") == "stopped" else None
 
 
 async def _measured(

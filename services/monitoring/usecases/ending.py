@@ -6,6 +6,7 @@ from typing import Any
 
 from services.monitoring import model, schemas
 from services.monitoring import schemas_entries as bodies
+from services.monitoring.discharge import last_given, minutes_since
 from services.monitoring.model import PHASE
 from services.monitoring.store import ALARMS, ENGINES, SESSIONS
 from services.monitoring.timeline import present
@@ -63,8 +64,8 @@ async def leave(unit: UnitOfWork, deps: Deps, session_id: str, body: bodies.Leav
     if body.disposition == "died":
         fatal = await record(unit, session, "adverse_event", at, event_code="other", severity="severe", serious=True)
         tell(unit, session, fatal["_id"], fatal)
-    last = max((dose["at"] for dose in session["doses"]), default=at)
-    tell_gone(unit, after, body.disposition, max(int((at - last).total_seconds() // 60), 0))
+    last = last_given(session, infused=getattr(deps.protocol(session), "infused", False))
+    tell_gone(unit, after, body.disposition, minutes_since(last, at))
     return after
 
 

@@ -13,7 +13,7 @@ from services.monitoring import schemas
 from services.monitoring.board_beats import HeardBeats
 from services.monitoring.board_readers import QUEUE_FRAMES, Reader
 from services.monitoring.board_stream import Board
-from services.monitoring.usecases import correcting
+from services.monitoring.usecases import correcting, dosing
 from shared.errors import Unavailable
 from shared.events.monitoring import EvaluatorBeat, UnrecordedAlarm
 from shared.persistence.changes import Changes
@@ -115,12 +115,13 @@ async def board(chair: Chair) -> AsyncIterator[Board]:
 
 async def test_a_snapshot_holds_all_that_a_chair_shows(chair: Chair, board: Board) -> None:
     await chair.lasts(192, 6)
+    await chair._run(lambda unit: dosing.change_infusion(unit, chair.session_id, "stop", schemas.Infusion()))
     viewer = await Viewer(board).comes()
     (shown,) = viewer.of("snapshot")[0]["chairs"]
-    assert (shown["label"], shown["room"], shown["chair"], shown["phase"]) == ("ADA", "R", "2", "dosing")
+    assert (shown["label"], shown["room"], shown["chair"], shown["phase"]) == ("ADA", "R", "2", "recovery")
     assert shown["dosed_at"] == "2026-01-01T12:01:01.000Z"
     assert shown["signs"]["8480-6"]["value"] == 192
-    assert shown["due"] == {"code": "discharge_from", "at": "2026-01-01T13:01:01.000Z", "signs": []}
+    assert shown["due"] == {"code": "discharge_from", "at": "2026-01-01T13:01:08.000Z", "signs": []}
 
     async def alarmed() -> bool:
         return viewer.board.snapshot(CLINIC, None).count(b'"colour":"red"') == 1

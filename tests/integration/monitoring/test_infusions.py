@@ -5,12 +5,14 @@ from typing import Any
 import pytest
 
 from services.monitoring import schemas
+from services.monitoring.board import Chair as Seat
+from services.monitoring.board import show_due
 from services.monitoring.usecases import discharging, dosing
 from shared.errors import Conflict
-from shared.events.monitoring import DosePaused, DoseStopped
+from shared.events.monitoring import DosePaused, DoseStopped, PatientDischarged
 from tests.integration.monitoring.test_discharge_findings import FIT
 from tests.integration.monitoring.test_recovery import passes
-from tests.integration.monitoring.world import Chair
+from tests.integration.monitoring.world import Chair, minutes
 
 
 async def changes(chair: Chair, verb: dosing.Verb, **said: Any) -> None:
@@ -27,8 +29,8 @@ async def waits(chair: Chair) -> bool:
 
 async def test_a_later_stop_counts(chair: Chair) -> None:
     """Stopped by mistake, the pump ran on; the second stop is the end."""
-    for minutes in (5, 35):
-        chair.clock.advance(minutes * 60)
+    for passed in (5, 35):
+        chair.clock.advance(passed * 60)
         await changes(chair, "stop")
     chair.clock.advance(59 * 60)
     assert await waits(chair)
@@ -74,3 +76,30 @@ async def test_a_stop_in_recovery_of_a_running_infusion_is_not_out_of_order(chai
     await changes(chair, "stop")
     (entry,) = await chair.mongo.plumbing("entries").find({"session_id": chair.session_id, "kind": "dose_stopped"})
     assert "out_of_order" not in entry["facts"]
+
+
+async def test_leave_counts_minutes_as_discharge_does(chair: Chair) -> None:
+    chair.clock.advance(40 * 60)
+    await changes(chair, "stop")
+    chair.clock.advance(10 * 60)
+    await chair.leaves("against_advice")
+    assert [event.minutes_from_last_dose for event in await chair.events(PatientDischarged)] == [10]
+
+
+async def test_who_leaves_while_an_infusion_runs_has_waited_for_no_minute(chair: Chair) -> None:
+    chair.clock.advance(40 * 60)
+    await chair.leaves("against_advice")
+    assert [event.minutes_from_last_dose for event in await chair.events(PatientDischarged)] == [0]
+
+
+async def test_the_board_tells_of_discharge_from_the_end_of_the_infusion(chair: Chair) -> None:
+    chair.clock.advance(40 * 60)
+    assert await due_at_the_chair(chair) is None
+    await changes(chair, "stop")
+    due = await due_at_the_chair(chair)
+    assert due == {"code": "discharge_from", "at": chair.clock.clinical_now() + minutes(60), "signs": ()}
+
+
+async def due_at_the_chair(chair: Chair) -> Any:
+    row = await chair.session()
+    return show_due(Seat(row, "ADA"), chair.deps.protocol(row))

@@ -18,11 +18,14 @@ from shared.persistence.vault import KeyRing
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SYSTOLIC, SPO2 = "8480-6", "59408-5"
 DEPS = make_deps(KeyRing("k1:" + "A" * 43 + "="))
-IV = DEPS.dosing({"protocol_version": "iv-2026-11"})
+IV, LOZENGE = (DEPS.dosing({"protocol_version": f"{name}-2026-11"}) for name in ("iv", "sublingual"))
 
 
 def after(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
+
+
+STOPPED = {"state": "stopped", "since": after(2400), "rate_mg_per_h": None}
 
 
 def session(**fields: Any) -> Document:
@@ -169,12 +172,20 @@ def test_an_alarm_shows_neither_patient_nor_clinic() -> None:
     [
         ({"state": "checked_in", "doses": []}, Due("baseline", None)),
         ({"state": "baseline", "doses": []}, Due("dose_before", after(15 * 60))),
-        ({"state": "dosing", "doses": [{"at": NOON}, {"at": after(300)}]}, Due("discharge_from", after(300 + 3600))),
+        ({"state": "recovery", "infusion": STOPPED}, Due("discharge_from", after(2400 + 3600))),
+        ({"state": "dosing", "infusion": STOPPED | {"state": "running"}}, None),
         ({"state": "discharged"}, None),
     ],
 )
 def test_what_is_due_next(fields: Document, due: Due | None) -> None:
     assert due_next(session(**fields), IV, {}) == due
+
+
+def test_of_what_is_no_infusion_the_discharge_is_so_long_after_the_last_dose() -> None:
+    row = session(doses=[{"at": NOON}, {"at": after(300)}], infusion=STOPPED)
+    assert due_next(row, LOZENGE, {}) == Due(
+        "discharge_from", after(300 + 60 * LOZENGE.discharge.min_minutes_after_dose)
+    )
 
 
 PRESSURE = {"name": "pressure", "signs": (SYSTOLIC, "8462-4"), "phase": "dosing", "grace_minutes": 5.0}
@@ -197,7 +208,7 @@ EVERY_10, AT_40 = PRESSURE | {"every_minutes": 10.0}, PRESSURE | {"since": "firs
 def test_the_next_measurement_of_the_schedule_is_due_before_what_comes_later(
     item: dict[str, Any], noted: float | None, taken: dict[str, int], minutes: float | None
 ) -> None:
-    protocol = SimpleNamespace(gate=IV.gate, discharge=IV.discharge, schedule=[Measurement(**item)])
+    protocol = SimpleNamespace(gate=IV.gate, discharge=IV.discharge, infused=False, schedule=[Measurement(**item)])
     row = session(phase_since=NOON, due={} if noted is None else {"pressure": after(60 * noted)})
     due = due_next(row, protocol, {sign: after(60 * when) for sign, when in taken.items()})
     measured = Due("measure", after(60 * (minutes or 0)), (SYSTOLIC, "8462-4"))
@@ -206,7 +217,8 @@ def test_the_next_measurement_of_the_schedule_is_due_before_what_comes_later(
 
 def test_a_scale_is_due_until_it_was_noted_and_a_value_tells_what_is_due_instead() -> None:
     sedation = EVERY_10 | {"name": "sedation", "signs": (), "scales": ("moaas",)}
-    protocol: Any = SimpleNamespace(gate=IV.gate, discharge=IV.discharge, schedule=[Measurement(**sedation)])
+    rules: Document = {"gate": IV.gate, "discharge": IV.discharge, "infused": False}
+    protocol: Any = SimpleNamespace(**rules, schedule=[Measurement(**sedation)])
     chair = Chair(session(phase_since=NOON, due={"sedation": after(600)}))
     assert chair.has_other_due(protocol)
     assert chair.due == {"code": "measure", "at": after(600), "signs": ("moaas",)}

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from services.monitoring.discharge import DischargeRules, Findings, absolute, criteria, detail
+from services.monitoring.discharge import DischargeRules, Findings, absolute, criteria, detail, last_given
 from services.monitoring.protocol import DosingProtocol
-from services.monitoring.usecases.discharging import last_given
 from services.monitoring.wiring import make_deps
 from shared.persistence.vault import KeyRing
 
