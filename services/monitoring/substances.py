@@ -7,7 +7,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from services.monitoring.timeline import root_of
+from services.monitoring.timeline import REPEAT, present, root_of
 from shared.events.envelope import rfc3339
 from shared.persistence.mongo import Document
 
@@ -46,6 +46,14 @@ def as_csv(entries: Iterable[Document], beside: Iterable[Document], patients: di
         row["given_mg"] = next((told[one["_id"]] for one in _back(entry, known) if one["_id"] in told), None)
         writer.writerow({name: _safe(value) for name, value in row.items()})
     return out.getvalue()
+
+
+def given_in_all(written: Collection[Document]) -> float:
+    """What the patient of one session had in mg, of a dose that was stopped what had run in, where the stop told it."""
+    told = _told_by_stops(written)
+    doses = [row for row in present(written) if row["kind"] == "dose"]
+    total: float = sum(told.get(dose["_id"], dose["facts"]["amount_mg"]) for dose in doses)
+    return total
 
 
 def _line(entry: Document, known: Mapping[str, Document]) -> Document:
@@ -91,17 +99,22 @@ def _giver(entry: Document, known: Mapping[str, Document]) -> str:
 
 
 def _told_by_stops(written: Collection[Document]) -> dict[str, float]:
-    """By dose what had run in when it was stopped: a stop is of its session's newest dose of then."""
+    """By dose what had run in when it was stopped: a stop is of its session's newest dose of then.
+
+    A later one is the end, and what was told with the one before is not what was given.
+    """
     doses = [row for row in written if _kind(row) == "dose" and status(row, written) != "corrected"]
-    stops = [row for row in written if row["kind"] == STOP and "given_mg" in row["facts"]]
-    told: dict[str, float] = {}
+    stops = [row for row in written if row["kind"] == STOP]
+    told: dict[str, Document] = {}
     for stop in sorted(stops, key=lambda row: (row["recorded_at"], row["_id"])):
         place, at = stop["session_id"], stop["occurred_at"]
         before = [dose for dose in doses if dose["session_id"] == place and dose["occurred_at"] <= at]
-        if before:
-            newest = max(before, key=lambda row: (row["occurred_at"], row["_id"]))
-            told[root_of(newest)] = stop["facts"]["given_mg"]
-    return told
+        if not before:
+            continue
+        root = root_of(max(before, key=lambda row: (row["occurred_at"], row["_id"])))
+        if "given_mg" in stop["facts"] or (root in told and at > told[root]["occurred_at"] + REPEAT):
+            told[root] = stop
+    return {root: stop["facts"]["given_mg"] for root, stop in told.items() if "given_mg" in stop["facts"]}
 
 
 def _kind(entry: Document) -> str:

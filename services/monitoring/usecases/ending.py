@@ -9,6 +9,7 @@ from services.monitoring import schemas_entries as bodies
 from services.monitoring.discharge import last_given, minutes_since
 from services.monitoring.model import PHASE
 from services.monitoring.store import ALARMS, ENGINES, SESSIONS
+from services.monitoring.substances import STOP, given_in_all
 from services.monitoring.timeline import present
 from services.monitoring.usecases import devices, folding, raising
 from services.monitoring.usecases.deps import Deps
@@ -109,14 +110,14 @@ async def complete(unit: UnitOfWork, session_id: str, told: datetime | None = No
     at = happened_at(unit, told)
     after = model.move(session, "complete", now, ended_at=session.get("ended_at") or at)
     await save_end(unit, session, after)
-    written = present(await of_session(unit, session_id))
+    written = await of_session(unit, session_id, STOP)
     started = session["started_at"] or after["ended_at"]
     event = SessionCompleted(
         session_id=session_id,
         duration_min=max(int((after["ended_at"] - started).total_seconds() // 60), 0),
-        dose_total_mg=sum(dose["amount_mg"] for dose in session["doses"]),
+        dose_total_mg=given_in_all(written),
         alarm_count=await unit.collection(ALARMS).count({"session_id": session_id}),
-        adverse_event_count=sum(entry["kind"] == "adverse_event" for entry in written),
+        adverse_event_count=sum(entry["kind"] == "adverse_event" for entry in present(written)),
         kind=model.kind_of(session),
         outcome_code=model.outcome(session),
         disposition=model.way_out(session),

@@ -106,9 +106,9 @@ def tell(unit: UnitOfWork, session: Document, entry_id: str, entry: Document) ->
         emit(unit, done, aggregate=aggregate, version=1)
 
 
-async def of_session(unit: UnitOfWork, session_id: str) -> list[Document]:
-    """Whatever was written down, corrections and moves among it."""
-    written = (*CORRECTABLE, CORRECTION, MOVED_AWAY)
+async def of_session(unit: UnitOfWork, session_id: str, *kinds: str) -> list[Document]:
+    """Whatever was written down, corrections and moves among it; of other `kinds` too where they are named."""
+    written = (*CORRECTABLE, CORRECTION, MOVED_AWAY, *kinds)
     return await unit.collection(ENTRIES).find({"session_id": session_id, "kind": {"$in": list(written)}})
 
 

@@ -9,8 +9,9 @@ import pytest
 from services.monitoring import schemas
 from services.monitoring import schemas_entries as bodies
 from services.monitoring import schemas_session as bodies_of_session
-from services.monitoring.usecases import correcting_entries, dosing, substances
+from services.monitoring.usecases import correcting_entries, dosing, ending, substances
 from shared.errors import Invalid
+from shared.events.monitoring import SessionCompleted
 from shared.ids import new_id
 from shared.persistence.mongo import Document
 from shared.persistence.scope import Actor, Scope
@@ -48,8 +49,9 @@ async def corrects(chair: Chair, entry_id: str, **part: Any) -> Document:
     return made
 
 
-async def stops(chair: Chair, **body: Any) -> None:
-    chair.clock.advance(600)
+async def stops(chair: Chair, seconds: float = 600, **body: Any) -> None:
+    """So long after what was before."""
+    chair.clock.advance(seconds)
     await chair._run(lambda unit: dosing.change_infusion(unit, chair.session_id, "stop", schemas.Infusion(**body)))
 
 
@@ -141,3 +143,26 @@ async def test_which_dose_a_stop_tells_of_goes_by_the_times_as_they_are_known_no
         ("10.0", "", "corrected"),
         ("10.0", "", "counts"),
     ]
+
+
+@pytest.mark.parametrize(("again", "given"), [({}, ""), ({"given_mg": 30}, "30.0")])
+async def test_after_a_later_stop_what_the_wrong_one_told_is_not_what_was_given(
+    chair: Chair, again: dict[str, Any], given: str
+) -> None:
+    await stops(chair, given_mg=5)
+    await stops(chair, 35 * 60, **again)
+    assert await logged(chair, "amount_mg", "given_mg") == [("35.0", given)]
+
+
+async def test_a_stop_said_again_leaves_what_the_first_told(chair: Chair) -> None:
+    await stops(chair, given_mg=20)
+    await stops(chair, 10)
+    assert await logged(chair, "amount_mg", "given_mg") == [("35.0", "20.0")]
+
+
+@pytest.mark.parametrize(("told", "total"), [({"given_mg": 20}, 20), ({}, 35)])
+async def test_a_session_tells_of_the_dose_what_had_run_in(chair: Chair, told: dict[str, Any], total: float) -> None:
+    await stops(chair, **told)
+    await chair.leaves("transferred")
+    await chair._run(lambda unit: ending.complete(unit, chair.session_id))
+    assert [event.dose_total_mg for event in await chair.events(SessionCompleted)] == [total]
