@@ -53,6 +53,7 @@ class Findings:
     """What is known when the gate is judged; pressures in mm[Hg], SpO2 in %, breaths per minute, None where nothing
     valid was found.
 
+    `now` is when the patient goes; of what is told afterwards the findings since then count too.
     `last_dose_at` is the end of the last administration: None while it still runs, or nobody has said that it ended.
     `cadss` is the newest total of either form, `cadss_before` the baseline's. `breathing_beyond` are the limits of
     recovery that SpO2 and respiratory rate break, `breathing_alarms` the open alarms about either.

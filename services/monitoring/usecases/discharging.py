@@ -57,21 +57,22 @@ def _may_pass(unmet: Sequence[str], fixed: set[str], found: Findings, override: 
 
 
 async def _findings(unit: UnitOfWork, deps: Deps, session: Document, body: bodies.Discharge, at: datetime) -> Findings:
-    protocol, base = deps.dosing(session), session["baseline"] or {}
+    """Of a discharge at `at`, up to now: what was found between that and its being told is passed over by nobody."""
+    protocol, base, until = deps.dosing(session), session["baseline"] or {}, unit.clock.clinical_now()
     last = last_given(session, infused=protocol.infused)
     since = max(last or at, at - timedelta(minutes=protocol.discharge.findings_valid_minutes))
     seen = present(await of_session(unit, session["_id"]))
     limits = deps.limits({**session, "state": "recovery"})
-    measured: dict[str, Any] = await _measured(unit, session, limits, since, at)
+    measured: dict[str, Any] = await _measured(unit, session, limits, since, until)
     return Findings(
         route=protocol.route,
         role=unit.scope.actor.role,
         now=at,
         last_dose_at=last,
-        aldrete=newest_score(seen, ["aldrete"], since, at),
-        padss=newest_score(seen, ["padss"], since, at),
-        moaas=newest_score(seen, ["moaas"], since, at),
-        cadss=newest_score(seen, ["cadss6", "cadss"], last or at, at),
+        aldrete=newest_score(seen, ["aldrete"], since, until),
+        padss=newest_score(seen, ["padss"], since, until),
+        moaas=newest_score(seen, ["moaas"], since, until),
+        cadss=newest_score(seen, ["cadss6", "cadss"], last or at, until),
         cadss_before=base.get("cadss6") or 0,
         baseline_systolic=base.get("systolic"),
         baseline_diastolic=base.get("diastolic"),
@@ -83,13 +84,13 @@ async def _findings(unit: UnitOfWork, deps: Deps, session: Document, body: bodie
 
 
 async def _measured(
-    unit: UnitOfWork, session: Document, limits: Limits, since: datetime, at: datetime
+    unit: UnitOfWork, session: Document, limits: Limits, since: datetime, until: datetime
 ) -> dict[str, float | None]:
     """The newest value of each sign by the time that counts; of several of one moment the worse, until a human decides."""
     base, found = session["baseline"] or {}, dict[str, float | None]()
     for name in _MEASURED:
         sign = BY_NAME[name].loinc
-        values = await newest_within(unit, session["_id"], sign, since, at)
+        values = await newest_within(unit, session["_id"], sign, since, until)
         worse = _beyond(limits, sign) if name in _BREATHING else _away_from(base.get(name) or 0)
         found[name] = max(values, key=worse, default=None)
     return found

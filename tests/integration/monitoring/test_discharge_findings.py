@@ -1,11 +1,14 @@
 """Which measured value a discharge rests on: the newest by the time that counts, of one moment the worse."""
 
+from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from services.monitoring import schemas
 from services.monitoring import schemas_entries as bodies
+from services.monitoring.scales import CADSS6_ITEMS
 from services.monitoring.usecases import discharging, dosing, entries
 from shared.errors import Conflict
 from tests.integration.monitoring.world import NURSE, Chair, minutes
@@ -36,10 +39,11 @@ async def recovers(chair: Chair) -> None:
     await observes(chair, "moaas", score=5)
 
 
-async def missing(chair: Chair) -> set[str]:
-    """The criteria that keep the patient here; none after the discharge."""
+async def missing(chair: Chair, at: datetime | None = None) -> set[str]:
+    """The criteria that keep the patient here; none after the discharge, which may be told for a time before."""
+    fit = FIT.model_copy(update={"occurred_at": at})
     try:
-        await chair._run(lambda unit: discharging.discharge(unit, chair.deps, chair.session_id, FIT), NURSE)
+        await chair._run(lambda unit: discharging.discharge(unit, chair.deps, chair.session_id, fit), NURSE)
     except Conflict as conflict:
         return {reason["code"] for reason in conflict.reasons}
     return set()
@@ -100,3 +104,36 @@ async def test_what_a_wrong_clock_says_counts_from_its_arrival_for_as_long_as_an
     await chair.sends(chair.reading(120, at=a_day_ahead), chair.reading(80, DIASTOLIC, at=a_day_ahead))
     chair.clock.advance(since * 60)
     assert await missing(chair) & {"blood_pressure_near_baseline"} == found
+
+
+@pytest.mark.parametrize(
+    ("unwell", "criterion"),
+    [
+        (lambda chair: chair.measures(155), "blood_pressure_near_baseline"),
+        (lambda chair: chair.measures(93, SPO2), "breathing_resolved"),
+        (lambda chair: observes(chair, "moaas", score=4), "moaas"),
+        (
+            lambda chair: observes(chair, "cadss6", items=dict.fromkeys(map(str, CADSS6_ITEMS), 3)),
+            "dissociation_resolved",
+        ),
+    ],
+    ids=["pressure", "saturation", "sedation", "dissociation"],
+)
+async def test_a_discharge_told_for_before_passes_over_no_finding_of_after(
+    chair: Chair, unwell: Callable[[Chair], Awaitable[Any]], criterion: str
+) -> None:
+    await recovers(chair)
+    await chair.sends(chair.reading(120), chair.reading(80, DIASTOLIC), chair.reading(97, SPO2))
+    well = chair.clock.clinical_now()
+    chair.clock.advance(5 * 60)
+    await unwell(chair)
+    assert criterion in await missing(chair, at=well)
+
+
+async def test_a_discharge_told_for_before_is_of_then(chair: Chair) -> None:
+    await recovers(chair)
+    await chair.sends(chair.reading(120), chair.reading(80, DIASTOLIC))
+    left = chair.clock.clinical_now()
+    chair.clock.advance(5 * 60)
+    assert await missing(chair, at=left) == set()
+    assert (await chair.session())["ended_at"] == left
