@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 M = TypeVar("M", bound="Protocol")
 Steps = tuple[int | str, ...]
 NUMBER_BOUND = 1e9
+_HELD = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq"))
 _UNFIT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -96,7 +97,11 @@ def parse(text: str, name: str, model: type[M]) -> M:
 
 
 def read(text: str, name: str) -> tuple[Any, yaml.Node | None]:
-    """What was written, with the places of it. Raises ProtocolError also for an alias, a key given twice, a wild number."""
+    """What was written, with the places of it.
+
+    Raises ProtocolError also for an alias, a key given twice, a wild number, and what is neither text, number, truth,
+    list nor names.
+    """
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         faults = [] if root is None else list(_twisted(root, (), set()))
@@ -105,7 +110,7 @@ def read(text: str, name: str) -> tuple[Any, yaml.Node | None]:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
         raise ProtocolError(f"{name}: {error}", [Fault(line, (), "is not YAML", "yaml_invalid")]) from None
-    except (RecursionError, ValueError, TypeError):
+    except (RecursionError, ValueError, TypeError, LookupError):
         raise _refused(name, [Fault(1, (), "is not YAML that can be read", "yaml_invalid")]) from None
     faults += [Fault(line_of(root, steps), steps, words, code) for steps, words, code in _wild(content, ())]
     if faults:
@@ -118,10 +123,13 @@ def _refused(name: str, faults: Sequence[Fault]) -> ProtocolError:
 
 
 def _twisted(node: yaml.Node, steps: Steps, seen: set[int]) -> Iterator[Fault]:
-    """A key that is given twice; a node that an alias names again."""
+    """A key that is given twice; a node that an alias names again; what has a tag that no content has."""
     line = int(node.start_mark.line) + 1
     if id(node) in seen:
         yield Fault(line, steps, "aliases are not allowed", "alias")
+        return
+    if node.tag not in _HELD:
+        yield Fault(line, steps, "is neither text, number, truth, list nor names; a day stands in quotes", "tag")
         return
     seen.add(id(node))
     if isinstance(node, yaml.MappingNode):
@@ -131,6 +139,7 @@ def _twisted(node: yaml.Node, steps: Steps, seen: set[int]) -> Iterator[Fault]:
                 yield Fault(int(key.start_mark.line) + 1, steps, "has a key twice, or one that is no name", "key")
                 continue
             names.add(key.value)
+            yield from _twisted(key, steps, seen)
             yield from _twisted(value, (*steps, key.value), seen)
     if isinstance(node, yaml.SequenceNode):
         for number, item in enumerate(node.value):
