@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema
+
+from shared.strictness import no_coercion
 
 M = TypeVar("M", bound="Protocol")
 Steps = tuple[int | str, ...]
@@ -20,9 +23,15 @@ _UNFIT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Protocol(BaseModel):
-    """Base of all content: closed, so that a misspelt key is found."""
+    """Base of all content: closed, so that a misspelt key is found; no `true` is a number, and no text."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+        no_coercion(schema)
+        return schema
 
     def at_odds(self) -> Iterator[tuple[Steps, str]]:
         """What no field shows by itself, each with its place."""

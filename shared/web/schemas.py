@@ -1,9 +1,7 @@
 """What all HTTP bodies share."""
 
 import re
-from collections.abc import Callable
-from datetime import UTC, date, datetime
-from enum import Enum
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import (
@@ -17,15 +15,13 @@ from pydantic import (
     PlainSerializer,
     WithJsonSchema,
 )
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema
 
 from shared.events.envelope import rfc3339
+from shared.strictness import no_coercion
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 YEARS = range(1900, 2200)  # so that no sum of a time and a term leaves the calendar
-_SCALARS = frozenset({"bool", "int", "float"})
-_GUARDED = "guarded"
 
 
 def _text(given: object) -> object:
@@ -57,51 +53,6 @@ Id = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 ShortText = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-def _no_coercion(part: Any) -> None:
-    if isinstance(part, dict):
-        if part.get("type") in _SCALARS:
-            part.setdefault("strict", True)
-        elif _is_lenient(part) and not part.get("metadata", {}).get(_GUARDED):
-            _guard(part)
-        for inner in part.values():
-            _no_coercion(inner)
-    elif isinstance(part, list | tuple):
-        for inner in part:
-            _no_coercion(inner)
-
-
-def _is_lenient(part: Any) -> bool:
-    """A day, and a choice of which not all are texts: nothing else is ever equal to a text."""
-    kind = part.get("type")
-    return kind == "date" or (kind == "literal" and not all(isinstance(choice, str) for choice in part["expected"]))
-
-
-def _guard(part: Any) -> None:
-    """In place: what pydantic finds equal (`1` and `true`) or turns into a day (`0`) is refused before it looks."""
-    inner = {**part, "metadata": {**part.get("metadata", {}), _GUARDED: True}}
-    exact, code = _EXACT[part["type"]](part), f"{part['type']}_type"
-
-    def check(given: object) -> object:
-        if not exact(given):
-            raise PydanticCustomError(code, "is not of the right type")
-        return given
-
-    part.clear()
-    part.update(core_schema.no_info_before_validator_function(check, inner))
-
-
-def _one_of(literal: Any) -> Callable[[object], bool]:
-    kinds = {type(choice) for choice in literal["expected"]}
-    return lambda given: type(given) in kinds or isinstance(given, Enum)
-
-
-def _day(_: Any) -> Callable[[object], bool]:
-    return lambda given: isinstance(given, date) or (isinstance(given, str) and bool(_DAY.fullmatch(given)))
-
-
-_EXACT: dict[str, Callable[[Any], Callable[[object], bool]]] = {"literal": _one_of, "date": _day}
-
-
 class Body(BaseModel):
     """An HTTP body: unknown fields are refused, numbers are finite, and `"1"` is not a number."""
 
@@ -111,5 +62,5 @@ class Body(BaseModel):
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         # Not `strict` for the whole model: then a time would have to be a datetime and a part an instance already.
         schema = handler(source)
-        _no_coercion(schema)
+        no_coercion(schema)
         return schema

@@ -53,14 +53,17 @@ class Deps:
         return protocol
 
     def _own(self, session: Document, text: str) -> SessionProtocol:
-        """The version holds the content's hash, so what is kept under it never changes."""
+        """The version holds the content's hash, so what is kept under it never changes.
+
+        What was signed when a text of digits was a number stays readable.
+        """
         version = session["protocol_version"]
         found = self.pinned.get(version)
         if found is None:
             if len(self.pinned) >= PINNED_KEPT:
                 self.pinned.clear()
             content = {name: value for name, value in orjson.loads(text).items() if name not in FORMER}
-            found = self.pinned[version] = model_of(content).model_validate(content)
+            found = self.pinned[version] = model_of(content).model_validate(content, strict=False)
         return found
 
     def rules_of(self, session: Document) -> Sequence[Rule]:
