@@ -13,7 +13,7 @@ from services.monitoring.gate_found import Ceiling, Check, Devices, Fasting, Gat
 from services.monitoring.limits import PHASES, Phase, Rule
 from services.monitoring.scales import RATINGS, SCALES
 from services.monitoring.signals import SignalRules
-from services.monitoring.vitals import SIGNS
+from services.monitoring.vitals import DIASTOLIC, SIGNS, SYSTOLIC
 from shared.events.monitoring import Priority, SessionKind
 from shared.protocols import Protocol, Sourced, Steps
 
@@ -139,6 +139,7 @@ class HardBounds(Sourced):
     max_findings_minutes: float
     least_aftercare: Sequence[Aftercare]
     max_dosing_minutes: float
+    pressure_after_first_dose_minutes: Mapping[str, float]
     max_silence_s: float
     max_delay_s: Mapping[Priority, float]
     least_high_below: Mapping[str, float]
@@ -173,12 +174,19 @@ def _beyond_dosing(bounds: HardBounds, protocol: DosingProtocol) -> Iterator[tup
     yield from _beyond_devices(bounds, protocol)
     if protocol.dosing_minutes > bounds.max_dosing_minutes:
         yield ("dosing_minutes",), f"must be at most {bounds.max_dosing_minutes:g} minutes"
+    peak = bounds.pressure_after_first_dose_minutes.get(protocol.route)
+    if peak is not None and not any(_asks_pressure(item, peak) for item in protocol.schedule):
+        yield ("schedule",), f"must ask for both pressures {peak:g} minutes after the first dose"
     discharge = protocol.discharge
     least = bounds.least_minutes_after_dose[protocol.route]
     if discharge.min_minutes_after_dose < least:
         yield ("discharge", "min_minutes_after_dose"), f"must be at least {least} minutes for this route"
     if discharge.min_aldrete < bounds.least_aldrete:
         yield ("discharge", "min_aldrete"), f"must be at least {bounds.least_aldrete}"
+
+
+def _asks_pressure(item: Measurement, minutes: float) -> bool:
+    return item.since == "first_dose" and minutes in item.at_minutes and {SYSTOLIC, DIASTOLIC} <= {*item.signs}
 
 
 def _beyond_devices(bounds: HardBounds, protocol: DosingProtocol) -> Iterator[tuple[Steps, str]]:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from services.monitoring import schedule
 from services.monitoring.combinations import Combination, Part, concerned, unit_of
 from services.monitoring.limits import Limits, is_collapse, limits
-from services.monitoring.protocol import Measurement
+from services.monitoring.protocol import Measurement, beyond
 from services.monitoring.schedule import Due, began, due, next_due
-from services.monitoring.wiring import limit_sets, protocols
+from services.monitoring.wiring import limit_sets, make_deps, protocols
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ADULT = limit_sets()["adult-2026-11"]
@@ -72,6 +72,31 @@ def test_the_protocols_measure_by_clinical_md_3_2(
     assert (found.phase, {*found.signs, *found.scales}) == (phase, what)
     assert found.since == ("phase" if every else "first_dose")
     assert due_minutes(found) == ([every * number for number in range(1, 6)] if every else [40])
+
+
+AT_40 = line(signs=("8480-6", "8462-4"), since="first_dose", at_minutes=(20, 40))
+
+
+@pytest.mark.parametrize(
+    ("changed", "fit"),
+    [
+        ({}, True),
+        ({"signs": ("8480-6",)}, False),
+        ({"since": "phase"}, False),
+        ({"since": "last_dose"}, False),
+        ({"at_minutes": (41,)}, False),
+        (None, False),
+    ],
+    ids=["both at 40", "systolic alone", "since the phase", "since the last device", "later", "nothing"],
+)
+def test_no_version_of_esketamine_leaves_out_the_pressure_at_40_minutes_clinical_md_3_2(
+    changed: dict[str, Any] | None, fit: bool
+) -> None:
+    (shipped,) = (item for item in protocols().values() if item.subject == "esketamine_nasal")
+    asked = () if changed is None else (AT_40.model_copy(update=changed),)
+    broken = list(beyond(make_deps(Mock()).hard_bounds, shipped.model_copy(update={"schedule": asked})))
+    wanted = "must ask for both pressures 40 minutes after the first dose"
+    assert broken == ([] if fit else [(("schedule",), wanted)])
 
 
 def test_every_measurement_of_the_protocols_has_its_source_above() -> None:
