@@ -129,7 +129,7 @@ async def give_dose(session_id: Id, body: schemas.Dose, call: Prescribing) -> Re
 
 
 @router.post(f"{SESSION}/dose/rate", response_model=schemas.Session, responses=problems(404, 409))
-async def change_rate(session_id: Id, body: schemas.Infusion, call: Clinical) -> Response:
+async def change_rate(session_id: Id, body: schemas.Infusion, call: Prescribing) -> Response:
     """Change the rate of the infusion."""
     return await change_session(call, lambda unit: dosing.change_infusion(unit, session_id, "rate", body))
 
@@ -142,7 +142,7 @@ async def pause_dose(session_id: Id, body: schemas.Infusion, call: Clinical) -> 
 
 
 @router.post(f"{SESSION}/dose/resume", response_model=schemas.Session, responses=problems(404, 409))
-async def resume_dose(session_id: Id, body: schemas.Infusion, call: Clinical) -> Response:
+async def resume_dose(session_id: Id, body: schemas.Infusion, call: Prescribing) -> Response:
     """Resume the infusion."""
     return await change_session(call, lambda unit: dosing.change_infusion(unit, session_id, "resume", body))
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from deploy.local.stack import Stack
 from tests.integration.monitoring.test_nurse import ARRIVAL, DOSE, Nurse
 
 WASTE: dict[str, Any] = {"medication": "ketamine", "amount_mg": 15, "lot": "L", "witness": "nurse-2"}
@@ -47,6 +48,15 @@ def test_an_infusion_is_changed_only_while_it_runs(nurse: Nurse) -> None:
     assert nurse.post(f"{path}/dose/pause", {}).status_code == 200
     kinds = [item["kind"] for item in nurse.client.get(f"{path}/timeline").json()["items"]]
     assert kinds[:5] == ["dose_paused", "dose_stopped", "dose_resumed", "dose_paused", "dose_rate"]
+
+
+def test_who_may_give_no_dose_lets_no_more_of_it_flow(nurse: Nurse, stack: Stack) -> None:
+    path, therapist = nurse.session("dosing"), Nurse(stack, "clinician")
+    asked = {
+        verb: therapist.post(f"{path}/dose/{verb}", {}).status_code for verb in ("rate", "pause", "resume", "stop")
+    }
+    assert asked == {"rate": 403, "pause": 200, "resume": 403, "stop": 200}
+    therapist.client.close()
 
 
 @pytest.mark.parametrize("change", [{"witness": "nurse-1"}, {"amount_mg": 0}, {"witness": ""}, {"note": "x"}])
