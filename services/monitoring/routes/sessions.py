@@ -75,7 +75,7 @@ async def check_in(session_id: Id, body: schemas.CheckIn, call: Clinical) -> Res
     return await change_session(call, lambda unit: sessions.check_in(unit, deps(call), session_id, body))
 
 
-@router.post(f"{SESSION}/assignments", response_model=schemas.Session, responses=problems(404))
+@router.post(f"{SESSION}/assignments", response_model=schemas.Session, responses=problems(404, 409))
 async def reassign(session_id: Id, body: schemas.Assignment, call: Clinical) -> Response:
     """Another room, chair or responsible person."""
     return await change_session(call, lambda unit: sessions.reassign(unit, session_id, body))

@@ -8,6 +8,7 @@ from services.monitoring.usecases import devices, projections
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import happened_at, record
 from services.monitoring.usecases.protocols import pin, subject_of
+from shared.errors import Conflict
 from shared.events.monitoring import SessionCheckedIn, SessionReassigned, StaffRef
 from shared.events.scheduling import AppointmentBooked
 from shared.ids import derived_id, new_id
@@ -165,8 +166,11 @@ def _assignment(session: Document) -> Document:
 
 
 async def reassign(unit: UnitOfWork, session_id: str, body: schemas.Assignment) -> Document:
-    """Another room, chair or nurse during the session. Raises NotFound."""
+    """Another room, chair, device or nurse until the session ends. Raises NotFound, Conflict."""
     session = await load(unit, session_id, "assign")
+    if session["state"] in model.ENDED:
+        detail = f"The session is {session['state']}: nobody sits at its chair any more."
+        raise Conflict(reasons=[{"code": "state", "detail": detail}])
     given = body.model_dump(exclude={"occurred_at"}, exclude_none=True)
     after = model.changed(session, unit.clock.clinical_now(), **given)
     await devices.assign(unit, after, given)
