@@ -129,7 +129,10 @@ class CheckIn(Moment):
 
 
 class Assignment(Moment):
-    """`monitor` and `pump` name devices; one that another open session has moves here, with a trail in both."""
+    """`monitor` and `pump` name devices; one that another open session has moves here, with a trail in both.
+
+    `null` takes away the one that stands here; what is not named stays.
+    """
 
     room: ShortText | None = None
     chair: ShortText | None = None

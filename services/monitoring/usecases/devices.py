@@ -18,27 +18,43 @@ KINDS = ("monitor", "pump")
 async def assign(unit: UnitOfWork, session: Document, given: Document) -> None:
     """`given` may name a device of each kind; one that is named is this session's from now on, the one before is free.
 
+    None takes away what stands there: nobody waits for it any more.
     `session` is not saved here: what changes in it is the caller's to save.
     """
     now = unit.clock.clinical_now()
     for kind in KINDS if session["state"] in OPEN else ():
-        device = given.get(kind)
+        if kind not in given:
+            continue
+        device = given[kind]
         if device is None:
+            await _take_away(unit, session, kind, now)
             continue
         held = await unit.collection(ASSIGNMENTS).find({"device": device, "open": True})
         if any(row["session_id"] == session["_id"] for row in held):
             continue
         for row in held:
             await _leave(unit, session, row, now)
-        mine: Document = {"session_id": session["_id"], "kind": kind}
-        for before in await unit.collection(ASSIGNMENTS).find({**mine, "device": {"$ne": device}}):
-            # Another stands in its place: nobody waits for it here, nor for one that had moved away.
-            session["devices"].pop(before["device"], None)
-        await _release(unit, mine, now)
+        await _vacate(unit, session, kind, now, comes=device)
         session[f"{kind}_since"] = now
-        row = {"_id": new_id(), "schema_version": 1, **mine, "device": device}
+        row = {"_id": new_id(), "schema_version": 1, "session_id": session["_id"], "device": device, "kind": kind}
         await unit.collection(ASSIGNMENTS).insert(row | {"since": now, "until": None, "open": True})
         await record(unit, session, "device_assigned", now, device=device, device_kind=kind)
+
+
+async def _take_away(unit: UnitOfWork, session: Document, kind: str, now: datetime) -> None:
+    for device in await _vacate(unit, session, kind, now):
+        await record(unit, session, "device_taken_away", now, device=device, device_kind=kind)
+    session[f"{kind}_since"] = None
+
+
+async def _vacate(unit: UnitOfWork, session: Document, kind: str, now: datetime, comes: str | None = None) -> list[str]:
+    """What stood there is free: nobody waits for it here, nor for one that had moved away, unless it `comes` there now."""
+    here = {"session_id": session["_id"], "kind": kind}
+    rows = await unit.collection(ASSIGNMENTS).find({**here, "device": {"$ne": comes}})
+    for row in rows:
+        session["devices"].pop(row["device"], None)
+    await _release(unit, here, now)
+    return [row["device"] for row in rows if row["open"]]
 
 
 async def _leave(unit: UnitOfWork, to_session: Document, row: Document, now: datetime) -> None:

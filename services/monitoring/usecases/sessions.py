@@ -171,7 +171,8 @@ async def reassign(unit: UnitOfWork, session_id: str, body: schemas.Assignment) 
     if session["state"] in model.ENDED:
         detail = f"The session is {session['state']}: nobody sits at its chair any more."
         raise Conflict(reasons=[{"code": "state", "detail": detail}])
-    given = body.model_dump(exclude={"occurred_at"}, exclude_none=True)
+    named = body.model_dump(exclude={"occurred_at"}, exclude_unset=True)
+    given = {name: value for name, value in named.items() if value is not None or name in devices.KINDS}
     after = model.changed(session, unit.clock.clinical_now(), **given)
     await devices.assign(unit, after, given)
     await unit.collection(SESSIONS).replace_versioned(after)
