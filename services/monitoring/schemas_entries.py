@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from services.monitoring.discharge import Aftercare
 from services.monitoring.scales import RATINGS, SCALES, version_of
@@ -88,7 +88,10 @@ class Intervention(Entry):
 
 
 class AdverseEvent(Entry):
-    """Codes of clinical.md 10; `serious` in the sense of its section 6. `occurred_at` is the onset."""
+    """Codes of clinical.md 10; `serious` in the sense of its section 6.
+
+    `occurred_at` is the onset; without it the event began now, or when it was over.
+    """
 
     event_code: EventCode
     severity: Severity
@@ -102,6 +105,11 @@ class AdverseEvent(Entry):
         if resolved_at is not None and onset is not None and resolved_at < onset:
             raise ValueError("lies before the onset")
         return resolved_at
+
+    @model_validator(mode="after")
+    def _began_before_it_was_over(self) -> "AdverseEvent":
+        self.occurred_at = self.occurred_at or self.resolved_at
+        return self
 
 
 class Support(Entry):

@@ -9,6 +9,7 @@ from services.monitoring import schemas
 from services.monitoring import schemas_entries as bodies
 from services.monitoring.usecases import correcting, correcting_entries, dosing, emergency, ending, entries, scoring
 from shared.errors import Invalid
+from shared.events.envelope import rfc3339
 from shared.ids import new_id
 from shared.persistence.mongo import Document, UnitOfWork
 from tests.integration.monitoring.test_dose_gate import Visit
@@ -133,6 +134,14 @@ async def test_an_intervention_by_a_clock_that_runs_ahead_is_one_of_now(chair: C
     body = bodies.Intervention(intervention_code="antihypertensive", occurred_at=now + AHEAD)
     await chair._run(lambda unit: entries.add(unit, chair.deps, chair.session_id, "intervention", body))
     assert (await entry_of(chair, "intervention"))["occurred_at"] == now
+
+
+async def test_an_adverse_event_that_is_over_began_no_later_than_it_ended(chair: Chair) -> None:
+    over = chair.clock.clinical_now() - minutes(30)
+    told = {"event_code": "nausea", "severity": "mild", "serious": False, "resolved_at": rfc3339(over)}
+    body = bodies.AdverseEvent.model_validate(told)
+    await chair._run(lambda unit: entries.add(unit, chair.deps, chair.session_id, "adverse_event", body))
+    assert (await entry_of(chair, "adverse_event"))["occurred_at"] == over
 
 
 async def test_a_correction_moves_nothing_into_the_future(chair: Chair) -> None:
