@@ -65,6 +65,8 @@ async def leave(unit: UnitOfWork, deps: Deps, session_id: str, body: bodies.Leav
     if body.disposition == "died":
         fatal = await record(unit, session, "adverse_event", at, event_code="other", severity="severe", serious=True)
         tell(unit, session, fatal["_id"], fatal)
+    if session["state"] == "scheduled":
+        return after  # who never came has no aftercare, and nobody looks for them
     last = last_given(session, infused=getattr(deps.protocol(session), "infused", False))
     tell_gone(unit, after, body.disposition, minutes_since(last, at))
     return after

@@ -285,6 +285,14 @@ def test_a_death_is_a_serious_adverse_event(nurse: Recovery) -> None:
     assert (event.serious, event.severity) == (True, "severe")
 
 
+def test_whoever_never_came_is_not_discharged(nurse: Recovery) -> None:
+    """No aftercare is sent, and nobody is looked for."""
+    path = nurse.session("scheduled")
+    left = nurse.post(f"{path}/leave", {"disposition": "left_unseen"}).json()
+    assert (left["state"], left["disposition"]["disposition"]) == ("left", "left_unseen")
+    assert nurse.told(path, PatientDischarged) == []
+
+
 def test_said_again_a_way_out_changes_nothing(nurse: Recovery) -> None:
     path = nurse.recovering()
     nurse.post(f"{path}/leave", {"disposition": "transferred"}).raise_for_status()
