@@ -113,7 +113,7 @@ async def complete(unit: UnitOfWork, session_id: str, told: datetime | None = No
     after = model.move(session, "complete", now, ended_at=session.get("ended_at") or at)
     await save_end(unit, session, after)
     written = await of_session(unit, session_id, STOP)
-    started = session["started_at"] or after["ended_at"]
+    started = session["started_at"] or session.get("checked_in_at") or after["ended_at"]
     event = SessionCompleted(
         session_id=session_id,
         duration_min=max(int((after["ended_at"] - started).total_seconds() // 60), 0),

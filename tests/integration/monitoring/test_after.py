@@ -344,3 +344,12 @@ def test_a_patient_is_discharged_after_an_abort_and_the_record_says_aborted(nurs
     assert nurse.post(f"{path}/discharge", FIT).json()["state"] == "discharged"
     nurse.post(f"{path}/complete").raise_for_status()
     assert [event.outcome_code for event in nurse.told(path, SessionCompleted)] == ["aborted"]
+
+
+def test_a_session_without_a_dose_lasts_from_its_check_in(nurse: Recovery) -> None:
+    opened = nurse.post("/v1/sessions", {"patient_id": str(uuid4()), "kind": "integration"})
+    path = f"/v1/sessions/{opened.json()['id']}"
+    nurse.post(f"{path}/check-in", ARRIVAL | {"occurred_at": nurse.ago(50)}).raise_for_status()
+    nurse.post(f"{path}/complete").raise_for_status()
+    (event,) = nurse.told(path, SessionCompleted)
+    assert event.duration_min == 50
