@@ -64,12 +64,12 @@ async def on_booked(context: EventContext, event: AppointmentBooked) -> Outcome:
 
 
 async def on_cancelled(context: EventContext, event: AppointmentCancelled) -> Outcome:
-    voided = await sessions.unschedule(context.unit, event, event.reason_code)
+    voided = await sessions.unschedule(context.unit, event, context.envelope.sequence, event.reason_code)
     return Done() if voided else Skip("nothing_to_void")
 
 
 async def on_no_show(context: EventContext, event: AppointmentNoShow) -> Outcome:
-    voided = await sessions.unschedule(context.unit, event, "no_show")
+    voided = await sessions.unschedule(context.unit, event, context.envelope.sequence, "no_show")
     return Done() if voided else Skip("nothing_to_void")
 
 

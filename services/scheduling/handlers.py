@@ -85,6 +85,13 @@ async def on_checked_in(context: EventContext, event: monitoring.SessionCheckedI
     return _done(await visits.note(context.unit, event.appointment_id, "arrive"), "unscheduled_or_older")
 
 
+async def on_session_state(context: EventContext, event: monitoring.SessionState) -> Outcome:
+    """Voided: the check-in was a mistake. Every other state has an event of its own."""
+    if event.state != "voided":
+        return Skip("not_voided")
+    return _done(await visits.note(context.unit, event.appointment_id, "not_arrived"), "unscheduled_or_older")
+
+
 async def on_started(context: EventContext, event: monitoring.SessionStarted) -> Outcome:
     return _done(await visits.note(context.unit, event.appointment_id, "start"), "unscheduled_or_older")
 
@@ -155,6 +162,7 @@ EVENT_HANDLERS: Handlers = {
     intake.PatientState: on_patient,
     intake.PatientErased: on_patient_erased,
     monitoring.SessionCheckedIn: on_checked_in,
+    monitoring.SessionState: on_session_state,
     monitoring.SessionStarted: on_started,
     monitoring.DoseAdministered: on_dose,
     monitoring.DoseCorrected: on_dose_corrected,

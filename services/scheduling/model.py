@@ -22,11 +22,12 @@ TRANSITIONS: Mapping[str, Mapping[str, str]] = {
     "cancel": dict.fromkeys(_PLANNED, "cancelled"),
     "no_show": dict.fromkeys(_PLANNED, "no_show"),
     "readiness": {name: name for name in (*_PLANNED, "arrived")},
-    # What monitoring says happened counts, whatever the book says; a state never goes back.
+    # What monitoring says happened counts, whatever the book says; a state goes back only where nobody had come.
     "arrive": dict.fromkeys(_NOT_HELD, "arrived"),
     "start": dict.fromkeys((*_NOT_HELD, "arrived"), "in_progress"),
     "complete": dict.fromkeys((*_NOT_HELD, "arrived", "in_progress"), "completed"),
     "abort": dict.fromkeys((*_NOT_HELD, "arrived", "in_progress", "completed"), "aborted"),
+    "not_arrived": {"arrived": "booked"},
 }
 LIVE = _PLANNED
 VOID = ("cancelled", "no_show", "aborted")
@@ -95,6 +96,14 @@ def moved(appointment: Document, verb: str, now: datetime, **fields: object) -> 
         words = f"An appointment that is {state.replace('_', ' ')} does not allow this."
         raise Conflict(words, reasons=[{"code": f"appointment_{state}", "detail": words}])
     return changed(appointment, now, state=target, **fields)
+
+
+def happened(appointment: Document, verb: str, now: datetime) -> Document:
+    """As monitoring says; after a check-in by mistake it is what it was before. Raises Conflict."""
+    if verb == "arrive":
+        return moved(appointment, verb, now, before_arrival=appointment["state"])
+    after = moved(appointment, verb, now)
+    return after | {"state": after.get("before_arrival", after["state"])} if verb == "not_arrived" else after
 
 
 def no_show(appointment: Document, now: datetime) -> Document:

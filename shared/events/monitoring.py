@@ -283,7 +283,7 @@ class SessionAborted(_SessionEvent):
 
 
 class SessionState(_SessionEvent):
-    """The present state, when recovery begins and for `republish`; applied as an upsert, without actions."""
+    """The present state: when recovery begins, when the session is voided, for `republish`. Applied without actions."""
 
     appointment_id: str | None = None
     plan_id: str | None = None

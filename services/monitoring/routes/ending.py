@@ -35,8 +35,8 @@ async def abort(session_id: Id, body: schemas.Abort, call: Clinical) -> Response
 
 @router.post(f"{SESSION}/void", response_model=schemas.Session, responses=problems(404, 409))
 async def void(session_id: Id, body: schemas.Abort, call: Clinical) -> Response:
-    """Opened by mistake; only before a dose."""
-    return await change_session(call, lambda unit: ending.void(unit, session_id, body))
+    """Opened or checked in by mistake; only before a dose. A visit that is booked gets another session."""
+    return await change_session(call, lambda unit: ending.void(unit, deps(call), session_id, body))
 
 
 @router.post(f"{SESSION}/complete", response_model=schemas.Session, responses=problems(404, 409))

@@ -14,8 +14,8 @@ from services.monitoring.timeline import present
 from services.monitoring.usecases import devices, folding, raising
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import happened_at, of_session, record, tell, write_down
-from services.monitoring.usecases.sessions import load
-from services.monitoring.usecases.telling import tell_recovery
+from services.monitoring.usecases.sessions import in_place_of, load
+from services.monitoring.usecases.telling import state_of, tell_recovery
 from shared.events.monitoring import Criterion, PatientDischarged, SessionAborted, SessionCompleted
 from shared.messaging.outbox import emit
 from shared.persistence.mongo import Document, UnitOfWork
@@ -96,13 +96,20 @@ async def abort(unit: UnitOfWork, session_id: str, body: schemas.Abort) -> Docum
     return after
 
 
-async def void(unit: UnitOfWork, session_id: str, body: schemas.Abort) -> Document:
-    """Opened by mistake; only before a dose. Raises NotFound, Conflict."""
+async def void(unit: UnitOfWork, deps: Deps, session_id: str, body: schemas.Abort) -> Document:
+    """Opened, or checked in, by mistake; only before a dose. A visit that was checked in by mistake waits in another.
+
+    Raises NotFound, Conflict.
+    """
     session, now = await load(unit, session_id, "void"), unit.clock.clinical_now()
     at = happened_at(unit, body.occurred_at)
-    after = model.move(session, "void", now, ended_at=at)
+    visit, waits = session["appointment_id"], session["appointment_id"] and session["state"] != "scheduled"
+    after = model.move(session, "void", now, ended_at=at, appointment_id=None if waits else visit)
     await save_end(unit, session, after)
-    await record(unit, after, "voided", at, reason_code=body.reason_code)
+    other = await in_place_of(unit, deps, session) if waits else None
+    told = state_of(after | {"appointment_id": visit})
+    emit(unit, told, aggregate=f"session/{session_id}", version=after["version"])
+    await record(unit, after, "voided", at, reason_code=body.reason_code, replaced_by=other)
     return after
 
 

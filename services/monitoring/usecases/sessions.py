@@ -85,31 +85,54 @@ async def insert(unit: UnitOfWork, session: Document) -> Document:
 async def schedule(unit: UnitOfWork, deps: Deps, event: AppointmentBooked, sequence: str, route: str | None) -> bool:
     """An appointment becomes a session, once, and moves it until it begins; False when what is known is newer.
 
-    The session's id is derived from the appointment's, so a repeat finds it. A booked group visit is a session of its
-    own too: an appointment has one patient, and nothing in the event says whose visits are of one group (ADR 12).
+    A repeat finds the session by its appointment. Voided, and told anew since: the visit gets another. A booked group
+    visit is a session of its own too: an appointment has one patient, and nothing in the event says whose visits are of
+    one group (ADR 12).
     """
-    identifier = derived_id("session", event.appointment_id)
     planned = {"planned_start": event.start, "planned_sequence": sequence, "location_id": event.location_id}
-    known = await unit.collection(SESSIONS).find_one({"_id": identifier})
+    known = await _of_appointment(unit, event)
     if known is None:
         names = ("kind", "patient_id", "appointment_id", "plan_id", "sequence_no")
         told = {name: getattr(event, name) for name in names} | {"route_by_plan": True}
+        identifier = derived_id("session", event.appointment_id)
         await unit.collection(SESSIONS).insert(await new_session(unit, deps, identifier, route, **told, **planned))
         return True
-    if known["state"] != "scheduled" or known.get("planned_sequence", "") > sequence:
+    before = known.get("planned_sequence", "")
+    anew = known["state"] == "voided" and before < sequence
+    if not anew and (known["state"] != "scheduled" or before > sequence):
         return False
-    after = model.changed(known, unit.clock.clinical_now(), **planned)
+    changed = {"appointment_id": None} if anew else planned
+    after = model.changed(known, unit.clock.clinical_now(), **changed)
     await unit.collection(SESSIONS).replace_versioned(after)
+    if anew:
+        await in_place_of(unit, deps, known, **planned)
     return True
 
 
-async def unschedule(unit: UnitOfWork, event: AppointmentBooked, reason_code: str | None) -> bool:
+async def _of_appointment(unit: UnitOfWork, event: AppointmentBooked) -> Document | None:
+    return await unit.collection(SESSIONS).find_one({"appointment_id": event.appointment_id})
+
+
+async def in_place_of(unit: UnitOfWork, deps: Deps, voided: Document, **planned: object) -> str:
+    """Another session for a visit that is booked still, with nothing of whoever sat there by mistake; its id.
+
+    The voided one has let go of the appointment.
+    """
+    names = ("kind", "patient_id", "appointment_id", "plan_id", "sequence_no", "location_id", "route_by_plan")
+    kept = {name: voided[name] for name in (*names, "planned_start", "planned_sequence") if name in voided}
+    identifier, route = derived_id("session", voided["_id"]), await projections.planned_route(unit, voided["plan_id"])
+    await unit.collection(SESSIONS).insert(await new_session(unit, deps, identifier, route, **(kept | planned)))
+    return identifier
+
+
+async def unschedule(unit: UnitOfWork, event: AppointmentBooked, sequence: str, reason_code: str | None) -> bool:
     """A visit that will not take place voids a session that has not begun; False when there is none to void."""
-    session = await unit.collection(SESSIONS).find_one({"_id": derived_id("session", event.appointment_id)})
+    session = await _of_appointment(unit, event)
     if session is None or session["state"] != "scheduled":
         return False
     now = unit.clock.clinical_now()
-    await unit.collection(SESSIONS).replace_versioned(model.move(session, "void", now, ended_at=now))
+    after = model.move(session, "void", now, ended_at=now, planned_sequence=sequence)
+    await unit.collection(SESSIONS).replace_versioned(after)
     await record(unit, session, "voided", reason_code=reason_code)
     return True
 

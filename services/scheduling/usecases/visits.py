@@ -1,4 +1,4 @@
-"""What monitoring says of a visit: arrived, begun, ended, aborted; and the integration that follows a session."""
+"""What monitoring says of a visit: arrived or not after all, begun, ended, aborted; and the integration that follows a session."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -28,7 +28,7 @@ async def note(unit: UnitOfWork, appointment_id: str | None, verb: str) -> bool:
     row = await unit.collection(APPOINTMENTS).find_one({"_id": appointment_id}) if appointment_id else None
     if row is None or not model.allows(row, verb):
         return False
-    after = model.moved(row, verb, unit.clock.clinical_now())
+    after = model.happened(row, verb, unit.clock.clinical_now())
     await unit.collection(APPOINTMENTS).replace_versioned(after)
     return True
 

@@ -29,6 +29,7 @@ NOTHING_THERE: dict[str, dict[str, str]] = {
     },
     "scheduling": {
         "Skip unscheduled_or_older": "SessionCheckedIn SessionStarted",
+        "Skip not_voided": "SessionState",
         "Reject handler_failed": (
             "ConsentExpired ConsentRevoked ConsentSigned ConsentState DoseAdministered DoseCorrected PatientErased "
             "PatientRegistered PatientState PlanState RiskState SessionAborted SessionCompleted SuicideRiskCleared "

@@ -212,7 +212,7 @@ async def test_a_session_without_a_dose_ends_when_it_ended(
         if way == "abort":
             return await ending.abort(unit, chair.session_id, body)
         if way == "void":
-            return await ending.void(unit, chair.session_id, body)
+            return await ending.void(unit, chair.deps, chair.session_id, body)
         return await ending.complete(unit, chair.session_id, body.occurred_at)
 
     row = await chair._run(ends)

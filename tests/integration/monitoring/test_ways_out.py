@@ -29,12 +29,15 @@ async def test_every_disposition_ends_every_watch(chair: Chair, disposition: str
 
 
 async def test_before_a_dose_abort_ends_the_watch_and_so_does_void(chair: Chair) -> None:
-    for verb in (ending.abort, ending.void):
+    body = schemas.Abort(reason_code="unwell")
+    for ends in (
+        lambda unit: ending.abort(unit, chair.session_id, body),
+        lambda unit: ending.void(unit, chair.deps, chair.session_id, body),
+    ):
         await chair.seat(dose=False)
         await chair.lasts(192, 6)
         assert (await watched(chair))[0] is True
-        body = schemas.Abort(reason_code="unwell")
-        await chair._run(lambda unit, verb=verb, body=body: verb(unit, chair.session_id, body))
+        await chair._run(ends)
         assert await watched(chair) == (False, 0, 0)
 
 

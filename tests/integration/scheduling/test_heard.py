@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.events import intake, scheduling
+from shared.events import intake, monitoring, scheduling
 from shared.events.envelope import UNKNOWN
 from shared.ids import new_id
 from shared.messaging.outcomes import Done, Skip
@@ -99,6 +99,39 @@ async def test_people_release_what_an_abort_held(world: World) -> None:
     told = session_events(visit["id"], plan_id, new_id())["completed"][0]
     await world.handle(told, "session/s1", 5)
     assert (await world.course(plan_id)).get("holds", []) == []
+
+
+def voided(appointment_id: str | None) -> monitoring.SessionState:
+    about = {"patient_id": PATIENT, "session_id": new_id(), "appointment_id": appointment_id}
+    return monitoring.SessionState(**about, state="voided", room="R", chair="C", responsible_staff=[])
+
+
+@pytest.mark.parametrize("before", ["booked", "confirmed", "cancelled"])
+async def test_a_check_in_by_mistake_leaves_the_visit_as_it_was(world: World, before: str) -> None:
+    visit = await world.booked(await world.resource("chair"))
+    if before != "booked":
+        verb, body = {"confirmed": ("confirm", None), "cancelled": ("cancel", {"reason_code": "patient"})}[before]
+        assert (await world.act(visit, verb, body)).status_code == 200
+    arrived = session_events(visit["id"], new_id(), new_id())["checked_in"][0]
+    await world.handle(arrived, "session/s1", 2)
+    assert (await world.appointment(visit["id"]))["state"] == "arrived"
+    assert await world.handle(voided(visit["id"]), "session/s1", 3) == Done()
+    assert (await world.appointment(visit["id"]))["state"] == before
+    await world.handle(arrived, "session/s2", 2)
+    assert (await world.appointment(visit["id"]))["state"] == "arrived"
+
+
+async def test_a_session_that_was_voided_before_anybody_came_changes_no_visit(world: World) -> None:
+    visit = await world.booked(await world.resource("chair"))
+    for told in (voided(visit["id"]), voided(None)):
+        assert await world.handle(told, f"session/{told.session_id}", 2) == Skip("unscheduled_or_older")
+    assert (await world.appointment(visit["id"]))["state"] == "booked"
+
+
+async def test_a_session_that_goes_on_says_nothing_of_its_visit(world: World) -> None:
+    visit = await world.booked(await world.resource("chair"))
+    goes_on = voided(visit["id"]).model_copy(update={"state": "recovery"})
+    assert await world.handle(goes_on, "session/s1", 2) == Skip("not_voided")
 
 
 # What intake says of the plan
