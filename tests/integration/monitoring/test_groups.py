@@ -88,6 +88,20 @@ def test_a_session_of_one_needs_no_participant_and_may_name_it(nurse: Nurse) -> 
     assert nurse.post(f"{named}/dose/stop", {}).json()["state"] == "recovery"
 
 
+def test_a_participant_who_was_voided_by_mistake_joins_again_with_a_record_of_its_own(group: Group) -> None:
+    patient, known = group.patients[0], group.paths[0]
+    joined = [known]
+    for _ in range(2):
+        assert group.nurse.post(f"{joined[-1]}/void", {"reason_code": "mistake"}).status_code == 200
+        joined.append(group._joins(patient))
+    assert len(set(joined)) == 3
+    group.doses(joined[-1])
+    again = group.nurse.post(f"/v1/sessions/{group.id}/participants", {"patient_id": patient})
+    assert again.status_code == 409
+    states = {row["participant_id"]: row["state"] for row in group.get(f"/v1/sessions/{group.id}")["participants"]}
+    assert [states[path.rpartition("/")[2]] for path in joined] == ["voided", "voided", "dosing"]
+
+
 def test_nobody_takes_part_twice_and_a_stranger_learns_nothing(group: Group, stack: Stack) -> None:
     again = {"patient_id": group.patients[0]}
     assert group.nurse.post(f"/v1/sessions/{group.id}/participants", again).status_code == 409
