@@ -23,7 +23,7 @@ TRANSITIONS: dict[str, dict[str, str]] = {
     "void": {"scheduled": "voided", "checked_in": "voided", "baseline": "voided", "gate_open": "voided"},
 }
 # Where nobody was dosed nobody recovers: preparation, integration and wellness end when they are over, a group too.
-UNDOSED_ENDS = {"checked_in": "completed", "baseline": "completed"}
+UNDOSED_ENDS = {"checked_in": "completed", "baseline": "completed", "gate_open": "completed"}
 MISSING: dict[str, tuple[str, ...]] = {
     "scheduled": ("check-in", "baseline", "dose", "discharge or leave"),
     "checked_in": ("baseline", "dose", "discharge or leave"),

@@ -210,6 +210,11 @@ def test_where_nobody_has_to_be_dosed_a_session_without_a_dose_is_a_completed_on
     assert outcome(session("completed", kind=kind, disposition={"disposition": "died"})) == "aborted"
 
 
+@pytest.mark.parametrize("state", ["checked_in", "baseline", "gate_open"])
+def test_who_takes_part_in_a_group_without_a_dose_is_done_when_it_is_over_whatever_was_prepared(state: str) -> None:
+    assert move(session(state, kind="group"), "complete", NOW)["state"] == "completed"
+
+
 def test_an_aborted_session_is_not_dosed_again() -> None:
     with pytest.raises(Conflict) as refused:
         move(session("recovery", doses=[{}], aborted=True), "dose", NOW)
