@@ -20,6 +20,7 @@ Name = Literal[
     "escort_confirmed",
     "aftercare_given",
     "no_open_alarm",
+    "no_emergency",
     "signature",
 ]
 Aftercare = Literal["no_driving", "written_instructions", "emergency_contact", "next_appointment", "medication"]
@@ -56,7 +57,8 @@ class Findings:
     `now` is when the patient goes; of what is told afterwards the findings since then count too.
     `last_dose_at` is the end of the last administration: None while it still runs, or nobody has said that it ended.
     `cadss` is the newest total of either form, `cadss_before` the baseline's. `breathing_beyond` are the limits of
-    recovery that SpO2 and respiratory rate break, `breathing_alarms` the open alarms about either.
+    recovery that SpO2 and respiratory rate break, `breathing_alarms` the open alarms about either. `emergency`: one was
+    called, of the patient or of the whole group, and has not ended.
     """
 
     route: str
@@ -80,6 +82,7 @@ class Findings:
     breathing_beyond: Collection[str]
     breathing_alarms: int
     open_alarms: int
+    emergency: bool
 
     @property
     def minutes(self) -> int:
@@ -116,6 +119,7 @@ def criteria(rules: DischargeRules, found: Findings) -> list[Criterion]:
         "escort_confirmed": found.escort_confirmed,
         "aftercare_given": set(rules.aftercare) <= set(found.aftercare),
         "no_open_alarm": found.open_alarms == 0,
+        "no_emergency": not found.emergency,
         "signature": may_sign(rules, found.route, found.role),
     }
     return [Criterion(criterion=name, met=met) for name, met in checks.items()]
@@ -151,6 +155,8 @@ def detail(name: str, found: Findings) -> str:
         return f"SpO2 or respiratory rate is beyond a limit of recovery: {', '.join(found.breathing_beyond)}."
     if name == "breathing_resolved" and found.spo2 is None and found.route == ESKETAMINE:
         return "SpO2 was not measured since the last dose, or too long ago."
+    if name == "no_emergency":
+        return "An emergency was called and has not ended (/emergency/end)."
     return f"The criterion {name} is not met."
 
 

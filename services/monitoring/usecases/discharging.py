@@ -11,6 +11,7 @@ from services.monitoring.discharge import Findings, last_given
 from services.monitoring.limits import Limits, broken
 from services.monitoring.store import ALARMS, newest_within
 from services.monitoring.timeline import newest_score, present
+from services.monitoring.usecases import emergency
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.ending import save_end, tell_gone
 from services.monitoring.usecases.entries import of_session, record
@@ -77,6 +78,7 @@ async def _findings(unit: UnitOfWork, deps: Deps, session: Document, body: bodie
         baseline_systolic=base.get("systolic"),
         baseline_diastolic=base.get("diastolic"),
         open_alarms=await unit.collection(ALARMS).count({"session_id": session["_id"], "open": True}),
+        emergency=await emergency.goes_on(unit, session),
         **measured,
         **await _breathing(unit, limits, session["_id"], measured),
         **body.model_dump(include={"dissociation_resolved", "escort_confirmed", "aftercare"}),

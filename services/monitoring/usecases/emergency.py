@@ -84,5 +84,11 @@ async def end(unit: UnitOfWork, session_id: str, body: schemas.Moment) -> Docume
     return entry
 
 
+async def goes_on(unit: UnitOfWork, session: Document) -> bool:
+    """Whether one was called, of the session or of its whole group, and nobody has said that it ended."""
+    whose = [session["_id"], session.get("group_id")]
+    return any([emergency_since(await _of(unit, one)) is not None for one in whose if one])
+
+
 async def _of(unit: UnitOfWork, session_id: str) -> list[Document]:
     return await unit.collection(ENTRIES).find({"session_id": session_id, "kind": {"$in": list(_KINDS)}})

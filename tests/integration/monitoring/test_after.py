@@ -172,6 +172,22 @@ def test_a_diastolic_pressure_away_from_the_baseline_keeps_the_patient_here(nurs
     assert reasons(nurse.post(f"{path}/discharge", FIT)) == {"blood_pressure_near_baseline"}
 
 
+def test_nobody_is_discharged_within_an_emergency_and_a_prescriber_judges(nurse: Recovery, doctor: Recovery) -> None:
+    path = nurse.recovering()
+    nurse.recovered(path)
+    nurse.post(f"{path}/emergency", {"code": "airway"}).raise_for_status()
+    assert reasons(nurse.post(f"{path}/discharge", FIT)) == {"no_emergency"}
+    assert doctor.post(f"{path}/discharge", FIT | {"override_reason": "another_patient"}).status_code == 200
+
+
+def test_an_emergency_that_has_ended_keeps_nobody_here(nurse: Recovery) -> None:
+    path = nurse.recovering()
+    nurse.recovered(path)
+    for verb in ("emergency", "emergency/end"):
+        nurse.post(f"{path}/{verb}", {}).raise_for_status()
+    assert nurse.post(f"{path}/discharge", FIT).status_code == 200
+
+
 @pytest.mark.parametrize(("end", "body"), [("dose/stop", {}), ("abort", {"reason_code": "unwell"})])
 def test_the_hour_after_an_infusion_without_a_rate_counts_from_its_end_clinical_md_5(
     nurse: Recovery, end: str, body: dict[str, Any]

@@ -102,6 +102,23 @@ def test_a_participant_who_was_voided_by_mistake_joins_again_with_a_record_of_it
     assert [states[path.rpartition("/")[2]] for path in joined] == ["voided", "voided", "dosing"]
 
 
+def test_an_emergency_of_the_whole_group_keeps_each_of_it_here_until_it_ends(group: Group) -> None:
+    path = group.paths[0]
+    group.doses(path)
+
+    def kept() -> bool:
+        fit = {"dissociation_resolved": True, "escort_confirmed": True, "aftercare": []}
+        answer = group.nurse.post(f"{path}/discharge", fit)
+        assert answer.status_code == 409, answer.text
+        return "no_emergency" in {reason["code"] for reason in answer.json()["reasons"]}
+
+    found = [kept()]
+    for verb in ("emergency", "emergency/end"):
+        group.nurse.post(f"/v1/sessions/{group.id}/{verb}", {}).raise_for_status()
+        found.append(kept())
+    assert found == [False, True, False]
+
+
 def test_nobody_takes_part_twice_and_a_stranger_learns_nothing(group: Group, stack: Stack) -> None:
     again = {"patient_id": group.patients[0]}
     assert group.nurse.post(f"/v1/sessions/{group.id}/participants", again).status_code == 409

@@ -38,6 +38,7 @@ FIT: dict[str, Any] = {
     "breathing_beyond": [],
     "breathing_alarms": 0,
     "open_alarms": 0,
+    "emergency": False,
 }
 
 
@@ -83,6 +84,7 @@ def test_a_fit_patient_with_an_escort_may_leave(route: str) -> None:
         ({"breathing_beyond": ["spo2_warning_low"]}, "breathing_resolved"),
         ({"breathing_alarms": 1}, "breathing_resolved"),
         ({"open_alarms": 1}, "no_open_alarm"),
+        ({"emergency": True}, "no_emergency"),
         ({"role": "clinician"}, "signature"),
     ],
 )
@@ -144,6 +146,7 @@ def test_a_stop_of_what_is_not_infused_moves_no_time_clinical_md_5() -> None:
         ("iv", {}, "minimum_time", "The criterion minimum_time is not met."),
         ("esketamine_nasal", {"spo2": None}, "breathing_resolved", "SpO2 was not measured"),
         ("iv", {"breathing_beyond": ["rr_warning_low"]}, "breathing_resolved", "of recovery: rr_warning_low."),
+        ("iv", {"emergency": True}, "no_emergency", "has not ended (/emergency/end)."),
     ],
 )
 def test_words_say_why_a_criterion_is_not_met(route: str, changed: dict[str, object], name: str, words: str) -> None:
