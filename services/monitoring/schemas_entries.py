@@ -199,12 +199,18 @@ class Emergency(Moment):
     )
 
 
+Prompt = Literal["Call the ambulance now."]
+
+
 class EmergencyCall(Body):
-    """What to do now beside the page to everybody: the code clock runs since the first call."""
+    """What to do now beside the page to everybody: the code clock runs since the first call.
+
+    `prompt` as in EmergencyLogged.
+    """
 
     entry_id: Id
     code_clock_started_at: Instant
-    prompt: Literal["Call the ambulance now."] = "Call the ambulance now."
+    prompt: Prompt | None = None
 
 
 class EmergencyLine(Entry):
@@ -223,9 +229,9 @@ class EmergencyLine(Entry):
 
 
 class EmergencyLogged(EntryShown):
-    """`prompt` stands until somebody has logged that the ambulance is called."""
+    """`prompt` stands until somebody has logged that the ambulance is called; a line of shortly before the call counts."""
 
-    prompt: Literal["Call the ambulance now."] | None = None
+    prompt: Prompt | None = None
 
 
 # Ways out

@@ -14,6 +14,7 @@ CORRECTION, MOVED_AWAY = "correction", "moved_away"
 ENDS_DOSING = ("dose_stopped", "recovery_began", "aborted")
 CORRECTABLE = ("dose", "waste", "observation", "intervention", "support", "adverse_event")
 MOVABLE = ("dose", "observation", "intervention", "support")
+ON_ITS_WAY = timedelta(minutes=15)  # CFG: an ambulance that was called no longer ago is for the emergency called now
 
 
 def root_of(entry: Document) -> str:
@@ -68,6 +69,17 @@ def emergency_since(entries: Sequence[Document]) -> datetime | None:
         elif entry["kind"] == "emergency_called" and since is None:
             since = entry["occurred_at"]
     return since
+
+
+def ambulance_called(entries: Sequence[Document], since: datetime) -> bool:
+    """In the emergency that began then, or so shortly before that it is on its way for the same; not for one that ended."""
+    called, earliest = False, since - ON_ITS_WAY
+    for entry in sorted(entries, key=lambda row: (row["recorded_at"], row["_id"])):
+        if entry["kind"] == "emergency_ended":
+            called, earliest = False, max(earliest, entry["occurred_at"])
+        elif entry["facts"].get("log_code") == "ambulance_called" and entry["occurred_at"] >= earliest:
+            called = True
+    return called
 
 
 def code_seconds(since: datetime, at: datetime) -> int:

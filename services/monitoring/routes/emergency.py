@@ -15,14 +15,19 @@ from shared.web.schemas import Id
 router = APIRouter(tags=["emergency"])
 
 
+def _prompt(called: bool) -> bodies.Prompt | None:
+    return None if called else "Call the ambulance now."
+
+
 @router.post(f"{SESSION}/emergency", status_code=201, response_model=bodies.EmergencyCall, responses=problems(404))
 @nurse_route
 async def call_emergency(session_id: Id, body: bodies.Emergency, call: Clinical) -> Response:
     """All staff at once, from any state, for a whole group too; the code clock runs from the first call on."""
 
     async def work(unit: UnitOfWork) -> Reply:
-        entry, since = await emergency.call(unit, session_id, body)
-        return Reply(bodies.EmergencyCall(entry_id=entry["_id"], code_clock_started_at=since), 201)
+        entry, since, called = await emergency.call(unit, session_id, body)
+        shown = bodies.EmergencyCall(entry_id=entry["_id"], code_clock_started_at=since, prompt=_prompt(called))
+        return Reply(shown, 201)
 
     return await call.write(work)
 
@@ -36,8 +41,7 @@ async def log_emergency(session_id: Id, body: bodies.EmergencyLine, call: Clinic
 
     async def work(unit: UnitOfWork) -> Reply:
         entry, called = await emergency.log(unit, deps(call), session_id, body)
-        prompt = None if called else "Call the ambulance now."
-        return Reply(bodies.EmergencyLogged(prompt=prompt, **show_entry(entry).model_dump()), 201)
+        return Reply(bodies.EmergencyLogged(prompt=_prompt(called), **show_entry(entry).model_dump()), 201)
 
     return await call.write(work)
 

@@ -9,7 +9,7 @@ from services.monitoring import schemas
 from services.monitoring import schemas_entries as bodies
 from services.monitoring.model import ENDED, OPEN
 from services.monitoring.store import ENTRIES
-from services.monitoring.timeline import code_seconds, emergency_since
+from services.monitoring.timeline import ambulance_called, code_seconds, emergency_since
 from services.monitoring.usecases import participants
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import happened_at, record, write_down
@@ -36,13 +36,14 @@ async def of_any(unit: UnitOfWork, session_id: str, action: str) -> Document:
     return {**group, **places, "patient_id": session_id, "state": None}
 
 
-async def call(unit: UnitOfWork, session_id: str, body: bodies.Emergency) -> tuple[Document, datetime]:
-    """All staff at once, from any state. The entry, and since when the code clock runs.
+async def call(unit: UnitOfWork, session_id: str, body: bodies.Emergency) -> tuple[Document, datetime, bool]:
+    """All staff at once, from any state. The entry, since when the code clock runs, whether the ambulance was called.
 
     Called again it is one more entry and one more call; the clock goes on. Raises NotFound.
     """
     session = await of_any(unit, session_id, "emergency")
-    since = emergency_since(await _of(unit, session_id))
+    rows = await _of(unit, session_id)
+    since = emergency_since(rows)
     entry = await record(unit, session, "emergency_called", body.occurred_at, code=body.code, again=bool(since) or None)
     event = EmergencyCalled(
         patient_id=session["patient_id"],
@@ -54,7 +55,8 @@ async def call(unit: UnitOfWork, session_id: str, body: bodies.Emergency) -> tup
         at=entry["occurred_at"],
     )
     emit(unit, event, aggregate=f"entry/{entry['_id']}", version=1)
-    return entry, since or entry["occurred_at"]
+    since = since or entry["occurred_at"]
+    return entry, since, ambulance_called(rows, since)
 
 
 async def log(unit: UnitOfWork, deps: Deps, session_id: str, body: bodies.EmergencyLine) -> tuple[Document, bool]:
@@ -66,8 +68,7 @@ async def log(unit: UnitOfWork, deps: Deps, session_id: str, body: bodies.Emerge
     since, at = emergency_since(rows), happened_at(unit, body.occurred_at)
     seconds = {"code_seconds": code_seconds(since, at)} if since else {"no_emergency": True}
     entry = await write_down(unit, deps, session, "emergency_log", body, {**body.facts(), **seconds})
-    mine = [row for row in (*rows, entry) if since and row["occurred_at"] >= since]
-    return entry, any(row["facts"].get("log_code") == "ambulance_called" for row in mine)
+    return entry, ambulance_called([*rows, entry], since or at)
 
 
 async def end(unit: UnitOfWork, session_id: str, body: schemas.Moment) -> Document:

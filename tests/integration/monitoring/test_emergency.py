@@ -60,6 +60,31 @@ def test_the_prompt_stands_until_the_ambulance_is_called(nurse: Recovery) -> Non
     assert prompts == ["Call the ambulance now.", None, None]
 
 
+PROMPT = "Call the ambulance now."
+
+
+def test_the_ambulance_that_was_called_first_is_not_asked_for_again(nurse: Recovery) -> None:
+    path = nurse.session("dosing")
+    first = nurse.post(f"{path}/emergency/log", {"log_code": "ambulance_called"})
+    call = nurse.post(f"{path}/emergency", {"code": "airway"})
+    line = nurse.post(f"{path}/emergency/log", {"log_code": "airway_opened"})
+    assert [answer.json().get("prompt") for answer in (first, call, line)] == [None, None, None]
+
+
+def test_a_second_call_asks_for_no_ambulance_that_has_been_called(nurse: Recovery) -> None:
+    path = nurse.session("dosing")
+    steps = [("", {}), ("", {}), ("/log", {"log_code": "ambulance_called"}), ("", {}), ("/end", {}), ("", {})]
+    answers = [nurse.post(f"{path}/emergency{step}", body).json() for step, body in steps]
+    prompts = [answer.get("prompt") for answer, (step, _) in zip(answers, steps, strict=True) if not step]
+    assert prompts == [PROMPT, PROMPT, None, PROMPT]
+
+
+def test_an_ambulance_of_long_before_is_none_for_what_happens_now(nurse: Recovery) -> None:
+    path = nurse.session("dosing")
+    nurse.post(f"{path}/emergency/log", {"log_code": "ambulance_called", "occurred_at": nurse.ago(20)})
+    assert nurse.post(f"{path}/emergency", {}).json()["prompt"] == PROMPT
+
+
 def test_a_line_without_an_emergency_is_kept_and_says_so(nurse: Recovery) -> None:
     path = nurse.session("dosing")
     line = nurse.post(f"{path}/emergency/log", {"note": "bag is ready"}).json()

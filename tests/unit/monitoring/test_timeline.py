@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.monitoring.doses_given import corrected, infusion_of, taken_away, taken_over
-from services.monitoring.timeline import emergency_since, newest_score, present
+from services.monitoring.timeline import ambulance_called, emergency_since, newest_score, present
 from shared.errors import Conflict
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -63,6 +63,25 @@ def test_the_code_clock_runs_from_the_first_call_until_the_end() -> None:
     rows.append(entry("3", "emergency_ended", 5))
     assert emergency_since(rows) is None
     assert emergency_since([*rows, entry("4", "emergency_called", 9)]) == at(9)
+
+
+@pytest.mark.parametrize(
+    ("minute", "recorded", "counts"),
+    [(30, 30, True), (5, 5, True), (4.9, 4.9, False), (5, 25, True)],
+    ids=["in it", "on its way", "long before", "told late"],
+)
+def test_an_ambulance_counts_that_was_called_at_most_15_minutes_before_the_emergency(
+    minute: float, recorded: float, counts: bool
+) -> None:
+    line = entry("1", "emergency_log", minute, recorded, log_code="ambulance_called")
+    assert ambulance_called([line, entry("2", "emergency_called", 20)], at(20)) == counts
+
+
+@pytest.mark.parametrize("recorded", [12, 25], ids=["then", "late"])
+def test_the_ambulance_of_an_emergency_that_ended_is_none_for_the_next(recorded: float) -> None:
+    line = entry("2", "emergency_log", 12, recorded, log_code="ambulance_called")
+    rows = [entry("1", "emergency_called", 11), line, entry("3", "emergency_ended", 18)]
+    assert not ambulance_called([*rows, entry("4", "emergency_called", 20)], at(20))
 
 
 def session(state: str = "dosing", **fields: Any) -> Any:
