@@ -155,6 +155,8 @@ def detail(name: str, found: Findings) -> str:
         return f"SpO2 or respiratory rate is beyond a limit of recovery: {', '.join(found.breathing_beyond)}."
     if name == "breathing_resolved" and found.spo2 is None and found.route == ESKETAMINE:
         return "SpO2 was not measured since the last dose, or too long ago."
+    if name == "blood_pressure_near_baseline" and None in (found.baseline_systolic, found.baseline_diastolic):
+        return "No baseline pressure is known; /baseline takes what was measured before the dose, with its time."
     if name == "no_emergency":
         return "An emergency was called and has not ended (/emergency/end)."
     return f"The criterion {name} is not met."

@@ -9,8 +9,8 @@ from pymongo import MongoClient
 from deploy.local.stack import Stack
 from shared.events.envelope import rfc3339
 from shared.events.monitoring import DoseCorrected, InterventionRecorded
-from tests.integration.monitoring.test_after import Recovery
-from tests.integration.monitoring.test_nurse import DOSE
+from tests.integration.monitoring.test_after import FIT, Recovery
+from tests.integration.monitoring.test_nurse import BASE, DOSE
 
 WRONG = {"reason_code": "wrong_patient"}
 
@@ -138,6 +138,41 @@ def test_a_moved_dose_takes_its_infusion_with_it(nurse: Recovery) -> None:
         ids = [one.rpartition("/")[2] for one in (path, other)]
         here, there = (client.monitoring.sessions.find_one({"_id": one})["infusion"] for one in ids)  # type: ignore[index]
     assert (here, there["state"], there["rate_mg_per_h"]) == (None, "paused", 52.5)
+
+
+def dosed_without_baseline(nurse: Recovery, minutes: float) -> str:
+    """Checked in alone, and dosed so long ago: the dose was recorded for another, and was moved."""
+    given, path = nurse.arrived(minutes=minutes + 5), nurse.session("checked_in")
+    nurse.dosed(given, occurred_at=nurse.ago(minutes)).raise_for_status()
+    assert moved(nurse, given, nurse.entry(given, "dose"), path).status_code == 201
+    return path
+
+
+def test_the_baseline_of_who_was_dosed_by_a_move_is_told_with_its_time_and_discharges(nurse: Recovery) -> None:
+    path = dosed_without_baseline(nurse, minutes=200)
+    taken = nurse.post(f"{path}/baseline", BASE | {"occurred_at": nurse.ago(203)})
+    assert (taken.status_code, taken.json()["state"]) == (200, "dosing")
+    nurse.post(f"{path}/dose/stop", {"occurred_at": nurse.ago(150)}).raise_for_status()
+    nurse.recovered(path)
+    assert nurse.post(f"{path}/discharge", FIT).status_code == 200
+
+
+def test_what_was_measured_after_the_dose_is_no_baseline_and_the_discharge_says_that_there_is_none(
+    nurse: Recovery,
+) -> None:
+    path = dosed_without_baseline(nurse, minutes=200)
+    for told in ({}, {"occurred_at": nurse.ago(190)}):
+        refused = nurse.post(f"{path}/baseline", BASE | told)
+        found = [(error["pointer"], error["code"]) for error in refused.json()["errors"]]
+        assert (refused.status_code, found) == (422, [("/occurred_at", "after_dose")])
+    details = {row["code"]: row["detail"] for row in nurse.post(f"{path}/discharge", FIT).json()["reasons"]}
+    assert "No baseline" in details["blood_pressure_near_baseline"]
+
+
+def test_a_baseline_that_is_known_stands_once_the_dose_was_given(nurse: Recovery) -> None:
+    path = nurse.recovering(minutes=70)
+    again = nurse.post(f"{path}/baseline", BASE | {"systolic": 150, "occurred_at": nurse.ago(72)})
+    assert (again.status_code, again.json()["reasons"][0]["code"]) == (409, "state")
 
 
 def test_a_moved_note_is_read_in_its_new_place(nurse: Recovery) -> None:

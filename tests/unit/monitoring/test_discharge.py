@@ -146,6 +146,8 @@ def test_a_stop_of_what_is_not_infused_moves_no_time_clinical_md_5() -> None:
         ("iv", {}, "minimum_time", "The criterion minimum_time is not met."),
         ("esketamine_nasal", {"spo2": None}, "breathing_resolved", "SpO2 was not measured"),
         ("iv", {"breathing_beyond": ["rr_warning_low"]}, "breathing_resolved", "of recovery: rr_warning_low."),
+        ("iv", {"baseline_systolic": None}, "blood_pressure_near_baseline", "No baseline pressure is known"),
+        ("iv", {"baseline_diastolic": None}, "blood_pressure_near_baseline", "No baseline pressure is known"),
         ("iv", {"emergency": True}, "no_emergency", "has not ended (/emergency/end)."),
     ],
 )
