@@ -87,9 +87,9 @@ async def take_baseline(session_id: Id, body: schemas.Baseline, call: Clinical) 
     return await change_session(call, lambda unit: baseline.take(unit, deps(call), session_id, body))
 
 
-@router.get(f"{SESSION}/gate", response_model=schemas.GateShown, responses=problems(404))
+@router.get(f"{SESSION}/gate", response_model=schemas.GateShown, responses=problems(404, 409))
 async def get_gate(session_id: Id, call: Clinical) -> Response:
-    """Every reason against a dose now, each with its class."""
+    """Every reason against a dose now, each with its class; 409 for a kind of session without a dose."""
 
     async def work(unit: UnitOfWork) -> Reply:
         session = await sessions.load(unit, session_id, "gate")

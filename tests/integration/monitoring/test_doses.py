@@ -133,6 +133,14 @@ def test_a_log_that_cannot_be_told_says_why(nurse: Nurse, query: str, status: in
     assert nurse.client.get(f"/v1/controlled-substances.csv?{query}").status_code == status
 
 
+def test_a_session_without_a_dose_has_no_gate_and_the_api_document_says_so(nurse: Nurse) -> None:
+    opened = nurse.post("/v1/sessions", {"kind": "wellness", "patient_id": "0190a1b2-0000-7000-8000-000000000001"})
+    answer = nurse.client.get(f"/v1/sessions/{opened.json()['id']}/gate")
+    assert (answer.status_code, [reason["code"] for reason in answer.json()["reasons"]]) == (409, ["kind"])
+    documented = nurse.client.get("/openapi.json").json()["paths"]["/v1/sessions/{session_id}/gate"]["get"]
+    assert "409" in documented["responses"]
+
+
 def test_another_kind_of_session_ends_without_a_dose(nurse: Nurse) -> None:
     opened = nurse.post("/v1/sessions", {"kind": "wellness", "patient_id": "0190a1b2-0000-7000-8000-000000000001"})
     path = f"/v1/sessions/{opened.json()['id']}"
