@@ -201,6 +201,13 @@ def test_the_hour_after_an_infusion_without_a_rate_counts_from_its_end_clinical_
     assert reasons(nurse.post(f"{path}/discharge", FIT)) == {"minimum_time"}
 
 
+def test_a_stop_told_wrongly_can_be_corrected(nurse: Recovery) -> None:
+    path = nurse.recovering(minutes=70)
+    nurse.post(f"{path}/dose/stop", {"occurred_at": nurse.ago(10)}).raise_for_status()
+    nurse.recovered(path)
+    assert reasons(nurse.post(f"{path}/discharge", FIT)) == {"minimum_time"}
+
+
 def test_the_refusal_names_everything_that_is_missing_and_changes_nothing(nurse: Recovery) -> None:
     path = nurse.recovering(minutes=10)
     answer = nurse.post(f"{path}/discharge", {"dissociation_resolved": False, "escort_confirmed": False})
