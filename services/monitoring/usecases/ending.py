@@ -49,15 +49,23 @@ def tell_gone(
     emit(unit, event, aggregate=f"session/{after['_id']}", version=after["version"])
 
 
+def _gone_at(unit: UnitOfWork, session: Document, told: datetime | None) -> datetime:
+    """No earlier than what was done here last: a way out is refused to nobody for a wrong time."""
+    here = [session.get("checked_in_at"), session["baseline_at"], *(dose["at"] for dose in session["doses"])]
+    at: datetime = max([happened_at(unit, told), *filter(None, here)])
+    return at
+
+
 async def leave(unit: UnitOfWork, deps: Deps, session_id: str, body: bodies.Leave) -> Document:
     """Against advice, unseen, transferred, died: always open, each with a record of its own.
 
     Idempotent by state: said again it is one more entry, and the session stays as it ended. Raises NotFound.
     """
-    session, at = await load(unit, session_id, "leave"), happened_at(unit, body.occurred_at)
+    session = await load(unit, session_id, "leave")
+    at = _gone_at(unit, session, body.occurred_at)
     after = model.left(session, at)
     facts = body.facts() | ({"repeated": True} if after is session else {})
-    entry = await write_down(unit, deps, session, "left", body, facts)
+    entry = await write_down(unit, deps, session, "left", body.model_copy(update={"occurred_at": at}), facts)
     if after is session:
         return session
     after |= {"disposition": {**body.facts(), "at": at, "by_role": unit.scope.actor.role, "entry_id": entry["_id"]}}
@@ -74,7 +82,8 @@ async def leave(unit: UnitOfWork, deps: Deps, session_id: str, body: bodies.Leav
 
 async def abort(unit: UnitOfWork, session_id: str, body: schemas.Abort) -> Document:
     """Before a dose the session ends; after one the watching goes on in recovery. Idempotent. Raises NotFound."""
-    session, at = await load(unit, session_id, "abort"), happened_at(unit, body.occurred_at)
+    session = await load(unit, session_id, "abort")
+    at = _gone_at(unit, session, body.occurred_at)
     after = model.aborted(session, at)
     again = after is session or session["aborted"]
     await record(unit, session, "aborted", at, reason_code=body.reason_code, repeated=again or None)
@@ -102,7 +111,7 @@ async def void(unit: UnitOfWork, deps: Deps, session_id: str, body: schemas.Abor
     Raises NotFound, Conflict.
     """
     session, now = await load(unit, session_id, "void"), unit.clock.clinical_now()
-    at = happened_at(unit, body.occurred_at)
+    at = _gone_at(unit, session, body.occurred_at)
     visit, waits = session["appointment_id"], session["appointment_id"] and session["state"] != "scheduled"
     after = model.move(session, "void", now, ended_at=at, appointment_id=None if waits else visit)
     await save_end(unit, session, after)

@@ -4,8 +4,9 @@ import pytest
 
 from services.monitoring import schemas
 from services.monitoring.usecases import ending
+from shared.events.envelope import rfc3339
 from shared.events.monitoring import SessionCompleted
-from tests.integration.monitoring.world import Chair
+from tests.integration.monitoring.world import Chair, minutes
 
 
 async def watched(chair: Chair) -> tuple[bool, int, int]:
@@ -78,3 +79,26 @@ async def test_a_death_before_any_dose_is_no_completed_session(chair: Chair) -> 
 async def test_a_death_after_a_dose_is_no_completed_session(chair: Chair) -> None:
     event = await completed(chair, "died")
     assert (event.outcome_code, event.dose_total_mg, event.disposition) == ("aborted", 35, "died")
+
+
+@pytest.mark.parametrize("way", ["leave", "abort", "void"])
+async def test_nobody_is_gone_before_what_was_done_here_last(chair: Chair, way: str) -> None:
+    await chair.seat(dose=False)
+    baseline_at = (await chair.session())["baseline_at"]
+    a_month_ago = chair.clock.clinical_now() - minutes(30 * 24 * 60)
+    body = schemas.Abort(reason_code="unwell", occurred_at=a_month_ago)
+    if way == "leave":
+        await chair.leaves("left_unseen", occurred_at=rfc3339(a_month_ago))
+    elif way == "abort":
+        await chair._run(lambda unit: ending.abort(unit, chair.session_id, body))
+    else:
+        await chair._run(lambda unit: ending.void(unit, chair.deps, chair.session_id, body))
+    kind = {"leave": "left", "abort": "aborted", "void": "voided"}[way]
+    (entry,) = await chair.mongo.plumbing("entries").find({"session_id": chair.session_id, "kind": kind})
+    assert ((await chair.session())["ended_at"], entry["occurred_at"]) == (baseline_at, baseline_at)
+
+
+async def test_nobody_is_gone_before_the_last_dose(chair: Chair) -> None:
+    (dose,) = (await chair.session())["doses"]
+    await chair.leaves("left_unseen", occurred_at=rfc3339(dose["at"] - minutes(1)))
+    assert (await chair.session())["ended_at"] == dose["at"]
