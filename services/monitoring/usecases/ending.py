@@ -7,6 +7,7 @@ from typing import Any
 from services.monitoring import model, schemas
 from services.monitoring import schemas_entries as bodies
 from services.monitoring.discharge import last_given, minutes_since
+from services.monitoring.engines import engine_of
 from services.monitoring.model import PHASE
 from services.monitoring.store import ALARMS, ENGINES, SESSIONS
 from services.monitoring.substances import STOP, given_in_all
@@ -17,16 +18,21 @@ from services.monitoring.usecases.entries import happened_at, of_session, record
 from services.monitoring.usecases.sessions import in_place_of, load
 from services.monitoring.usecases.telling import state_of, tell_recovery
 from shared.events.monitoring import Criterion, PatientDischarged, SessionAborted, SessionCompleted
+from shared.ids import new_id
 from shared.messaging.outbox import emit
 from shared.persistence.mongo import Document, UnitOfWork
 
 
 async def save_end(unit: UnitOfWork, session: Document, after: Document) -> None:
-    """A session that is not watched any more has no open alarm and no engine."""
+    """A session that is not watched any more has no open alarm, and an engine of which nothing is left.
+
+    The engine is written, not taken away: of a calm session there is none, and whoever raises an alarm at this moment
+    makes one. So the two meet in one document, and the second is run again and sees the first.
+    """
     await unit.collection(SESSIONS).replace_versioned(after)
     if session["watched"] and not after["watched"]:
         await raising.end_all(unit, after)
-        await unit.collection(ENGINES).delete({"_id": after["_id"]})
+        await unit.collection(ENGINES).put(engine_of(after["_id"], {}, {}) | {"turn": new_id()})
         await devices.release_all(unit, after, after["ended_at"])
         await folding.later(unit, after, after["ended_at"])
 

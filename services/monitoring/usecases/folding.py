@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from services.monitoring.folding import SPAN, bucket_id, fold, span_of
-from services.monitoring.store import BACKLOGS, BUCKETS, SESSIONS, VITALS, readings_within
+from services.monitoring.store import BACKLOGS, BUCKETS, ENGINES, SESSIONS, VITALS, readings_within
 from shared.persistence.mongo import Document, UnitOfWork
 from shared.persistence.scope import Scope
 from shared.persistence.timers import TimerContext, set_timer
@@ -43,7 +43,8 @@ async def fold_next(unit: UnitOfWork, session_id: str) -> bool:
     if not first:
         change = {"$set": {"folded_at": unit.clock.clinical_now()}}
         await unit.collection(SESSIONS).change({"_id": session_id}, change)
-        await unit.collection(BACKLOGS).discard({"_id": session_id})
+        for beside in (BACKLOGS, ENGINES):
+            await unit.collection(beside).discard({"_id": session_id})
         return False
     sign, start = first[0]["sign"], span_of(first[0]["taken_at"])
     rows = await readings_within(unit, session_id, sign, start, start + SPAN - timedelta(milliseconds=1))

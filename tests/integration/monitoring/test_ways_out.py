@@ -10,10 +10,11 @@ from tests.integration.monitoring.world import Chair, minutes
 
 
 async def watched(chair: Chair) -> tuple[bool, int, int]:
-    """Whether the session is watched, its open alarms, its engines."""
+    """Whether the session is watched, its open alarms, the rules and devices that its engine keeps."""
     (session,) = await chair.mongo.plumbing("sessions").find({"_id": chair.session_id})
     engines = await chair.mongo.plumbing("engines").find({"_id": chair.session_id})
-    return session["watched"], len(await chair.alarms(open=True)), len(engines)
+    kept = [*engines[0]["tracks"], *engines[0]["signals"]] if engines else []
+    return session["watched"], len(await chair.alarms(open=True)), len(kept)
 
 
 @pytest.mark.parametrize("disposition", ["against_advice", "left_unseen", "transferred", "died"])
