@@ -4,7 +4,7 @@ An ordinary row costs its time, its value, its device's number and its delay; wh
 kept beside the columns, by place. The id is made of session, sign, time and device, so it needs no column of its own.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -44,9 +44,41 @@ def bucket_id(session_id: str, sign: str, start: datetime) -> str:
 
 
 def fold(rows: Sequence[Document], bucket: Document | None = None) -> Document:
-    """Rows of one session and sign within ten minutes, and those of the bucket that is there already."""
-    known = {row["_id"]: row for row in (unfold(bucket) if bucket else ())} | {row["_id"]: row for row in rows}
-    ordered = sorted(known.values(), key=lambda row: (row["taken_at"], row["_id"]))
+    """Rows of one session and sign within ten minutes, and those of the bucket that is there already; of these none is lost."""
+    return _columns(joined(unfold(bucket) if bucket else (), rows))
+
+
+def refold(row: Document, bucket: Document) -> Document:
+    """The bucket with one of its rows as it is now, or with one more."""
+    return _columns([*(known for known in unfold(bucket) if known["_id"] != row["_id"]), row])
+
+
+def joined(folded: Iterable[Document], hot: Iterable[Document]) -> list[Document]:
+    """All of both. A hot row that says something else than its folded namesake is a conflict, and stands beside it."""
+    known = {row["_id"]: row for row in folded}
+    for row in hot:
+        own = _beside(row, known.get(row["_id"]))
+        there = known.get(own["_id"])
+        if there is None or _later(own, there):
+            known[own["_id"]] = own
+    return list(known.values())
+
+
+def _beside(hot: Document, folded: Document | None) -> Document:
+    if folded is None or folded["value"] == hot["value"]:
+        return hot
+    return {**hot, "_id": conflict_id(hot["_id"], hot["value"]), "conflict": True}
+
+
+def _later(hot: Document, folded: Document) -> bool:
+    """Whether of two rows of one reading the hot one is what people made of it since; a repetition knows of no decision."""
+    if "moved_to" in folded:
+        return "moved_from" in hot
+    return "decision" not in folded or not {"decision", "moved_to"}.isdisjoint(hot)
+
+
+def _columns(rows: Iterable[Document]) -> Document:
+    ordered = sorted(rows, key=lambda row: (row["taken_at"], row["_id"]))
     first = ordered[0]
     start = span_of(first["taken_at"])
     devices = sorted({row["device"] for row in ordered})

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from services.monitoring.folding import unfold
+from services.monitoring.folding import joined, unfold
 from services.monitoring.store import BUCKETS, VITALS
 from shared.persistence.mongo import Document, UnitOfWork
 
@@ -13,7 +13,6 @@ async def folded(unit: UnitOfWork, session_id: str, sign: str | None) -> list[Do
     buckets = await unit.collection(BUCKETS).find(query)
     if not buckets:
         return None
-    rows = await asyncio.to_thread(lambda: [row for bucket in buckets for row in unfold(bucket)])
-    known = {row["_id"] for row in rows}
     hot = await unit.collection(VITALS).find(query)
-    return [row for row in (*rows, *(row for row in hot if row["_id"] not in known)) if "moved_to" not in row]
+    rows = await asyncio.to_thread(lambda: joined((row for bucket in buckets for row in unfold(bucket)), hot))
+    return [row for row in rows if "moved_to" not in row]

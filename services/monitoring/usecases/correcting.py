@@ -12,7 +12,7 @@ from services.monitoring import schemas
 from services.monitoring.alarms import RuleState, Told
 from services.monitoring.combinations import Combination
 from services.monitoring.episodes import Point
-from services.monitoring.folding import EPOCH, bucket_id, conflict_id, fold, reading_id, span_of, unfold
+from services.monitoring.folding import EPOCH, bucket_id, conflict_id, reading_id, refold, span_of, unfold
 from services.monitoring.limits import Limit, of_sign
 from services.monitoring.model import OPEN
 from services.monitoring.replay import replay
@@ -56,7 +56,7 @@ async def _keep(unit: UnitOfWork, row: Document, bucket: Document | None) -> Non
     if bucket is None:
         await unit.collection(VITALS).put(row)
     else:
-        await unit.collection(BUCKETS).put(fold([row], bucket))
+        await unit.collection(BUCKETS).put(refold(row, bucket))
 
 
 async def decide(

@@ -36,7 +36,10 @@ async def on_fold(context: TimerContext) -> None:
 
 
 async def fold_next(unit: UnitOfWork, session_id: str) -> bool:
-    """Fold the hot rows of one sign and ten minutes; False when none were left."""
+    """Fold the hot rows of one sign and ten minutes; False when none were left.
+
+    `folding_at` is noted with the first of them: from then on what is hot is not all that is known.
+    """
     hot = unit.collection(VITALS)
     # By the id alone: the rows of a session lie together, each sign by its time.
     first = await hot.find({"_id": {"$gte": f"{session_id}.", "$lt": f"{session_id}/"}}, limit=1)
@@ -49,6 +52,8 @@ async def fold_next(unit: UnitOfWork, session_id: str) -> bool:
     sign, start = first[0]["sign"], span_of(first[0]["taken_at"])
     rows = await readings_within(unit, session_id, sign, start, start + SPAN - timedelta(milliseconds=1))
     identifier = bucket_id(session_id, sign, start)
+    began = {"$set": {"folding_at": unit.clock.clinical_now()}}
+    await unit.collection(SESSIONS).change({"_id": session_id, "folding_at": None}, began)
     bucket = await unit.collection(BUCKETS).find_one({"_id": identifier})
     await unit.collection(BUCKETS).put(fold(rows, bucket))
     await hot.discard({"_id": {"$gte": rows[0]["_id"], "$lte": rows[-1]["_id"]}})

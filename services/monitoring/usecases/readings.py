@@ -161,7 +161,7 @@ class _Batch:
         results: dict[int, Outcome],
     ) -> None:
         devices, known = {reading.device for reading in readings}, len(self._rows)
-        if session.row.get("folded_at"):
+        if session.row.get("folding_at") or session.row.get("folded_at"):
             await self._find_folded(session, readings)
         pressures, self._delivered = pressures_of(readings), readings
         order = range(len(readings))
@@ -194,11 +194,12 @@ class _Batch:
                 await unit.collection(SESSIONS).change({"_id": session.id}, change)
 
     async def _find_folded(self, session: Judged, readings: Sequence[schemas.Reading]) -> None:
-        """Duplicates of what lies in buckets; and what is new here is folded too, a day from now."""
+        """Duplicates of what lies in buckets; and what is new once all does is folded too, a day from now."""
         wanted = {bucket_id(session.id, reading.sign, span_of(reading.taken_at)) for reading in readings}
         for bucket in await self._unit.plumbing(BUCKETS).find({"_id": {"$in": sorted(wanted)}}):
             self._note_known(unfold(bucket))
-        await folding.later(self._unit, session.row, self._now)
+        if session.row.get("folded_at"):
+            await folding.later(self._unit, session.row, self._now)
 
     async def _judge_clock(self, unit: UnitOfWork, session: Judged, device: str) -> None:
         if session.row["state"] not in OPEN:

@@ -243,6 +243,34 @@ def test_a_bucket_takes_what_comes_later_and_what_was_decided() -> None:
     assert [(item["value"], item.get("decision")) for item in unfold(bucket)] == [(120, "artefact"), (121, None)]
 
 
+ARTEFACT, CONFIRMED, AWAY, BACK = (
+    {"decision": "artefact"},
+    {"decision": "confirmed"},
+    {"moved_to": "s"},
+    {"moved_from": "s"},
+)
+
+
+@pytest.mark.parametrize(
+    ("there", "late", "kept"),
+    [
+        ({}, {"value": 121}, [{"value": 120}, {"value": 121, "conflict": True}]),
+        (ARTEFACT, {}, [{"value": 120} | ARTEFACT]),
+        (ARTEFACT, CONFIRMED, [{"value": 120} | CONFIRMED]),
+        (AWAY, {}, [{"value": 120} | AWAY]),
+        (AWAY, BACK, [{"value": 120} | BACK]),
+        (ARTEFACT, AWAY, [{"value": 120} | AWAY]),
+    ],
+)
+def test_what_lies_in_columns_gives_way_to_nothing_but_what_a_human_did_since(
+    there: dict[str, Any], late: dict[str, Any], kept: list[dict[str, Any]]
+) -> None:
+    ordinary = row(NOW, 120)
+    found = unfold(fold([ordinary | late], fold([ordinary | there])))
+    told = ("value", "conflict", "decision", "moved_to", "moved_from")
+    assert [{name: item[name] for name in told if name in item} for item in found] == kept
+
+
 def test_a_conflict_and_another_unit_keep_their_id_and_unit() -> None:
     first = row(NOW, 120)
     second = {**first, "_id": conflict_id(first["_id"], 97.5), "value": 97.5, "unit": "kPa", "conflict": True}

@@ -1,0 +1,67 @@
+"""While a session's readings move into columns, and after: nothing that was acknowledged is lost, or comes back."""
+
+from services.monitoring.handlers import TIMER_HANDLERS
+from services.monitoring.store import VITALS
+from services.monitoring.usecases import charting
+from services.monitoring.usecases.folding import fold_next
+from shared.persistence.timers import TimerRunner
+from tests.integration.monitoring.test_decisions import moves
+from tests.integration.monitoring.test_readings import another, folds, rows
+from tests.integration.monitoring.world import NURSE, Chair
+
+SBP, SPO2 = "8480-6", "59408-5"
+A_DAY = 86_500
+
+
+async def listed(chair: Chair, sign: str = SBP) -> list[float]:
+    """The values of a sign as they are listed, hot or in columns; without the baseline's."""
+    found = await chair.mongo.run(NURSE, lambda unit: charting.folded(unit, chair.session_id, sign))
+    return sorted(row["value"] for row in found or () if row["taken_at"] != chair.baseline_at)
+
+
+async def folds_sign(chair: Chair, sign: str = SBP) -> None:
+    """Step by step until the sign has gone; others are still to come."""
+    while await rows(chair, sign=sign):
+        assert await chair.mongo.run(NURSE, lambda unit: fold_next(unit, chair.session_id))
+    assert await chair.mongo.plumbing(VITALS).find({"session_id": chair.session_id}) != []
+
+
+async def test_another_value_of_a_moment_that_is_in_columns_already_takes_nothing_away(chair: Chair) -> None:
+    at = chair.clock.clinical_now()
+    await chair.measures(150, at=at)
+    await chair.measures(97, SPO2, at=at)
+    await chair.leaves()
+    await folds_sign(chair, SPO2)
+    (other,) = await chair.measures(93, SPO2, at=at)
+    await folds(chair)
+    assert (await listed(chair, SPO2), other.id.endswith("~93.0")) == ([93, 97], True)
+
+
+async def test_a_repeat_while_a_session_is_being_folded_is_a_duplicate(chair: Chair) -> None:
+    at = chair.clock.clinical_now()
+    await chair.measures(97, SPO2, at=at)
+    await chair.leaves()
+    await folds_sign(chair, SPO2)
+    (again,) = await chair.measures(97, SPO2, at=at)
+    assert again.result == "duplicate"
+
+
+async def test_what_was_moved_away_does_not_come_back_by_a_repeat_while_it_is_being_folded(chair: Chair) -> None:
+    second, at = await another(chair), chair.clock.clinical_now()
+    (first,) = await chair.measures(97, SPO2, at=at)
+    await moves(chair, first.id, second)
+    await chair.leaves()
+    await folds_sign(chair, SPO2)
+    await chair.measures(97, SPO2, at=at)
+    await folds(chair)
+    assert await listed(chair, SPO2) == []
+
+
+async def test_a_reading_while_a_session_is_being_folded_delays_nothing(chair: Chair) -> None:
+    await chair.measures(97, SPO2)
+    await chair.leaves()
+    chair.clock.advance(A_DAY)
+    await folds_sign(chair, SPO2)
+    await chair.measures(98, SPO2)
+    await TimerRunner(chair.mongo, TIMER_HANDLERS, chair.deps, "monitoring").fire_due()
+    assert await rows(chair) == []
