@@ -5,7 +5,7 @@ from datetime import datetime
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
-from services.monitoring.folding import reading_id
+from services.monitoring.folding import EPOCH, reading_id
 from services.monitoring.vitals import BY_NAME, MANUAL, counts_at
 from shared.messaging.currency import SOURCES, as_of
 from shared.messaging.outbox import OUTBOX
@@ -176,11 +176,16 @@ async def readings_within(
     reader: Reader, session_id: str, sign: str, since: datetime, until: datetime
 ) -> list[Document]:
     """Of one sign, in the order in which they were taken; ends included. Not those that were folded."""
-    return await reader.plumbing(VITALS).find({"_id": _ids_within(session_id, sign, since, until)})
+    rows = await reader.plumbing(VITALS).find(_taken_within(session_id, sign, since, until))
+    return rows if since >= EPOCH else sorted(rows, key=lambda row: row["taken_at"])
 
 
-def _ids_within(session_id: str, sign: str, since: datetime, until: datetime) -> Document:
-    return {"$gte": reading_id(session_id, sign, since, ""), "$lt": f"{reading_id(session_id, sign, until, '')}\x7f"}
+def _taken_within(session_id: str, sign: str, since: datetime, until: datetime) -> Document:
+    """A range of the ids; those of before 1970 run backwards before all others, and are told apart by their time."""
+    last = f"{reading_id(session_id, sign, max(until, EPOCH), '')}\x7f"
+    if since >= EPOCH:
+        return {"_id": {"$gte": reading_id(session_id, sign, since, ""), "$lt": last}}
+    return {"_id": {"$gte": f"{session_id}.{sign}.", "$lt": last}, "taken_at": {"$gte": since, "$lte": until}}
 
 
 async def counting_within(
@@ -244,7 +249,7 @@ async def highest_newest(reader: Reader, session_id: str, sign: str) -> tuple[da
 
 async def newest_within(reader: Reader, session_id: str, sign: str, since: datetime, until: datetime) -> list[float]:
     """The sign's believed values of the newest moment that counts within a span, ends included: of several nobody has decided."""
-    taken: Document = {"_id": _ids_within(session_id, sign, since, until)}
+    taken = _taken_within(session_id, sign, since, until)
     arrived: Document = {"session_id": session_id, "sign": sign, "received_at": {"$gte": since, "$lte": until}}
     found = await _newest_by_either_time(reader, taken, arrived)
     newest = max((at for at, _ in found), default=None)

@@ -56,5 +56,6 @@ async def fold_next(unit: UnitOfWork, session_id: str) -> bool:
     await unit.collection(SESSIONS).change({"_id": session_id, "folding_at": None}, began)
     bucket = await unit.collection(BUCKETS).find_one({"_id": identifier})
     await unit.collection(BUCKETS).put(fold(rows, bucket))
-    await hot.discard({"_id": {"$gte": rows[0]["_id"], "$lte": rows[-1]["_id"]}})
+    ids = sorted(row["_id"] for row in rows)
+    await hot.discard({"_id": {"$gte": ids[0], "$lte": ids[-1]}})
     return True

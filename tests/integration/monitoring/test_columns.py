@@ -1,5 +1,9 @@
 """While a session's readings move into columns, and after: nothing that was acknowledged is lost, or comes back."""
 
+from datetime import UTC, datetime
+
+import pytest
+
 from services.monitoring.handlers import TIMER_HANDLERS
 from services.monitoring.store import VITALS
 from services.monitoring.usecases import charting
@@ -65,3 +69,17 @@ async def test_a_reading_while_a_session_is_being_folded_delays_nothing(chair: C
     await chair.measures(98, SPO2)
     await TimerRunner(chair.mongo, TIMER_HANDLERS, chair.deps, "monitoring").fire_due()
     assert await rows(chair) == []
+
+
+@pytest.mark.parametrize("year", [1969, 1970])
+async def test_a_clock_that_was_reset_keeps_no_session_from_being_folded(chair: Chair, year: int) -> None:
+    """As an hour east of Greenwich it begins anew."""
+    reset = datetime(1969, 12, 31, 23, 0, 5, tzinfo=UTC) if year == 1969 else datetime(1970, 1, 1, 0, 0, 5, tzinfo=UTC)
+    await chair.measures(120)
+    for second in range(3):
+        await chair.measures(118 - second, at=reset.replace(second=5 + second))
+    await chair.leaves()
+    chair.clock.advance(A_DAY)
+    await TimerRunner(chair.mongo, TIMER_HANDLERS, chair.deps, "monitoring").fire_due()
+    assert await chair.mongo.plumbing(VITALS).find({"session_id": chair.session_id}) == []
+    assert await listed(chair) == [116, 117, 118, 120]
