@@ -1,9 +1,11 @@
-"""A session's readings as they are listed: hot ones and those that lie in buckets are one list."""
+"""A session's readings, hot or in columns: as one list, and one by its id."""
 
 import asyncio
+from datetime import timedelta
 
-from services.monitoring.folding import joined, unfold
+from services.monitoring.folding import EPOCH, bucket_id, joined, refold, span_of, unfold
 from services.monitoring.store import BUCKETS, VITALS
+from shared.errors import NotFound
 from shared.persistence.mongo import Document, UnitOfWork
 
 
@@ -16,3 +18,33 @@ async def folded(unit: UnitOfWork, session_id: str, sign: str | None) -> list[Do
     hot = await unit.collection(VITALS).find(query)
     rows = await asyncio.to_thread(lambda: joined((row for bucket in buckets for row in unfold(bucket)), hot))
     return [row for row in rows if "moved_to" not in row]
+
+
+async def find(unit: UnitOfWork, session_id: str, identifier: str) -> tuple[Document, Document | None]:
+    """The reading, and the bucket in which it lies where it was folded. Raises NotFound."""
+    row = await unit.collection(VITALS).find_one({"_id": identifier, "session_id": session_id})
+    if row is not None:
+        return row, None
+    bucket = await unit.collection(BUCKETS).find_one({"_id": _bucket_of(session_id, identifier)})
+    for known in unfold(bucket) if bucket else ():
+        if known["_id"] == identifier:
+            return known, bucket
+    raise NotFound
+
+
+def _bucket_of(session_id: str, identifier: str) -> str:
+    parts = identifier.removeprefix(f"{session_id}.").split(".", 2)
+    try:
+        sign, moment = parts[0], int(parts[1])
+        taken_at = EPOCH + timedelta(milliseconds=moment)
+    except (IndexError, ValueError, OverflowError):
+        raise NotFound from None
+    return bucket_id(session_id, sign, span_of(taken_at))
+
+
+async def keep(unit: UnitOfWork, row: Document, bucket: Document | None) -> None:
+    """As it is now, where it lies."""
+    if bucket is None:
+        await unit.collection(VITALS).put(row)
+    else:
+        await unit.collection(BUCKETS).put(refold(row, bucket))
