@@ -22,14 +22,21 @@ async def folded(unit: UnitOfWork, session_id: str, sign: str | None) -> list[Do
 
 async def find(unit: UnitOfWork, session_id: str, identifier: str) -> tuple[Document, Document | None]:
     """The reading, and the bucket in which it lies where it was folded. Raises NotFound."""
+    row, bucket = await look(unit, session_id, identifier)
+    if row is None:
+        raise NotFound
+    return row, bucket
+
+
+async def look(unit: UnitOfWork, session_id: str, identifier: str) -> tuple[Document | None, Document | None]:
+    """`find` for one who need not find any. Raises NotFound for what is no id."""
     row = await unit.collection(VITALS).find_one({"_id": identifier, "session_id": session_id})
     if row is not None:
         return row, None
     bucket = await unit.collection(BUCKETS).find_one({"_id": _bucket_of(session_id, identifier)})
-    for known in unfold(bucket) if bucket else ():
-        if known["_id"] == identifier:
-            return known, bucket
-    raise NotFound
+    mine = (known for known in (unfold(bucket) if bucket else ()) if known["_id"] == identifier)
+    known = next(mine, None)
+    return known, bucket if known else None
 
 
 def _bucket_of(session_id: str, identifier: str) -> str:

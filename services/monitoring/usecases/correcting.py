@@ -18,6 +18,10 @@ from services.monitoring.vitals import counts_at
 from shared.errors import Conflict
 from shared.persistence.mongo import Document, UnitOfWork
 
+NOT_MOVED = frozenset(
+    {"decision", "decided_at", "decided_by", "conflict", "after_end"}
+)  # what was so of it where it was
+
 
 async def decide(
     unit: UnitOfWork,
@@ -61,26 +65,36 @@ async def move(unit: UnitOfWork, deps: Deps, session_id: str, identifier: str, b
     to_session_id = body.to_session_id
     session, target = await load(unit, session_id, "reading_move"), await load(unit, to_session_id, "reading_move")
     row, bucket = await charting.find(unit, session_id, identifier)
-    moved = reading_id(to_session_id, row["sign"], row["taken_at"], row["device"])
     if row.get("moved_to") not in (None, to_session_id) or session_id == to_session_id:
         raise Conflict(reasons=[{"code": "moved", "detail": "The reading was moved already, or is there."}])
-    present = await unit.collection(VITALS).find_one({"_id": moved})
     if "moved_to" in row:
         return (await charting.find(unit, to_session_id, row["moved_as"]))[0]
-    if present is not None and present["value"] != row["value"]:
-        moved = conflict_id(moved, row["value"])
-    own = {
-        name: kept for name, kept in row.items() if name not in ("decision", "decided_at", "decided_by", "after_end")
-    }
-    new = {**own, "_id": moved, "session_id": to_session_id, "moved_from": session_id}
-    await unit.collection(VITALS).put(new)
-    await charting.keep(unit, {**row, "moved_to": to_session_id, "moved_as": moved}, bucket)
+    new = await _moved(unit, row, to_session_id)
+    await charting.keep(unit, {**row, "moved_to": to_session_id, "moved_as": new["_id"]}, bucket)
     if target["state"] not in OPEN:
         await folding.later(unit, target, unit.clock.clinical_now())
     facts = {"sign": row["sign"], "value": row["value"], "reason_code": body.reason_code}
     at = happened_at(unit, body.occurred_at)
     await record(unit, session, "reading_moved_away", at, reading=identifier, to_session=to_session_id, **facts)
-    await record(unit, target, "reading_moved_here", at, reading=moved, from_session=session_id, **facts)
+    await record(unit, target, "reading_moved_here", at, reading=new["_id"], from_session=session_id, **facts)
     for one in (session, target):
         await judge_again(unit, deps, one, row["sign"], counts_at(row))
+    return new
+
+
+async def _moved(unit: UnitOfWork, row: Document, to_session_id: str) -> Document:
+    """As it stands with its patient: what was measured there at that moment stays, whatever it says, hot or folded."""
+    key = reading_id(to_session_id, row["sign"], row["taken_at"], row["device"])
+    there, bucket = await charting.look(unit, to_session_id, key)
+    conflict = there is not None and there["value"] != row["value"]
+    if conflict:
+        key = conflict_id(key, row["value"])
+        there, bucket = await charting.look(unit, to_session_id, key)
+    if there is not None and "moved_to" not in there:
+        return there
+    own = {name: kept for name, kept in row.items() if name not in NOT_MOVED}
+    new = {**own, "_id": key, "session_id": to_session_id, "moved_from": row["session_id"]}
+    if conflict:
+        new["conflict"] = True
+    await charting.keep(unit, new, bucket)
     return new

@@ -83,3 +83,15 @@ async def test_a_clock_that_was_reset_keeps_no_session_from_being_folded(chair: 
     await TimerRunner(chair.mongo, TIMER_HANDLERS, chair.deps, "monitoring").fire_due()
     assert await chair.mongo.plumbing(VITALS).find({"session_id": chair.session_id}) == []
     assert await listed(chair) == [116, 117, 118, 120]
+
+
+async def test_a_reading_that_is_moved_back_is_listed_where_its_session_was_folded_meanwhile(chair: Chair) -> None:
+    second = await another(chair)
+    (mine,) = await chair.measures(150, device="manual")
+    away = await moves(chair, mine.id, second)
+    await chair.leaves()
+    await folds(chair)
+    await moves(second, away["_id"], chair)
+    assert await listed(chair) == [150]
+    await folds(chair)
+    assert (await listed(chair), await rows(chair)) == ([150], [])
