@@ -48,9 +48,9 @@ def fold(rows: Sequence[Document], bucket: Document | None = None) -> Document:
     return _columns(joined(unfold(bucket) if bucket else (), rows))
 
 
-def refold(row: Document, bucket: Document) -> Document:
-    """The bucket with one of its rows as it is now, or with one more."""
-    return _columns([*(known for known in unfold(bucket) if known["_id"] != row["_id"]), row])
+def refold(rows: Iterable[Document], bucket: Document) -> Document:
+    """The bucket with rows of it as they are now."""
+    return _columns(({row["_id"]: row for row in unfold(bucket)} | {row["_id"]: row for row in rows}).values())
 
 
 def joined(folded: Iterable[Document], hot: Iterable[Document]) -> list[Document]:

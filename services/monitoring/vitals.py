@@ -1,6 +1,6 @@
 """Signs by their LOINC code: unit (UCUM), bounds (clinical.md 3.1 with section 10), and what a machine may have made up."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 MANUAL = "manual"
 HOLDS = timedelta(seconds=10)  # OWN: so long a finding outlasts its device's silence beside others (ADR 20)
 Moment = tuple[datetime, float]
+Row = dict[str, Any]
 Verdict = Literal["plausible", "collapse", "quarantined"]
 FLAT_READINGS = 60
 
@@ -45,6 +46,35 @@ def doubt_of(reading: Mapping[str, Any]) -> Literal["implausible", "confirm"] | 
     if reading.get("quarantined") is not None:
         return "implausible"
     return "confirm" if "confirm" in reading.get("flags", ()) else None
+
+
+def settled(rows: Sequence[Row], decided: str) -> list[Row]:
+    """Values of one moment, as people's decisions make them: the one that was confirmed last rejects the others.
+
+    A rejected one has `rejected_by`, and is what it was once nobody's word stands against it any more. What came later
+    than the decision was not known to it. `decided`: the id of the one that was decided about just now.
+    """
+    confirmed = [row for row in rows if "moved_to" not in row and _said(row) == "confirmed"]
+    counts = max(confirmed, key=lambda row: (row["decided_at"], row["_id"] == decided), default=None)
+    return [row if "moved_to" in row else _beside(row, counts) for row in rows]
+
+
+def _said(row: Row) -> str | None:
+    """By a human; what was rejected without `rejected_by` is from before there was that, and nobody's decision."""
+    if "decided_by" not in row:
+        return None
+    return "confirmed" if "rejected_by" in row else row["decision"]
+
+
+def _beside(row: Row, counts: Row | None) -> Row:
+    if _said(row) == "artefact":
+        return row
+    bare = {name: kept for name, kept in row.items() if name not in ("decision", "rejected_by")}
+    if row is counts:
+        return bare | {"decision": "confirmed"}
+    if counts is None or row["received_at"] > counts["decided_at"]:
+        return bare
+    return bare | {"decision": "artefact", "rejected_by": counts["_id"]}
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
-"""A session's readings, hot or in columns: as one list, and one by its id."""
+"""A session's readings, hot or in columns: as one list, one by its id, and all of one moment."""
 
 import asyncio
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
-from services.monitoring.folding import EPOCH, bucket_id, joined, refold, span_of, unfold
+from services.monitoring.folding import EPOCH, bucket_id, joined, reading_id, refold, span_of, unfold
 from services.monitoring.store import BUCKETS, VITALS
 from shared.errors import NotFound
 from shared.persistence.mongo import Document, UnitOfWork
@@ -54,4 +55,22 @@ async def keep(unit: UnitOfWork, row: Document, bucket: Document | None) -> None
     if bucket is None:
         await unit.collection(VITALS).put(row)
     else:
-        await unit.collection(BUCKETS).put(refold(row, bucket))
+        await unit.collection(BUCKETS).put(refold([row], bucket))
+
+
+async def keep_moment(unit: UnitOfWork, row: Document, change: Callable[[Sequence[Document]], list[Document]]) -> None:
+    """All values of the row's sign, device and time as `change` makes of them, each where it lies."""
+    key = reading_id(row["session_id"], row["sign"], row["taken_at"], row["device"])
+    query = {"$or": [{"_id": key}, {"_id": {"$gte": f"{key}~", "$lt": f"{key}\x7f"}}]}
+    hot = await unit.collection(VITALS).find(query)
+    bucket = await unit.collection(BUCKETS).find_one({"_id": _bucket_of(row["session_id"], key)})
+    known, at = {one["_id"] for one in hot}, (row["taken_at"], row["device"])
+    beside = (one for one in (unfold(bucket) if bucket else ()) if (one["taken_at"], one["device"]) == at)
+    before = [*hot, *(one for one in beside if one["_id"] not in known)]
+    changed = [after for one, after in zip(before, change(before), strict=True) if after != one]
+    for after in changed:
+        if after["_id"] in known:
+            await unit.collection(VITALS).put(after)
+    folded = [after for after in changed if after["_id"] not in known]
+    if bucket and folded:
+        await unit.collection(BUCKETS).put(refold(folded, bucket))

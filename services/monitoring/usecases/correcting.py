@@ -8,19 +8,16 @@ from typing import Literal
 from services.monitoring import schemas
 from services.monitoring.folding import conflict_id, reading_id
 from services.monitoring.model import OPEN
-from services.monitoring.store import VITALS
 from services.monitoring.usecases import charting, folding
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import happened_at, record
 from services.monitoring.usecases.rejudging import judge_again
 from services.monitoring.usecases.sessions import load
-from services.monitoring.vitals import counts_at
+from services.monitoring.vitals import counts_at, settled
 from shared.errors import Conflict
 from shared.persistence.mongo import Document, UnitOfWork
 
-NOT_MOVED = frozenset(
-    {"decision", "decided_at", "decided_by", "conflict", "after_end"}
-)  # what was so of it where it was
+NOT_MOVED = frozenset({"decision", "decided_at", "decided_by", "rejected_by", "conflict", "after_end"})
 
 
 async def decide(
@@ -36,25 +33,21 @@ async def decide(
     row, bucket = await charting.find(unit, session_id, identifier)
     if "moved_to" in row:
         raise Conflict(reasons=[{"code": "moved", "detail": "The reading was moved to another session."}])
-    if row.get("decision") == decision:
+    if row.get("decision") == decision and "decided_by" in row and "rejected_by" not in row:
         return row
-    after = {**row, "decision": decision, "decided_at": unit.clock.clinical_now(), "decided_by": unit.scope.actor.id}
+    who = {"decision": decision, "decided_at": unit.clock.clinical_now(), "decided_by": unit.scope.actor.id}
+    after = {name: kept for name, kept in row.items() if name != "rejected_by"} | who
     await charting.keep(unit, after, bucket)
-    if decision == "confirmed" and bucket is None:
-        await _reject_twins(unit, after)
+    await _settle(unit, after)
     facts = {"reading": identifier, "sign": row["sign"], "value": row["value"], "reason_code": body.reason_code}
     await record(unit, session, f"reading_{decision}", body.occurred_at, **facts)
     await judge_again(unit, deps, session, row["sign"], counts_at(row))
     return after
 
 
-async def _reject_twins(unit: UnitOfWork, row: Document) -> None:
-    """Of several values for one moment the confirmed one counts."""
-    key = reading_id(row["session_id"], row["sign"], row["taken_at"], row["device"])
-    query = {"$or": [{"_id": key}, {"_id": {"$gte": f"{key}~", "$lt": f"{key}\x7f"}}]}
-    for twin in await unit.collection(VITALS).find(query):
-        if twin["_id"] != row["_id"] and twin.get("decision") is None:
-            await unit.collection(VITALS).put({**twin, "decision": "artefact"})
+async def _settle(unit: UnitOfWork, row: Document) -> None:
+    """What the decision about a reading makes of the other values of its moment."""
+    await charting.keep_moment(unit, row, lambda rows: settled(rows, row["_id"]))
 
 
 async def move(unit: UnitOfWork, deps: Deps, session_id: str, identifier: str, body: schemas.ReadingMove) -> Document:
@@ -71,6 +64,7 @@ async def move(unit: UnitOfWork, deps: Deps, session_id: str, identifier: str, b
         return (await charting.find(unit, to_session_id, row["moved_as"]))[0]
     new = await _moved(unit, row, to_session_id)
     await charting.keep(unit, {**row, "moved_to": to_session_id, "moved_as": new["_id"]}, bucket)
+    await _settle(unit, row)
     if target["state"] not in OPEN:
         await folding.later(unit, target, unit.clock.clinical_now())
     facts = {"sign": row["sign"], "value": row["value"], "reason_code": body.reason_code}

@@ -8,6 +8,7 @@ from services.monitoring.handlers import TIMER_HANDLERS
 from services.monitoring.store import VITALS
 from services.monitoring.usecases import charting
 from services.monitoring.usecases.folding import fold_next
+from shared.persistence.mongo import Document
 from shared.persistence.timers import TimerRunner
 from tests.integration.monitoring.test_decisions import moves
 from tests.integration.monitoring.test_readings import another, folds, rows
@@ -17,10 +18,14 @@ SBP, SPO2 = "8480-6", "59408-5"
 A_DAY = 86_500
 
 
-async def listed(chair: Chair, sign: str = SBP) -> list[float]:
-    """The values of a sign as they are listed, hot or in columns; without the baseline's."""
+async def charted(chair: Chair, sign: str = SBP) -> list[Document]:
+    """A sign as it is listed, hot or in columns; without the baseline's."""
     found = await chair.mongo.run(NURSE, lambda unit: charting.folded(unit, chair.session_id, sign))
-    return sorted(row["value"] for row in found or () if row["taken_at"] != chair.baseline_at)
+    return [row for row in found or () if row["taken_at"] != chair.baseline_at]
+
+
+async def listed(chair: Chair, sign: str = SBP) -> list[float]:
+    return sorted(row["value"] for row in await charted(chair, sign))
 
 
 async def folds_sign(chair: Chair, sign: str = SBP) -> None:

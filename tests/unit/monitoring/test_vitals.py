@@ -13,7 +13,18 @@ from services.monitoring import arrivals, schemas
 from services.monitoring.flood import Flood
 from services.monitoring.folding import SPAN, conflict_id, fold, reading_id, span_of, unfold
 from services.monitoring.timing import FORGOTTEN, SLACK, TRUSTED, Timing, told
-from services.monitoring.vitals import BY_NAME, FLAT_READINGS, SIGNS, Outcome, Seen, doubtful, flat, judge, jumped
+from services.monitoring.vitals import (
+    BY_NAME,
+    FLAT_READINGS,
+    SIGNS,
+    Outcome,
+    Seen,
+    doubtful,
+    flat,
+    judge,
+    jumped,
+    settled,
+)
 from services.monitoring.wiring import protocols
 from shared.clock import ManualClock
 from shared.errors import BadRequest, TooLarge
@@ -269,6 +280,21 @@ def test_what_lies_in_columns_gives_way_to_nothing_but_what_a_human_did_since(
     found = unfold(fold([ordinary | late], fold([ordinary | there])))
     told = ("value", "conflict", "decision", "moved_to", "moved_from")
     assert [{name: item[name] for name in told if name in item} for item in found] == kept
+
+
+def test_what_came_after_a_decision_is_not_rejected_by_it() -> None:
+    confirmed = row(NOW, 120) | CONFIRMED | {"decided_at": NOW + seconds(5), "decided_by": "nurse-1"}
+    rows = [confirmed, *(row(NOW, 192, _id=f"~{after}", received_at=NOW + seconds(after)) for after in (4, 6))]
+    assert [item.get("decision") for item in settled(rows, confirmed["_id"])] == ["confirmed", "artefact", None]
+
+
+def test_what_was_moved_away_neither_rejects_nor_is_rejected() -> None:
+    human = {"decided_at": NOW + seconds(5), "decided_by": "nurse-1"}
+    away = row(NOW, 120) | CONFIRMED | human | AWAY
+    other = row(NOW, 192, _id="~192.0")
+    assert settled([away, other], "-") == [away, other]
+    undecided = row(NOW, 120) | AWAY
+    assert settled([undecided, other | CONFIRMED | human], "-") == [undecided, other | CONFIRMED | human]
 
 
 def test_a_conflict_and_another_unit_keep_their_id_and_unit() -> None:
