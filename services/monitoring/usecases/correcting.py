@@ -7,11 +7,11 @@ from typing import Literal
 
 from services.monitoring import schemas
 from services.monitoring.folding import conflict_id, reading_id
-from services.monitoring.model import OPEN
+from services.monitoring.model import ENDED, OPEN
 from services.monitoring.usecases import charting, folding
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import happened_at, record
-from services.monitoring.usecases.rejudging import judge_again
+from services.monitoring.usecases.rejudging import judge_again, judge_ended
 from services.monitoring.usecases.sessions import load
 from services.monitoring.vitals import counts_at, settled
 from shared.errors import Conflict
@@ -62,7 +62,10 @@ async def move(unit: UnitOfWork, deps: Deps, session_id: str, identifier: str, b
         raise Conflict(reasons=[{"code": "moved", "detail": "The reading was moved already, or is there."}])
     if "moved_to" in row:
         return (await charting.find(unit, to_session_id, row["moved_as"]))[0]
-    new = await _moved(unit, row, to_session_id)
+    new, place, known = await _moved(unit, row, target)
+    if not known:
+        await judge_ended(unit, deps, target, new)
+        await charting.keep(unit, new, place)
     await charting.keep(unit, {**row, "moved_to": to_session_id, "moved_as": new["_id"]}, bucket)
     await _settle(unit, row)
     if target["state"] not in OPEN:
@@ -76,19 +79,21 @@ async def move(unit: UnitOfWork, deps: Deps, session_id: str, identifier: str, b
     return new
 
 
-async def _moved(unit: UnitOfWork, row: Document, to_session_id: str) -> Document:
-    """As it stands with its patient: what was measured there at that moment stays, whatever it says, hot or folded."""
-    key = reading_id(to_session_id, row["sign"], row["taken_at"], row["device"])
-    there, bucket = await charting.look(unit, to_session_id, key)
+async def _moved(unit: UnitOfWork, row: Document, target: Document) -> tuple[Document, Document | None, bool]:
+    """As it is with its patient, in which bucket, and whether it lies there already.
+
+    What was measured there at that moment stays, whatever it says.
+    """
+    key = reading_id(target["_id"], row["sign"], row["taken_at"], row["device"])
+    there, bucket = await charting.look(unit, target["_id"], key)
     conflict = there is not None and there["value"] != row["value"]
     if conflict:
         key = conflict_id(key, row["value"])
-        there, bucket = await charting.look(unit, to_session_id, key)
+        there, bucket = await charting.look(unit, target["_id"], key)
     if there is not None and "moved_to" not in there:
-        return there
+        return there, bucket, True
     own = {name: kept for name, kept in row.items() if name not in NOT_MOVED}
-    new = {**own, "_id": key, "session_id": to_session_id, "moved_from": row["session_id"]}
-    if conflict:
-        new["conflict"] = True
-    await charting.keep(unit, new, bucket)
-    return new
+    new = {**own, "_id": key, "session_id": target["_id"], "moved_from": row["session_id"]}
+    after_end = target["state"] in ENDED and row["received_at"] >= (target.get("ended_at") or row["received_at"])
+    marks = {"conflict": conflict, "after_end": after_end}
+    return new | {name: True for name, holds in marks.items() if holds}, bucket, False

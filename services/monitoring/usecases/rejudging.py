@@ -8,13 +8,13 @@ from services.monitoring.alarms import RuleState, Told
 from services.monitoring.combinations import Combination
 from services.monitoring.episodes import Point
 from services.monitoring.limits import Limit, of_sign
-from services.monitoring.model import OPEN
+from services.monitoring.model import ENDED, OPEN
 from services.monitoring.replay import replay
 from services.monitoring.store import ALARMS, ENGINES, counting_within
 from services.monitoring.timing import TRUSTED
 from services.monitoring.usecases import raising, scoring
 from services.monitoring.usecases.deps import Deps
-from services.monitoring.usecases.judging import Judged, breaches
+from services.monitoring.usecases.judging import Given, Judged, breaches
 from services.monitoring.vitals import MANUAL, SIGNS, Moment, believed, counts_at
 from shared.persistence.mongo import Document, UnitOfWork
 
@@ -29,9 +29,7 @@ async def judge_again(unit: UnitOfWork, deps: Deps, session: Document, sign: str
     """
     if session["state"] not in OPEN:
         return
-    engine = await unit.collection(ENGINES).find_one({"_id": session["_id"]})
-    limits = deps.limits(session)
-    judged = Judged.of(session, limits, engine, deps.calm(limits))
+    judged = await _judged(unit, deps, session)
     now = unit.clock.clinical_now()
     again = _Again(unit, judged, around, now)
     counted = await again.sign(sign)
@@ -42,6 +40,21 @@ async def judge_again(unit: UnitOfWork, deps: Deps, session: Document, sign: str
     for rule in (f"confirm:{sign}", f"implausible:{sign}"):
         await judged.doubt_decided(unit, rule, value)
     await judged.save(unit, now)
+
+
+async def judge_ended(unit: UnitOfWork, deps: Deps, session: Document, row: Document) -> None:
+    """A reading that is about to be moved to a session that ended: what it tells of the time before is told, and over."""
+    ended_at = session.get("ended_at")
+    if session["state"] not in ENDED or ended_at is None or counts_at(row) >= ended_at or not believed(row):
+        return
+    judged = await _judged(unit, deps, session)
+    await judged.episode(unit, Given(row["sign"], row["value"], counts_at(row), row["device"]), ended=True)
+    await judged.save(unit, unit.clock.clinical_now())
+
+
+async def _judged(unit: UnitOfWork, deps: Deps, session: Document) -> Judged:
+    engine, limits = await unit.collection(ENGINES).find_one({"_id": session["_id"]}), deps.limits(session)
+    return Judged.of(session, limits, engine, deps.calm(limits))
 
 
 @dataclass(frozen=True)

@@ -81,3 +81,43 @@ async def test_a_moved_reading_may_go_back_and_come_again(chair: Chair, second: 
 async def here(chair: Chair) -> list[Document]:
     query = {"session_id": chair.session_id, "moved_to": None, "taken_at": {"$ne": chair.baseline_at}}
     return await chair.mongo.plumbing(VITALS).find(query)
+
+
+async def test_what_was_measured_before_the_end_of_its_session_is_an_alarm_there_and_over(
+    chair: Chair, second: Chair
+) -> None:
+    low = await types(chair, 35, chair.clock.clinical_now())
+    chair.clock.advance(60)
+    await second.leaves()
+    moved = await moves(chair, low.id, second)
+    assert ([(row["rule"], row["open"]) for row in await second.alarms()], "after_end" in moved) == (
+        [("sbp_collapse", False)],
+        False,
+    )
+
+
+async def test_a_breach_of_several_readings_is_one_alarm_of_the_session_that_has_ended(
+    chair: Chair, second: Chair
+) -> None:
+    high = []
+    for _ in range(20):
+        high += await chair.measures(170)
+        chair.clock.advance(1)
+    await second.leaves()
+    for reading in high:
+        await moves(chair, reading.id, second)
+    assert [row["open"] for row in await second.alarms(rule="sbp_warning_high")] == [False]
+    assert await second.alarms(open=True) == []
+
+
+@pytest.mark.parametrize("value", [35, 310])
+async def test_what_was_measured_after_the_end_or_is_not_believed_is_none(
+    chair: Chair, second: Chair, value: float
+) -> None:
+    before = await types(chair, 310, chair.clock.clinical_now())
+    chair.clock.advance(1)
+    await second.leaves()
+    chair.clock.advance(60)
+    after = await types(chair, value, chair.clock.clinical_now())
+    moved = [await moves(chair, reading.id, second) for reading in (before, after)]
+    assert (await second.alarms(), [row.get("after_end") for row in moved]) == ([], [None, True])
