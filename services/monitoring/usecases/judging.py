@@ -23,7 +23,7 @@ from services.monitoring.store import (
 )
 from services.monitoring.timing import TRUSTED
 from services.monitoring.usecases import raising
-from services.monitoring.vitals import HOLDS, MANUAL, SIGNS, believed, counts_at, doubt_of
+from services.monitoring.vitals import HOLDS, MANUAL, SIGNS, believed, counts_at, doubt_of, doubtful
 from shared.events.monitoring import SignRef
 from shared.ids import new_id
 from shared.persistence.mongo import Document, UnitOfWork
@@ -277,6 +277,19 @@ class Judged:
                 self.states.setdefault(name, state)
         if self.late is not None:
             self.late = {}
+
+    async def asks(self, unit: UnitOfWork, given: Given, reason: str | None) -> None:
+        """Raise what asks a human about a value that is not believed, for this reason, or is to be confirmed; no collapse is."""
+        sign, value, bounds = given.sign, given.value, SIGNS[given.sign]
+        if reason is not None:
+            limit = bounds.lowest if reason == "below_bound" else bounds.highest
+            await self.doubt(unit, f"implausible:{sign}", given, limit, pages=True, why=reason)
+        elif doubtful(sign, value) and not (bounds.collapse is not None and value < bounds.collapse):
+            low = bounds.sure_low is not None and value < bounds.sure_low
+            limit = (bounds.sure_low if low else bounds.sure_high) or 0.0
+            # Where a limit is broken too, its alarm pages after its delay; this one is on the board at once.
+            pages = not breaches(self.limits, sign, value)
+            await self.doubt(unit, f"confirm:{sign}", given, limit, pages=pages, why="confirm")
 
     async def doubt(self, unit: UnitOfWork, rule: str, given: Given, bound: float, *, pages: bool, why: str) -> None:
         """Raise the technical alarm of a value that asks for a human, unless it stands already."""

@@ -23,7 +23,6 @@ from services.monitoring.usecases.judging import Given, Judged, breaches
 from services.monitoring.usecases.placing import Placing
 from services.monitoring.vitals import (
     MANUAL,
-    SIGNS,
     SYSTOLIC,
     Outcome,
     Seen,
@@ -370,17 +369,9 @@ class _Batch:
         """
         sign, value = reading.sign, reading.value
         at = self._arrival(reading) if tells == "clock" else reading.taken_at
-        bounds, given = SIGNS[sign], Given(sign, value, at)
+        await session.asks(unit, Given(sign, value, at), reason)
         if reason is not None:
-            limit = bounds.lowest if reason == "below_bound" else bounds.highest
-            await session.doubt(unit, f"implausible:{sign}", given, limit, pages=True, why=reason)
             return
-        if doubtful(sign, value) and not (bounds.collapse is not None and value < bounds.collapse):
-            low = bounds.sure_low is not None and value < bounds.sure_low
-            limit = (bounds.sure_low if low else bounds.sure_high) or 0.0
-            # Where a limit is broken too, its alarm pages after its delay; this one is on the board at once.
-            pages = not breaches(session.limits, sign, value)
-            await session.doubt(unit, f"confirm:{sign}", given, limit, pages=pages, why="confirm")
         if not session.technical or tells == "late":
             return
         if tells == "unsure" and await self._is_followed(unit, session, reading):

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from services.monitoring.alarms import RuleState, Told
 from services.monitoring.combinations import Combination
 from services.monitoring.episodes import Point
+from services.monitoring.folding import EPOCH
 from services.monitoring.limits import Limit, of_sign
 from services.monitoring.model import ENDED, OPEN
 from services.monitoring.replay import replay
@@ -15,7 +16,7 @@ from services.monitoring.timing import TRUSTED
 from services.monitoring.usecases import raising, scoring
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.judging import Given, Judged, breaches
-from services.monitoring.vitals import MANUAL, SIGNS, Moment, believed, counts_at
+from services.monitoring.vitals import MANUAL, SIGNS, Moment, believed, counts_at, doubt_of, doubtful
 from shared.persistence.mongo import Document, UnitOfWork
 
 WINDOW, LONGEST = timedelta(minutes=15), timedelta(hours=2)
@@ -39,6 +40,7 @@ async def judge_again(unit: UnitOfWork, deps: Deps, session: Document, sign: str
     value = counted[-1][1] if counted else 0.0
     for rule in (f"confirm:{sign}", f"implausible:{sign}"):
         await judged.doubt_decided(unit, rule, value)
+    await again.doubts(sign)
     await judged.save(unit, now)
 
 
@@ -74,6 +76,19 @@ class _Again:
         for limit in mine:
             await self._settle(limit, points, since)
         return points
+
+    async def doubts(self, sign: str) -> None:
+        """A doubted value that nobody has decided about, and after which nothing was measured that answers it, asks again."""
+        until = max(self.around, self.now) + TRUSTED
+        rows = await counting_within(self.unit, self.judged.id, sign, self._since(()), until)
+        valid = [row for row in rows if believed(row)]
+        answers = {"implausible": valid, "confirm": [row for row in valid if not doubtful(sign, row["value"])]}
+        newest = {kind: max(map(counts_at, found), default=EPOCH) for kind, found in answers.items()}
+        for row in sorted(rows, key=counts_at):
+            kind, at = doubt_of(row), counts_at(row)
+            if kind and newest[kind] < at:
+                given = Given(sign, row["value"], at, row["device"])
+                await self.judged.asks(self.unit, given, row.get("quarantined"))
 
     async def combination(self, combination: Combination) -> None:
         mine = of_sign(self.judged.limits, combination.sign)[0]

@@ -94,6 +94,36 @@ async def test_a_value_that_is_moved_here_leaves_the_alarm(
     assert not await stands(chair, rule)
 
 
+@DOUBTED
+async def test_a_doubted_value_that_is_moved_asks_a_human_where_it_belongs(
+    chair: Chair, sign: str, value: float, sure: float, rule: str
+) -> None:
+    second = await another(chair)
+    (doubted,) = await chair.measures(value, sign)
+    moved = await moves(chair, doubted.id, second)
+    assert (await stands(chair, rule), await stands(second, rule)) == (False, True)
+    chair.clock.advance(1)
+    await second.measures(sure, sign)
+    assert not await stands(second, rule)
+    await decides(second, moved["_id"], "confirmed")
+    assert len(await second.alarms(rule=rule)) == 1
+
+
+@DOUBTED
+async def test_a_doubted_value_that_a_sure_one_answered_asks_again_when_that_was_an_artefact(
+    chair: Chair, sign: str, value: float, sure: float, rule: str
+) -> None:
+    await chair.measures(value, sign)
+    answers = []
+    for _ in range(2):
+        chair.clock.advance(1)
+        answers += await chair.measures(sure, sign)
+    await decides(chair, answers[0].id, "artefact")
+    assert len(await chair.alarms(rule=rule)) == 1
+    await decides(chair, answers[1].id, "artefact")
+    assert await stands(chair, rule)
+
+
 async def test_a_typing_error_that_is_corrected_for_the_same_moment_is_judged(chair: Chair) -> None:
     then = chair.clock.clinical_now()
     (typed,) = await chair.measures(350, at=then, device="manual")
