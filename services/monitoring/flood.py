@@ -48,6 +48,12 @@ class Flood:
         self._keep(device, max(left - (len(readings) - len(found)), 0.0), now)
         return found
 
+    def give_back(self, device: tuple[str, str], count: int) -> None:
+        """So many that were let through are to be sent again: what nobody stored was no flood."""
+        if device in self._left:
+            left, at = self._left[device]
+            self._keep(device, min(self._at_once, left + count), at)
+
     def _keep(self, device: tuple[str, str], left: float, now: float) -> None:
         self._left[device] = (left, now)
         if len(self._left) > KEPT:

@@ -41,6 +41,11 @@ class _Waiter:
         return (self.delivery.scope.clinic_id, self.delivery.session_id or "", self.delivery.readings[0].device)
 
 
+def _bucket(delivery: Delivery, device: str) -> tuple[str, str]:
+    """Whose share of the flood limit it is; hands have one for each session."""
+    return (delivery.scope.clinic_id, device if device != MANUAL else f"{MANUAL}:{delivery.session_id}")
+
+
 class Ingest:
     """One per process. When the store fails every waiter is told 503, and the readings are judged in memory alone."""
 
@@ -59,11 +64,22 @@ class Ingest:
         if delivery.arrived_at is None:
             delivery = replace(delivery, arrived_at=self._mongo.clock.clinical_now())
         dropped = self._dropped(delivery)
-        if dropped:
-            kept = [reading for place, reading in enumerate(delivery.readings) if place not in dropped]
-            taken = iter(await self.deliver_all(replace(delivery, readings=kept)))
-            return [FLOOD if place in dropped else next(taken) for place in range(len(delivery.readings))]
-        return await self.deliver_all(delivery)
+        if not dropped:
+            return await self._paid(delivery)
+        kept = [reading for place, reading in enumerate(delivery.readings) if place not in dropped]
+        if not kept and self._memory.store_gone:
+            raise Unavailable  # "refused" would have the device forget them, and nothing is known of what was stored
+        taken = iter(await self._paid(replace(delivery, readings=kept)))
+        return [FLOOD if place in dropped else next(taken) for place in range(len(delivery.readings))]
+
+    async def _paid(self, delivery: Delivery) -> Results:
+        """What has to be sent again is let through again."""
+        try:
+            return await self.deliver_all(delivery)
+        except Unavailable:
+            for device, count in Counter([reading.device for reading in delivery.readings]).items():
+                self._flood.give_back(_bucket(delivery, device), count)
+            raise
 
     async def deliver_all(self, delivery: Delivery) -> Results:
         """What the flood limit let through; in parts, one after the other, for a transaction is bounded and time has an order."""
@@ -76,9 +92,9 @@ class Ingest:
     def _dropped(self, delivery: Delivery) -> set[int]:
         """The places of the readings that are too many; of each device for itself."""
         counted = Counter([reading.device for reading in delivery.readings])
-        found, clinic_id = set[int](), delivery.scope.clinic_id
+        found = set[int]()
         for device, count in counted.items():
-            key = (clinic_id, device if device != MANUAL else f"{MANUAL}:{delivery.session_id}")
+            key = _bucket(delivery, device)
             if not self._flood.take(key, count):
                 found |= self._too_many(delivery, key, device)
         return found
