@@ -167,6 +167,14 @@ def doubtful(loinc: str, value: float) -> bool:
     return (low is not None and value < low) or (high is not None and value > high)
 
 
+def confirmed_beyond(loinc: str, value: float) -> float | None:
+    """The bound beyond which a human confirms this value; None of a sure one, and of a collapse: that has its own rule."""
+    sign = SIGNS[loinc]
+    if not doubtful(loinc, value) or (sign.collapse is not None and value < sign.collapse):
+        return None
+    return sign.sure_low if sign.sure_low is not None and value < sign.sure_low else sign.sure_high
+
+
 class Seen(NamedTuple):
     """The newest reading of one sign by one device, and since when and how often the value has been this one."""
 

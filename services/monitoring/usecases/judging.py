@@ -23,7 +23,7 @@ from services.monitoring.store import (
 )
 from services.monitoring.timing import TRUSTED
 from services.monitoring.usecases import raising
-from services.monitoring.vitals import HOLDS, MANUAL, SIGNS, believed, counts_at, doubt_of, doubtful
+from services.monitoring.vitals import HOLDS, MANUAL, SIGNS, believed, confirmed_beyond, counts_at, doubt_of
 from shared.events.monitoring import SignRef
 from shared.ids import new_id
 from shared.persistence.mongo import Document, UnitOfWork
@@ -280,16 +280,12 @@ class Judged:
 
     async def asks(self, unit: UnitOfWork, given: Given, reason: str | None) -> None:
         """Raise what asks a human about a value that is not believed, for this reason, or is to be confirmed; no collapse is."""
-        sign, value, bounds = given.sign, given.value, SIGNS[given.sign]
-        if reason is not None:
-            limit = bounds.lowest if reason == "below_bound" else bounds.highest
-            await self.doubt(unit, f"implausible:{sign}", given, limit, pages=True, why=reason)
-        elif doubtful(sign, value) and not (bounds.collapse is not None and value < bounds.collapse):
-            low = bounds.sure_low is not None and value < bounds.sure_low
-            limit = (bounds.sure_low if low else bounds.sure_high) or 0.0
-            # Where a limit is broken too, its alarm pages after its delay; this one is on the board at once.
-            pages = not breaches(self.limits, sign, value)
-            await self.doubt(unit, f"confirm:{sign}", given, limit, pages=pages, why="confirm")
+        if reason is None:
+            await self.to_confirm(unit, given)
+            return
+        bounds = SIGNS[given.sign]
+        limit = bounds.lowest if reason == "below_bound" else bounds.highest
+        await self.doubt(unit, f"implausible:{given.sign}", given, limit, pages=True, why=reason)
 
     async def doubt(self, unit: UnitOfWork, rule: str, given: Given, bound: float, *, pages: bool, why: str) -> None:
         """Raise the technical alarm of a value that asks for a human, unless it stands already."""
@@ -297,6 +293,20 @@ class Judged:
             return
         sign = SignRef(sign=given.sign, value=given.value, unit=SIGNS[given.sign].unit, limit=bound)
         await self._raise(unit, rule, value=given.value, signs=[sign], pages=pages, reason=why, doubted_at=given.at)
+
+    async def to_confirm(self, unit: UnitOfWork, given: Given, *, ended: bool = False) -> None:
+        """The alarm of a value that a human is to confirm, on the board at once.
+
+        Where a limit is broken too, its alarm pages after its delay. After the session's end it is paged, over at the same
+        time, and told once: the rule stays noted in the session, as one does that stood until the end.
+        """
+        rule, bound = f"confirm:{given.sign}", confirmed_beyond(given.sign, given.value)
+        if bound is None or rule in self.technical:
+            return
+        pages = ended or not breaches(self.limits, given.sign, given.value)
+        await self.doubt(unit, rule, given, bound, pages=pages, why="confirm")
+        if ended:
+            await raising.clear(unit, self.row, self.technical[rule], unit.clock.clinical_now(), given.value)
 
     async def clock_wrong(self, unit: UnitOfWork, device: str, offset: timedelta) -> None:
         """The device's clock is off; told once."""

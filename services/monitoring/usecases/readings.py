@@ -327,6 +327,7 @@ class _Batch:
             if valid and row["state"] in ENDED and ended_at is not None and reading.taken_at < ended_at:
                 late = Given(reading.sign, value, reading.taken_at, reading.device)
                 await session.episode(unit, late, ended=True)
+                await session.to_confirm(unit, late, ended=True)
             return
         await self._doubt(unit, session, reading, tells, reason)
         if not valid:

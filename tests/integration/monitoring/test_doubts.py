@@ -134,6 +134,33 @@ async def test_a_typing_error_that_is_corrected_for_the_same_moment_is_judged(ch
     assert await stands(chair, "sbp_warning_high")
 
 
+@pytest.mark.parametrize(("sign", "value"), [(TEMPERATURE, 39.5), (SYSTOLIC, 230)])
+async def test_a_value_to_confirm_of_before_the_end_is_told_once_though_it_came_after_it(
+    chair: Chair, sign: str, value: float
+) -> None:
+    begin = chair.clock.clinical_now()
+    chair.clock.advance(120)
+    await chair.leaves()
+    chair.clock.advance(5)
+    for second in range(2):
+        (result,) = await chair.measures(value, sign, at=begin + timedelta(seconds=second))
+        assert (result.result, result.wanted) == ("stored", "confirm")
+    (alarm,) = await chair.alarms()
+    assert (alarm["rule"], alarm["open"], alarm["pages"]) == (f"confirm:{sign}", False, True)
+    assert (await chair.told())[-2:] == ["VitalsAbnormal", "AlarmCleared"]
+
+
+async def test_a_value_to_confirm_whose_alarm_stood_until_the_end_is_not_told_again_after_it(chair: Chair) -> None:
+    await chair.measures(39.5, TEMPERATURE)
+    chair.clock.advance(1)
+    then = chair.clock.clinical_now()
+    chair.clock.advance(1)
+    await chair.leaves()
+    await chair.measures(39.6, TEMPERATURE, at=then)
+    await chair.measures(39.6, TEMPERATURE)
+    assert [row["rule"] for row in await chair.alarms()] == [f"confirm:{TEMPERATURE}"]
+
+
 async def test_an_abnormal_value_of_a_gateway_is_not_dropped_by_the_sessions_own_limit(chair: Chair) -> None:
     body = schemas.Assignment(monitor="m7")
     await chair.mongo.run(NURSE, lambda unit: sessions.reassign(unit, chair.session_id, body))
