@@ -115,6 +115,7 @@ class CheckIn(Moment):
     """`identity_confirmed` against the patient's own statement.
 
     `intention` of the session is kept encrypted; it is shown with the session and its timeline, never on the board.
+    `monitor` and `pump` that are not named are those of `/assignments` before, where no other open session has them.
     """
 
     identity_confirmed: Literal[True]
@@ -131,7 +132,8 @@ class CheckIn(Moment):
 class Assignment(Moment):
     """`monitor` and `pump` name devices; one that another open session has moves here, with a trail in both.
 
-    `null` takes away the one that stands here; what is not named stays.
+    `null` takes away the one that stands here; what is not named stays. What is named before check-in is the session's from
+    then on: readings by device find it no sooner.
     """
 
     room: ShortText | None = None

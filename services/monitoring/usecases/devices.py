@@ -57,6 +57,13 @@ async def _vacate(unit: UnitOfWork, session: Document, kind: str, now: datetime,
     return [row["device"] for row in rows if row["open"]]
 
 
+async def prepared(unit: UnitOfWork, session: Document, kind: str) -> str | None:
+    """What was named for a session before it began; not what another one has by now, for who prepared it knew nothing of that."""
+    device: str | None = session[kind]
+    held = device is not None and await unit.collection(ASSIGNMENTS).find_one({"device": device, "open": True})
+    return None if held else device
+
+
 async def _leave(unit: UnitOfWork, to_session: Document, row: Document, now: datetime) -> None:
     await _release(unit, {"_id": row["_id"]}, now)
     before = await unit.collection(SESSIONS).get(row["session_id"])

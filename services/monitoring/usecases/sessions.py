@@ -152,7 +152,9 @@ async def check_in(unit: UnitOfWork, deps: Deps, session_id: str, body: schemas.
         session["intention_sealed"] = await deps.vault.encrypt(unit, session["patient_id"], body.intention)
     staff = [person.model_dump() for person in body.responsible_staff]
     fields: Document = {"room": body.room, "chair": body.chair, "responsible_staff": staff, "label_sealed": sealed}
-    fields |= {"monitor": body.monitor, "pump": body.pump, "checked_in_at": happened_at(unit, body.occurred_at)}
+    named = {"monitor": body.monitor, "pump": body.pump}
+    fields |= {kind: device or await devices.prepared(unit, session, kind) for kind, device in named.items()}
+    fields["checked_in_at"] = happened_at(unit, body.occurred_at)
     fields |= await pin(unit, deps, await _subject(unit, deps, session))  # here it begins
     after = model.move(session, "check_in", now, readiness=_ready(unit, body.readiness), **fields)
     await devices.assign(unit, after, fields)
