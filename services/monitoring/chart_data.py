@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 import orjson
 
 from services.monitoring.limits import Limit
-from services.monitoring.vitals import SIGNS, believed
+from services.monitoring.vitals import SIGNS, believed, counts_at
 from shared.persistence.mongo import Document
 
 DONE = {
@@ -150,8 +150,8 @@ def _series(readings: Sequence[Document], minute: Callable[[datetime], float]) -
         found.setdefault(row["sign"], []).append(row)
     made = []
     for sign, about in SIGNS.items():
-        rows = sorted(found.get(sign, ()), key=lambda row: (row["taken_at"], row["_id"]))
-        points = [Point(minute(row["taken_at"]), row["value"], not believed(row)) for row in rows]
+        rows = sorted(found.get(sign, ()), key=lambda row: (counts_at(row), row["_id"]))
+        points = [Point(minute(counts_at(row)), row["value"], not believed(row)) for row in rows]
         if points:
             made.append(Series(about.name, LABELS[about.name], points))
     return made

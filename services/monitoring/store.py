@@ -362,11 +362,11 @@ CHARTED_READINGS = 100_000  # of a session: four signs at 1 Hz for seven hours; 
 
 async def charted_readings(reader: Reader, session_id: str) -> list[Document]:
     """What a chart shows of every reading of a session that was not folded yet."""
-    told = dict.fromkeys(("sign", "value", "taken_at", "quarantined", "decision"), 1)
+    names = ("sign", "value", "taken_at", "received_at", "clock_off_s", "quarantined", "decision")
     stages: list[Document] = [
         {"$match": {"session_id": session_id, "moved_to": None}},
         {"$sort": {"taken_at": -1}},
         {"$limit": CHARTED_READINGS},
-        {"$project": told},
+        {"$project": dict.fromkeys(names, 1)},
     ]
     return await reader.collection(VITALS).aggregate(stages)
