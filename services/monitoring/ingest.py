@@ -7,8 +7,9 @@ Devices take turns, and what is long is committed in parts, so that none of them
 import asyncio
 import logging
 from collections import Counter, OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from services.monitoring import schemas
 from services.monitoring.flood import Flood
@@ -44,6 +45,23 @@ class _Waiter:
 def _bucket(delivery: Delivery, device: str) -> tuple[str, str]:
     """Whose share of the flood limit it is; hands have one for each session."""
     return (delivery.scope.clinic_id, device if device != MANUAL else f"{MANUAL}:{delivery.session_id}")
+
+
+def parts(readings: Sequence[schemas.Reading]) -> Iterator[Sequence[int]]:
+    """The places of at most 200 readings at a time, by the time of measurement; the pressures of one moment stay together."""
+    ordered = sorted(range(len(readings)), key=lambda place: _moment(readings[place]))
+    start = 0
+    while start < len(ordered):
+        end = whole = start + BATCH_READINGS
+        while start < end < len(ordered) and _moment(readings[ordered[end - 1]]) == _moment(readings[ordered[end]]):
+            end -= 1
+        end = end if end > start else whole
+        yield ordered[start:end]
+        start = end
+
+
+def _moment(reading: schemas.Reading) -> tuple[datetime, str]:
+    return (reading.taken_at, reading.device)
 
 
 class Ingest:
@@ -83,11 +101,14 @@ class Ingest:
 
     async def deliver_all(self, delivery: Delivery) -> Results:
         """What the flood limit let through; in parts, one after the other, for a transaction is bounded and time has an order."""
-        results: Results = []
-        for start in range(0, len(delivery.readings), BATCH_READINGS):
-            part = delivery.readings[start : start + BATCH_READINGS]
-            results += await self._wait(replace(delivery, readings=part))
-        return results
+        if 0 < len(delivery.readings) <= BATCH_READINGS:
+            return await self._wait(delivery)
+        results = list[Outcome | None]([None] * len(delivery.readings))
+        for places in parts(delivery.readings):
+            part = replace(delivery, readings=[delivery.readings[place] for place in places])
+            for place, result in zip(places, await self._wait(part), strict=True):
+                results[place] = result
+        return [result for result in results if result is not None]
 
     def _dropped(self, delivery: Delivery) -> set[int]:
         """The places of the readings that are too many; of each device for itself."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from services.monitoring.vitals import DIASTOLIC, SYSTOLIC
+from services.monitoring.vitals import DIASTOLIC, SIGNS, SYSTOLIC
 
 PRESSURES = (SYSTOLIC, DIASTOLIC)
 Pair = tuple[float | None, float | None]
@@ -46,3 +46,10 @@ def swapped(pair: Pair) -> bool:
     """Whether the diastolic is not below the systolic; False where one of them is missing."""
     systolic, diastolic = pair
     return systolic is not None and diastolic is not None and diastolic >= systolic
+
+
+def may_be_swapped(reading: Measured) -> bool:
+    """Whether a pressure that came alone may be the other one of its pair: a systolic as low as a sure diastolic, or the reverse."""
+    if reading.sign == SYSTOLIC:
+        return reading.value <= (SIGNS[DIASTOLIC].sure_high or 0)
+    return reading.sign == DIASTOLIC and reading.value >= (SIGNS[SYSTOLIC].sure_low or 0)

@@ -7,7 +7,7 @@ from datetime import datetime
 from services.monitoring import schemas
 from services.monitoring.folding import bucket_id, conflict_id, reading_id, span_of, unfold
 from services.monitoring.model import ENDED, OPEN
-from services.monitoring.pressures import NO_PAIR, PRESSURES, Pressures, pressures_of, swapped
+from services.monitoring.pressures import NO_PAIR, PRESSURES, Pressures, may_be_swapped, pressures_of, swapped
 from services.monitoring.recent import Recent
 from services.monitoring.store import (
     BUCKETS,
@@ -20,6 +20,7 @@ from services.monitoring.timing import TRUSTED, Tells
 from services.monitoring.usecases import folding
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.judging import Given, Judged, breaches
+from services.monitoring.usecases.pairing import SWAPPED, paired
 from services.monitoring.usecases.placing import Placing
 from services.monitoring.vitals import (
     MANUAL,
@@ -239,6 +240,8 @@ class _Batch:
             return Outcome(id=identifier, result="duplicate")
         row = self._keep(session, identifier, reading)
         pair = pressures[(reading.device, reading.taken_at)] if reading.sign in PRESSURES else NO_PAIR
+        if None in pair and may_be_swapped(reading) and not session.calm(reading.sign, value):
+            pair = await paired(unit, session.id, reading, self._rows[:-1])
         flipped = swapped(pair)
         _, reason = judge(reading.sign, value, reading.unit, pair[0])
         tells = self.placing.tells(session.row["clinic_id"], reading, self._arrived_at)
@@ -247,7 +250,7 @@ class _Batch:
         if asks:
             flags.append("confirm")
         if flipped:
-            flags.append("swapped")
+            flags.append(SWAPPED)
         self._mark(row, reading, tells, flags, reason=reason, conflict=stored is not None)
         await self._judge(unit, session, reading, tells, stored=counted, reason=reason)
         if reason is not None:

@@ -10,10 +10,10 @@ from services.monitoring.flood import Flood
 from services.monitoring.usecases import sessions
 from services.monitoring.usecases.readings import Delivery
 from tests.integration.monitoring.test_decisions import moves
-from tests.integration.monitoring.test_readings import another, decides
+from tests.integration.monitoring.test_readings import another, decides, rows
 from tests.integration.monitoring.world import NURSE, Chair, minutes
 
-SYSTOLIC, TEMPERATURE = "8480-6", "8310-5"
+SYSTOLIC, DIASTOLIC, TEMPERATURE = "8480-6", "8462-4", "8310-5"
 DOUBTED = pytest.mark.parametrize(
     ("sign", "value", "sure", "rule"),
     [(TEMPERATURE, 34, 36.5, "confirm:8310-5"), (SYSTOLIC, 310, 120, "implausible:8480-6")],
@@ -132,6 +132,38 @@ async def test_a_typing_error_that_is_corrected_for_the_same_moment_is_judged(ch
     assert (typed.result, corrected.result) == ("quarantined", "stored")
     await chair.ticks(30)
     assert await stands(chair, "sbp_warning_high")
+
+
+SWAPPED = [(SYSTOLIC, 80), (DIASTOLIC, 122)]
+
+
+@pytest.mark.parametrize("pair", [SWAPPED, SWAPPED[::-1]], ids=["systolic first", "diastolic first"])
+@pytest.mark.parametrize("at_once", [False, True], ids=["one by one", "at once"])
+async def test_swapped_pressures_that_come_alone_are_flagged_in_both(
+    chair: Chair, pair: list[tuple[str, float]], at_once: bool
+) -> None:
+    at = chair.clock.clinical_now()
+    sent = [chair.measures(value, sign, at=at) for sign, value in pair]
+    if at_once:
+        await asyncio.gather(*sent)
+    else:
+        _ = [await one for one in sent]
+    assert [row["flags"] for row in await rows(chair)] == [["swapped"], ["swapped"]]
+
+
+async def test_a_diastolic_that_comes_after_a_systolic_that_is_not_above_it_is_not_believed(chair: Chair) -> None:
+    at = chair.clock.clinical_now()
+    await chair.measures(80, at=at)
+    (result,) = await chair.measures(122, DIASTOLIC, at=at)
+    assert (result.result, result.reason) == ("quarantined", "diastolic_not_below_systolic")
+    assert await stands(chair, f"implausible:{DIASTOLIC}")
+
+
+async def test_pressures_of_two_moments_are_no_pair(chair: Chair) -> None:
+    await chair.measures(80)
+    chair.clock.advance(1)
+    await chair.measures(122, DIASTOLIC)
+    assert ["flags" in row for row in await rows(chair)] == [False, False]
 
 
 @pytest.mark.parametrize(("sign", "value"), [(TEMPERATURE, 39.5), (SYSTOLIC, 230)])

@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from services.monitoring import ingest as ingest_module
-from services.monitoring.ingest import AT_MOST, BATCH_READINGS, ENOUGH, WAITING, WAITING_OF_ONE, Ingest
+from services.monitoring.ingest import AT_MOST, BATCH_READINGS, ENOUGH, WAITING, WAITING_OF_ONE, Ingest, parts
 from services.monitoring.recent import Recent
 from services.monitoring.schemas import Reading
 from services.monitoring.usecases.readings import Answers, Delivery
@@ -76,6 +76,12 @@ def delivery(device: str, readings: int, value: float) -> Delivery:
     return Delivery(Scope("clinic-1", Actor("gateway", "device")), None, [one] * readings)
 
 
+def measured(sign: str, second: float) -> Reading:
+    units = {"8480-6": "mm[Hg]", "8462-4": "mm[Hg]", "59408-5": "%"}
+    taken_at = NOW + timedelta(seconds=second)
+    return Reading(sign=sign, value=CALM, unit=units[sign], taken_at=taken_at, device="m1")
+
+
 async def test_a_value_that_may_be_an_alarm_does_not_wait_for_company() -> None:
     ingest = Held()
     await ingest.arrive(1)
@@ -140,6 +146,17 @@ async def test_a_long_request_is_committed_in_parts_of_200_one_after_the_other()
     assert ingest.begun == [200]
     assert await ingest.ends() == 450
     assert ingest.begun == [200, 200, 50]
+
+
+@pytest.mark.parametrize("by_sign", [False, True], ids=["side by side", "one sign after the other"])
+def test_the_two_pressures_of_a_moment_are_committed_together(by_sign: bool) -> None:
+    alone = [measured("59408-5", second) for second in range(-199, 0)]
+    pairs = [measured(sign, second) for sign in ("8480-6", "8462-4") for second in range(150)]
+    readings = alone + (pairs if by_sign else sorted(pairs, key=lambda one: one.taken_at))
+    for places in parts(readings):
+        moments = [readings[place].taken_at for place in places if readings[place].sign != "59408-5"]
+        assert all(moments.count(moment) == 2 for moment in moments)
+    assert sorted(place for places in parts(readings) for place in places) == list(range(len(readings)))
 
 
 async def test_where_too_many_wait_the_next_is_told_to_send_again_and_of_those_that_wait_none_is_lost() -> None:
