@@ -21,7 +21,7 @@ from services.monitoring.store import engines_of, oldest_unsent_alarms, prove_wr
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.devices import KINDS
 from services.monitoring.usecases.readings import Delivery
-from services.monitoring.vitals import MANUAL, Moment, judge
+from services.monitoring.vitals import MANUAL, Moment, confirmed_beyond, doubtful, judge
 from shared.clock import Clock
 from shared.errors import StillwaterError
 from shared.events.monitoring import Priority
@@ -162,6 +162,7 @@ class Memory:
         for reading in readings:
             if judge(reading.sign, reading.value, reading.unit)[0] == "quarantined":
                 continue
+            self._doubt(known, reading, now)
             known.newest.setdefault(reading.sign, {})[reading.device] = (now, reading.value)
             self._evaluate(known, reading.sign, reading.value, reading.device, now, found)
             stirred = {limit.rule.sign for limit in found if limit.name in known.states}
@@ -169,16 +170,28 @@ class Memory:
                 self._evaluate(known, combination.sign, combination.count(known.newest, now), MANUAL, now, found)
         known.evaluated_at = self._clock.system_now()
 
+    def _doubt(self, known: _Known, reading: Reading, now: datetime) -> None:
+        """A value to confirm alarms here too, until a sure one, unless its alarm was recorded before the store was gone."""
+        rule = f"confirm:{reading.sign}"
+        if not doubtful(reading.sign, reading.value):
+            self._unrecorded.pop((known.row["_id"], rule), None)
+        elif confirmed_beyond(reading.sign, reading.value) is not None and rule not in (
+            known.row.get("technical") or {}
+        ):
+            self._tell(known, rule, "medium", now)
+
     def _evaluate(self, known: _Known, sign: str, value: float, device: str, now: datetime, limits: Limits) -> None:
         known.states, transitions = evaluate(known.states, sign, value, now, limits, device=device)
         for transition in transitions:
-            key = (known.row["_id"], transition.limit.name)
             if transition.kind == "cleared":
-                self._unrecorded.pop(key, None)
+                self._unrecorded.pop((known.row["_id"], transition.limit.name), None)
             else:
-                alarm = Unrecorded(*key, transition.limit.rule.priority, now)
-                self._unrecorded.setdefault(key, (known.row["clinic_id"], alarm))
-                self.changed.set()
+                self._tell(known, transition.limit.name, transition.limit.rule.priority, now)
+
+    def _tell(self, known: _Known, rule: str, priority: Priority, now: datetime) -> None:
+        key = (known.row["_id"], rule)
+        self._unrecorded.setdefault(key, (known.row["clinic_id"], Unrecorded(*key, priority, now)))
+        self.changed.set()
 
     def clinics(self) -> set[str]:
         """Every clinic of which a beat has something to say."""

@@ -1,4 +1,4 @@
-"""What a device is told to send again, for the store was gone: it costs nothing of the flood limit, and nothing is forgotten."""
+"""What a device is told to send again, for the store was gone: no flood, nothing is forgotten, what matters is told at once."""
 
 from datetime import timedelta
 from typing import Any
@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from shared.errors import Unavailable
-from tests.integration.monitoring.world import Chair
+from tests.integration.monitoring.world import CLINIC, Chair
 
 MANY, TIMES = 1000, 20
+TEMPERATURE = "8310-5"
 
 
 def goes(chair: Chair, patch: pytest.MonkeyPatch) -> None:
@@ -46,3 +47,30 @@ async def test_a_flood_is_told_to_come_again_while_the_store_is_gone(
         await chair.measures(120, device="m2")
     with pytest.raises(Unavailable):
         await chair.sends(*readings)
+
+
+async def unrecorded(chair: Chair, value: float) -> list[str]:
+    with pytest.raises(Unavailable):
+        await chair.measures(value, TEMPERATURE)
+    chair.clock.advance(1)
+    return [alarm.rule for alarm in chair.memory.unrecorded(CLINIC)]
+
+
+async def test_a_value_to_confirm_is_told_while_the_store_is_gone_until_a_sure_one(
+    chair: Chair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await chair.memory.refresh()
+    goes(chair, monkeypatch)
+    assert await unrecorded(chair, 36.5) == []
+    assert await unrecorded(chair, 39.5) == [f"confirm:{TEMPERATURE}"]
+    assert chair.memory.changed.is_set()
+    assert await unrecorded(chair, 36.5) == []
+
+
+async def test_one_whose_alarm_was_recorded_before_is_not_told_as_not_recorded(
+    chair: Chair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await chair.measures(39.5, TEMPERATURE)
+    await chair.memory.refresh()
+    goes(chair, monkeypatch)
+    assert await unrecorded(chair, 39.6) == []
