@@ -15,9 +15,10 @@ from functools import partial
 from services.monitoring.board import FRAME_SECONDS, NOT_NOW, Chair, Latest, show_alarm, show_chair
 from services.monitoring.board_beats import HeardBeats
 from services.monitoring.board_readers import Reader
+from services.monitoring.board_signs import recent_signs
 from services.monitoring.memory import Memory
 from services.monitoring.model import SessionProtocol
-from services.monitoring.store import ALARMS, SESSIONS, VITALS, open_alarms, recent_signs, vault_keys, watched_sessions
+from services.monitoring.store import ALARMS, SESSIONS, VITALS, open_alarms, vault_keys, watched_sessions
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.placing import TRANSPORT_SECONDS
 from shared.errors import StillwaterError, Unavailable
@@ -33,8 +34,7 @@ log = logging.getLogger(__name__)
 BEAT_SECONDS = 2.0
 LIFETIME_SECONDS = 900.0  # then the page comes again, and its token is looked at anew
 SHRINK_SECONDS = 60.0
-KEPT_TRANSITIONS = 5000
-REPLAYED = 5000
+KEPT_TRANSITIONS = REPLAYED = 5000
 REPLAY_SECONDS = 5.0
 REPLAYS_AT_ONCE = 4
 OWED = 1000
