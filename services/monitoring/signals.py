@@ -1,6 +1,6 @@
 """When a device counts as silent. Pure; all times are clinical."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -34,6 +34,11 @@ class Silence:
     def graver_than(self, told: Mapping[str, Any] | None) -> bool:
         """Whether people should hear of it: it is not told yet, or as less urgent than it is now."""
         return told is None or RANK[self.priority] > RANK[told["priority"]]
+
+
+def wrong_clocks(technical: Iterable[str] | None) -> list[str]:
+    """The devices about whose clock an alarm stands, of the rules of a session's technical alarms."""
+    return [rule.removeprefix("clock:") for rule in technical or () if rule.startswith("clock:")]
 
 
 def silent_devices(

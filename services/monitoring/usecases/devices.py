@@ -64,6 +64,14 @@ async def prepared(unit: UnitOfWork, session: Document, kind: str) -> str | None
     return None if held else device
 
 
+async def was_here(unit: UnitOfWork, session: Document, device: str, at: datetime) -> bool:
+    """Whether the device was the session's at a time, or later, and is not any more."""
+    if device in [session.get(kind) for kind in KINDS]:
+        return False
+    query = {"session_id": session["_id"], "device": device, "open": False, "until": {"$gte": at}}
+    return await unit.collection(ASSIGNMENTS).count(query, limit=1) > 0
+
+
 async def _leave(unit: UnitOfWork, to_session: Document, row: Document, now: datetime) -> None:
     await _release(unit, {"_id": row["_id"]}, now)
     before = await unit.collection(SESSIONS).get(row["session_id"])

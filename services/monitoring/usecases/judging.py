@@ -11,6 +11,7 @@ from services.monitoring.episodes import JUMP_WINDOW, SPAN, Point, reaches
 from services.monitoring.limits import EVERYTHING, Bounds, Limit, Limits, broken
 from services.monitoring.model import OPEN
 from services.monitoring.schemas import Reading
+from services.monitoring.signals import wrong_clocks
 from services.monitoring.store import (
     ALARMS,
     BACKLOGS,
@@ -156,7 +157,7 @@ class Judged:
         """The sign's newest reading that is stored, and of devices with a wrong clock the newest to arrive."""
         row = await newest_of(unit, self.id, sign, until)
         found = [(row["taken_at"], row["value"], row["device"])] if row and "clock_off_s" not in row else []
-        wrong = [rule.removeprefix("clock:") for rule in self.technical if rule.startswith("clock:")]
+        wrong = wrong_clocks(self.technical)
         arrived = await newest_arrived(unit, self.id, sign, wrong, since, until) if wrong else None
         if arrived is not None:
             found.append((arrived["received_at"], arrived["value"], arrived["device"]))

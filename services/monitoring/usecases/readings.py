@@ -9,16 +9,11 @@ from services.monitoring.folding import bucket_id, conflict_id, reading_id, span
 from services.monitoring.model import ENDED, OPEN
 from services.monitoring.pressures import NO_PAIR, PRESSURES, Pressures, may_be_swapped, pressures_of, swapped
 from services.monitoring.recent import Recent
-from services.monitoring.store import (
-    BUCKETS,
-    SESSIONS,
-    VITALS,
-    readings_by_id,
-    sessions_with_engines,
-)
+from services.monitoring.store import BUCKETS, SESSIONS, VITALS, readings_by_id, sessions_with_engines
 from services.monitoring.timing import TRUSTED, Tells
 from services.monitoring.usecases import folding
 from services.monitoring.usecases.deps import Deps
+from services.monitoring.usecases.devices import was_here
 from services.monitoring.usecases.judging import Given, Judged, breaches
 from services.monitoring.usecases.pairing import SWAPPED, paired
 from services.monitoring.usecases.placing import Placing
@@ -28,6 +23,7 @@ from services.monitoring.vitals import (
     Outcome,
     Seen,
     believed,
+    counts_at,
     doubtful,
     flat,
     judge,
@@ -188,10 +184,16 @@ class _Batch:
             new = device not in known or delivery.interval_s not in (None, known[device])
             if new or device == MANUAL:
                 audit(unit, "vitals.take", f"session/{session.id}", patient_id=patient_id)
-            if new and device != MANUAL:
+            if new and device != MANUAL and not await self._has_left(unit, session, device):
                 known[device] = delivery.interval_s
                 change = {"$set": {f"devices.{device}": delivery.interval_s}}
                 await unit.collection(SESSIONS).change({"_id": session.id}, change)
+
+    async def _has_left(self, unit: UnitOfWork, session: Judged, device: str) -> bool:
+        """Whether this is only what was on its way when another took the device's place: nobody waits for more."""
+        mine = [row for row in self._rows if row["session_id"] == session.id and row["device"] == device]
+        newest = max((counts_at(row) for row in mine), default=None)
+        return newest is not None and await was_here(unit, session.row, device, newest - self.placing.trusted)
 
     async def _find_folded(self, session: Judged, readings: Sequence[schemas.Reading]) -> None:
         """Duplicates of what lies in buckets; and what is new once all does is folded too, a day from now."""

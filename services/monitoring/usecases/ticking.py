@@ -7,7 +7,7 @@ from services.monitoring.alarms import RuleState, evaluate, tick
 from services.monitoring.engines import engine_of, orphans, states_of
 from services.monitoring.limits import Limits, broken
 from services.monitoring.model import OPEN, PHASE
-from services.monitoring.signals import Silence, silent_devices
+from services.monitoring.signals import Silence, silent_devices, wrong_clocks
 from services.monitoring.store import ENGINES, SESSIONS, last_heard
 from services.monitoring.usecases import due as schedules
 from services.monitoring.usecases import raising
@@ -22,7 +22,7 @@ def due(deps: Deps, clock: Clock, session: Document, engine: Document | None, he
     now, known = clock.clinical_now(), engine["signals"] if engine else {}
     if any(item.graver_than(known.get(item.device)) for item in _silent(deps, clock, session, heard, now)):
         return True
-    if _replaced(session, known):
+    if _replaced(session, known) or _replaced(session, wrong_clocks(session.get("technical"))):
         return True
     if schedules.unarmed(deps, session):
         return True
@@ -50,9 +50,9 @@ def _expected(session: Document, heard: dict[str, datetime]) -> dict[str, dateti
     return {**heard, monitor: max(since, session.get("monitor_since") or since)}
 
 
-def _replaced(session: Document, signals: Iterable[str]) -> list[str]:
-    """Silent devices that nobody waits for any more: another has their place."""
-    return [device for device in signals if device not in (*session["devices"], session.get("monitor"))]
+def _replaced(session: Document, devices: Iterable[str]) -> list[str]:
+    """Those that nobody waits for any more: another has their place."""
+    return [device for device in devices if device not in (*session["devices"], session.get("monitor"))]
 
 
 def _unjudged(session: Document, limits: Limits, states: Mapping[str, RuleState]) -> dict[str, float]:
@@ -70,6 +70,12 @@ async def _tell(unit: UnitOfWork, session: Document, silence: Silence, told: Doc
     if told is None:
         return await raising.lose_signal(unit, session, silence)
     return await raising.worsen_signal(unit, session, told, silence.priority)
+
+
+async def _clock_over(unit: UnitOfWork, session: Document, rule: str) -> None:
+    """What is no more at the chair tells no wrong time there."""
+    if await raising.end_technical(unit, session, session["technical"][rule], 0.0):
+        await unit.collection(SESSIONS).change({"_id": session["_id"]}, {"$unset": {f"technical.{rule}": ""}})
 
 
 async def tick_session(unit: UnitOfWork, deps: Deps, session_id: str) -> None:
@@ -100,5 +106,7 @@ async def tick_session(unit: UnitOfWork, deps: Deps, session_id: str) -> None:
     for device in replaced:
         if await raising.restore_signal(unit, session, signals[device], now):
             del signals[device]
+    for device in _replaced(session, wrong_clocks(session.get("technical"))):
+        await _clock_over(unit, session, f"clock:{device}")
     if states != before or lost or replaced:
         await unit.collection(ENGINES).put(engine_of(session_id, states, signals))

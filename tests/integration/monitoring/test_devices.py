@@ -1,5 +1,9 @@
 """Whose a monitor is: prepared before check-in, replaced by another, given back."""
 
+from datetime import timedelta
+
+import pytest
+
 from services.monitoring import schemas
 from services.monitoring.usecases import sessions
 from tests.integration.monitoring.test_protocols import arrival
@@ -20,6 +24,12 @@ async def prepares(chair: Chair, monitor: str) -> Chair:
 async def arrives(chair: Chair, **named: str) -> None:
     body = arrival().model_copy(update=named)
     await chair.mongo.run(NURSE, lambda unit: sessions.check_in(unit, chair.deps, chair.session_id, body))
+
+
+async def goes_on(chair: Chair, monitor: str) -> None:
+    for _ in range(3):
+        await chair.measures(121, device=monitor)
+        await chair.ticks(6)
 
 
 async def hears(chair: Chair, monitor: str) -> bool:
@@ -50,3 +60,42 @@ async def test_a_monitor_that_another_patient_has_by_now_is_not_taken_from_him(c
     await arrives(prepared)
     assert await hears(second, "m9")
     assert (await prepared.session())["monitor"] is None
+
+
+BEFORE = pytest.mark.parametrize("seconds", [2, 20], ids=["on its way", "buffered"])
+
+
+@BEFORE
+async def test_what_a_replaced_monitor_measured_before_makes_nobody_wait_for_it(chair: Chair, seconds: float) -> None:
+    await assigns(chair, "m1")
+    await chair.measures(120)
+    chair.clock.advance(30)
+    before = chair.clock.clinical_now() - timedelta(seconds=seconds)
+    await assigns(chair, "m2")
+    (told,) = await by_device(chair, chair.reading(121, at=before))
+    assert told.result == "stored"
+    await goes_on(chair, "m2")
+    assert await chair.alarms() == []
+
+
+async def test_a_monitor_that_measures_on_after_it_was_replaced_is_waited_for(chair: Chair) -> None:
+    await assigns(chair, "m1")
+    await assigns(chair, "m2")
+    chair.clock.advance(30)
+    await chair.measures(120)
+    await goes_on(chair, "m2")
+    assert [row["rule"] for row in await chair.alarms(open=True)] == ["signal:m1"]
+
+
+async def test_the_alarm_about_the_clock_of_a_monitor_that_was_replaced_is_over(chair: Chair) -> None:
+    await assigns(chair, "m1")
+    for _ in range(20):
+        await chair.measures(120, at=chair.clock.clinical_now() - timedelta(hours=1))
+        chair.clock.advance(1)
+    assert [row["rule"] for row in await chair.alarms(open=True)] == ["clock:m1"]
+    await chair.ticks(1)
+    assert [row["rule"] for row in await chair.alarms(open=True)] == ["clock:m1"]
+    await assigns(chair, "m2")
+    await goes_on(chair, "m2")
+    assert await chair.alarms(open=True) == []
+    assert (await chair.session())["technical"] == {}
