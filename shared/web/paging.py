@@ -101,16 +101,18 @@ class Page:
         *,
         select: Callable[[dict[str, Any]], Document] = dict,
         times: tuple[str, str] = ("created_at", "updated_at"),
+        changed: Sequence[str] = (),
     ) -> Reply:
         """`select` makes a query of the filters where they mean more than equality; raises BadRequest.
 
-        `times` are the fields that sorting by created_at and updated_at mean here; every document has them.
+        `times` are the fields that sorting by created_at and updated_at mean here; every document has them. `changed` are
+        those that tell of a later change where there was one.
         """
         created, updated = times
         field, order = (updated if "updated_at" in self.sort else created), (-1 if self.sort[0] == "-" else 1)
         conditions: list[Document] = [select(self.filters), query]
         if self.since is not None:
-            conditions.append({updated: {"$gte": self.since}})
+            conditions.append({"$or": [{name: {"$gte": self.since}} for name in (updated, *changed)]})
         if self.after is not None:
             conditions.append(_beyond(field, "$lt" if order < 0 else "$gt", *self.after))
         where: Document = {"$and": [part for part in conditions if part]} if any(conditions) else {}
@@ -118,13 +120,20 @@ class Page:
         rows = await reader.collection(collection).find(where, sort=ordered, limit=self.limit + 1)
         return self._reply(rows, show, field)
 
-    def over(self, rows: Iterable[Document], show: Callable[[Document], BaseModel], times: tuple[str, str]) -> Reply:
+    def over(
+        self,
+        rows: Iterable[Document],
+        show: Callable[[Document], BaseModel],
+        times: tuple[str, str],
+        changed: Sequence[str] = (),
+    ) -> Reply:
         """The page of rows that are not all in one collection; filters mean equality."""
         created, updated = times
         field, newest = (updated if "updated_at" in self.sort else created), self.sort[0] == "-"
         found = [row for row in rows if all(row.get(name) == value for name, value in self.filters.items())]
         if self.since is not None:
-            found = [row for row in found if row[updated] >= self.since]
+            told = (updated, *changed)
+            found = [row for row in found if any(row.get(name) and row[name] >= self.since for name in told)]
         if self.after is not None:
             beyond = operator.lt if newest else operator.gt
             found = [row for row in found if beyond((row[field], row["_id"]), self.after)]

@@ -24,7 +24,7 @@ from shared.web.schemas import Id
 router = APIRouter(tags=["vitals"])
 LISTED = Listed(schemas.ReadingShown, "sign", "device")
 NO_STORE = {"Cache-Control": "no-store"}
-TIMES = ("taken_at", "received_at")
+TIMES, CHANGED = ("taken_at", "received_at"), ("decided_at",)
 READING = f"{SESSION}/vitals/{{reading_id}}"
 ReadingId = Annotated[
     str, Path(pattern=r"^[0-9a-f-]{36}\.[0-9]{1,7}-[0-9]\.-?[0-9]{12,14}\.[A-Za-z0-9_-]{1,64}(~-?[0-9.e-]{1,24})?$")
@@ -104,9 +104,9 @@ async def list_vitals(session_id: Id, call: Clinical) -> Response:
         await sessions.load(unit, session_id, "vitals")
         rows = await charting.folded(unit, session_id, page.filters.get("sign"))
         if rows is not None:
-            return page.over(rows, _show, TIMES)
+            return page.over(rows, _show, TIMES, CHANGED)
         here = {"session_id": session_id, "moved_to": None}
-        return await page.of(unit, VITALS, here, _show, times=TIMES)
+        return await page.of(unit, VITALS, here, _show, times=TIMES, changed=CHANGED)
 
     return await call.write(work)
 

@@ -170,3 +170,13 @@ def test_a_reading_is_confirmed_rejected_and_moved_by_its_id(nurse: Nurse, stack
     assert [row["value"] for row in stored(nurse, path)] == [165]
     for verb, body in (("confirm", {}), ("artefact", {}), ("move", move)):
         assert nurse.post(f"{other}/vitals/{made[0]['id']}/{verb}", body).status_code == 404
+
+
+def test_a_decision_is_seen_by_who_asks_for_what_has_changed_since(nurse: Nurse, stack: Stack) -> None:
+    path = nurse.session("dosing")
+    sent = nurse.post(f"{path}/vitals", {"readings": [reading(stack, 71), reading(stack, 72, 1)]}).json()["results"]
+    asked = {"updated_since": rfc3339(stack.now() + timedelta(milliseconds=1))}
+    assert nurse.client.get(f"{path}/vitals", params=asked).json()["items"] == []
+    nurse.post(f"{path}/vitals/{sent[0]['id']}/artefact", {}).raise_for_status()
+    items = nurse.client.get(f"{path}/vitals", params=asked).json()["items"]
+    assert [row["id"] for row in items] == [sent[0]["id"]]

@@ -62,6 +62,14 @@ def test_every_row_is_on_one_page_in_order(query: str, expected: list[list[str]]
     assert walk(query) == expected
 
 
+def test_what_was_decided_about_later_has_changed_since() -> None:
+    decided = [row | ({"decided_at": AT + timedelta(hours=2)} if row["_id"] == "03" else {}) for row in rows()]
+    asked_for = page("updated_since=2026-01-01T01:30:00Z")
+    body = asked_for.over(decided, show, ("taken_at", "received_at"), ("decided_at",)).body
+    assert isinstance(body, Listing)
+    assert [item["id"] for item in body.items] == ["03"]
+
+
 def test_its_cursor_is_good_for_the_same_rows_alone_and_a_forged_one_for_none() -> None:
     body = page("limit=4").over(rows(), show, ("taken_at", "received_at")).body
     assert isinstance(body, Listing)
