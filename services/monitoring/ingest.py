@@ -30,6 +30,7 @@ WAITING = 4000
 WAITING_OF_ONE = 200
 FLOOD = Outcome(id="-", result="refused", reason="flood")
 Turn = tuple[str, str, str]
+Share = tuple[str, str]
 
 
 @dataclass(eq=False)
@@ -42,9 +43,17 @@ class _Waiter:
         return (self.delivery.scope.clinic_id, self.delivery.session_id or "", self.delivery.readings[0].device)
 
 
-def _bucket(delivery: Delivery, device: str) -> tuple[str, str]:
-    """Whose share of the flood limit it is; hands have one for each session."""
-    return (delivery.scope.clinic_id, device if device != MANUAL else f"{MANUAL}:{delivery.session_id}")
+def _shares(delivery: Delivery) -> Counter[Share]:
+    """How many readings are of whose share of the flood limit."""
+    counted = Counter([_share(delivery, reading) for reading in delivery.readings])
+    return Counter({(delivery.scope.clinic_id, share): count for share, count in counted.items()})
+
+
+def _share(delivery: Delivery, reading: schemas.Reading) -> str:
+    """A device has one; hands have one for each session, whichever way it is named."""
+    if reading.device != MANUAL:
+        return reading.device
+    return f"{MANUAL}:{delivery.session_id or getattr(reading, 'session_id', None)}"
 
 
 def parts(readings: Sequence[schemas.Reading]) -> Iterator[Sequence[int]]:
@@ -95,8 +104,8 @@ class Ingest:
         try:
             return await self.deliver_all(delivery)
         except Unavailable:
-            for device, count in Counter([reading.device for reading in delivery.readings]).items():
-                self._flood.give_back(_bucket(delivery, device), count)
+            for key, count in _shares(delivery).items():
+                self._flood.give_back(key, count)
             raise
 
     async def deliver_all(self, delivery: Delivery) -> Results:
@@ -112,16 +121,14 @@ class Ingest:
 
     def _dropped(self, delivery: Delivery) -> set[int]:
         """The places of the readings that are too many; of each device for itself."""
-        counted = Counter([reading.device for reading in delivery.readings])
         found = set[int]()
-        for device, count in counted.items():
-            key = _bucket(delivery, device)
+        for key, count in _shares(delivery).items():
             if not self._flood.take(key, count):
-                found |= self._too_many(delivery, key, device)
+                found |= self._too_many(delivery, key)
         return found
 
-    def _too_many(self, delivery: Delivery, key: tuple[str, str], device: str) -> set[int]:
-        places = [place for place, reading in enumerate(delivery.readings) if reading.device == device]
+    def _too_many(self, delivery: Delivery, key: Share) -> set[int]:
+        places = [place for place, reading in enumerate(delivery.readings) if _share(delivery, reading) == key[1]]
         readings = [delivery.readings[place] for place in places]
         abnormal = [self._abnormal(delivery, reading) for reading in readings]
         return {places[number] for number in self._flood.dropped(key, readings, abnormal)}

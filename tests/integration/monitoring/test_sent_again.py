@@ -1,11 +1,14 @@
-"""What a device is told to send again, for the store was gone: no flood, nothing is forgotten, what matters is told at once."""
+"""What is told to be sent again, for the store was gone or too much came: nothing is forgotten, what matters is told at once."""
 
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from services.monitoring import schemas
+from services.monitoring.flood import Flood
 from shared.errors import Unavailable
+from tests.integration.monitoring.test_readings import another, by_device
 from tests.integration.monitoring.world import CLINIC, Chair
 
 MANY, TIMES = 1000, 20
@@ -47,6 +50,24 @@ async def test_a_flood_is_told_to_come_again_while_the_store_is_gone(
         await chair.measures(120, device="m2")
     with pytest.raises(Unavailable):
         await chair.sends(*readings)
+
+
+async def test_what_hands_wrote_down_for_one_session_takes_nothing_from_another_by_a_gateway_either(
+    chair: Chair,
+) -> None:
+    second = await another(chair)
+    chair.ingest._flood = Flood(chair.clock.monotonic, per_second=1, at_once=50)
+
+    def typed(one: Chair, count: int) -> list[schemas.DeviceReading]:
+        readings = [one.reading(120, at=one.clock.clinical_now(), device="manual") for _ in range(count)]
+        return [
+            schemas.DeviceReading(**reading.model_dump(exclude_none=True), session_id=one.session_id)
+            for reading in readings
+        ]
+
+    assert "flood" in {told.reason for told in await by_device(chair, *typed(chair, 60))}
+    (told,) = await by_device(second, *typed(second, 1))
+    assert told.result == "stored"
 
 
 async def unrecorded(chair: Chair, value: float) -> list[str]:
