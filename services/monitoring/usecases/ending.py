@@ -9,7 +9,7 @@ from services.monitoring import schemas_entries as bodies
 from services.monitoring.discharge import last_given, minutes_since
 from services.monitoring.engines import engine_of
 from services.monitoring.model import PHASE
-from services.monitoring.store import ALARMS, ENGINES, SESSIONS
+from services.monitoring.store import ALARMS, ENGINES, ENTRIES, SESSIONS
 from services.monitoring.substances import STOP, given_in_all
 from services.monitoring.timeline import present
 from services.monitoring.usecases import devices, folding, raising
@@ -62,23 +62,30 @@ def _gone_at(unit: UnitOfWork, session: Document, told: datetime | None) -> date
     return at
 
 
+async def _died_before(unit: UnitOfWork, session_id: str) -> bool:
+    told = {"session_id": session_id, "kind": "left", "facts.disposition": "died"}
+    return await unit.collection(ENTRIES).find_one(told) is not None
+
+
 async def leave(unit: UnitOfWork, deps: Deps, session_id: str, body: bodies.Leave) -> Document:
     """Against advice, unseen, transferred, died: always open, each with a record of its own.
 
-    Idempotent by state: said again it is one more entry, and the session stays as it ended. Raises NotFound.
+    Idempotent by state: said again it is one more entry, and the session stays as it ended; a death is told once,
+    whatever it came after. Raises NotFound.
     """
     session = await load(unit, session_id, "leave")
     at = _gone_at(unit, session, body.occurred_at)
     after = model.left(session, at)
     facts = body.facts() | ({"repeated": True} if after is session else {})
+    died = body.disposition == "died" and not await _died_before(unit, session_id)
     entry = await write_down(unit, deps, session, "left", body.model_copy(update={"occurred_at": at}), facts)
+    if died:
+        fatal = await record(unit, session, "adverse_event", at, event_code="other", severity="severe", serious=True)
+        tell(unit, session, fatal["_id"], fatal)
     if after is session:
         return session
     after |= {"disposition": {**body.facts(), "at": at, "by_role": unit.scope.actor.role, "entry_id": entry["_id"]}}
     await save_end(unit, session, after)
-    if body.disposition == "died":
-        fatal = await record(unit, session, "adverse_event", at, event_code="other", severity="severe", serious=True)
-        tell(unit, session, fatal["_id"], fatal)
     if session["state"] == "scheduled":
         return after  # who never came has no aftercare, and nobody looks for them
     last = last_given(session, infused=getattr(deps.protocol(session), "infused", False))

@@ -308,6 +308,13 @@ def test_a_death_is_a_serious_adverse_event(nurse: Recovery) -> None:
     assert (event.serious, event.severity) == (True, "severe")
 
 
+def test_a_death_after_another_way_out_is_one_too_and_once(nurse: Recovery) -> None:
+    path = nurse.recovering()
+    for disposition in ("transferred", "died", "died"):
+        nurse.post(f"{path}/leave", {"disposition": disposition}).raise_for_status()
+    assert [event.serious for event in nurse.told(path, AdverseEventReported)] == [True]
+
+
 def test_whoever_never_came_is_not_discharged(nurse: Recovery) -> None:
     """No aftercare is sent, and nobody is looked for."""
     path = nurse.session("scheduled")
