@@ -4,9 +4,10 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-# The few queries across clinics: each service's `store.py`, and the one writer of a batch of several clinics' readings.
+# The few queries across clinics: each service's `store.py`, the part of monitoring's that is about a board's values, and the
+# one writer of a batch of several clinics' readings.
 ACROSS = {f"services/{name}/store.py" for name in ("intake", "scheduling", "monitoring", "notifications")}
-ACROSS |= {"services/monitoring/usecases/readings.py"}
+ACROSS |= {f"services/monitoring/{name}.py" for name in ("board_signs", "usecases/readings")}
 BESIDE_THE_SCOPE = re.compile(r"\.plumbing\(|\.database\b|\.client\[|MongoClient|motor|\$lookup")
 
 
