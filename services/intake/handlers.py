@@ -12,7 +12,7 @@ from shared.persistence.timers import TimerContext, TimerHandler
 async def on_session_completed(context: EventContext, event: SessionCompleted) -> Outcome:
     if event.plan_id is None or event.sequence_no is None:
         return Skip("not_of_a_plan")
-    if event.kind in WITHOUT_DOSE or event.dose_total_mg == 0:
+    if event.kind in WITHOUT_DOSE:
         return Skip("no_dosing")
     return Done() if await plans.count_session(context.unit, event) else Skip("nothing_to_count")
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.faults.history import History, Observed, Reading
-from tests.faults.reference import RULES, Covered, Key, covered, expected
+from tests.faults.reference import RULES, SURE, Covered, Key, covered, expected
 from tests.faults.violation import Violation
 from tests.faults.vitals import first_pages, seconds, silent
 
@@ -160,13 +160,16 @@ def _was_sent(reading: Reading, at: float) -> bool:
 
 def _recorded_nowhere(body: dict[str, Any], readings: list[Reading], at: float) -> bool:
     """Whether the breach of a page that is marked as not recorded was sent before it."""
-    named = [rule for rule in RULES if rule.name in body.get("what", "")]
-    return any(
-        rule.sign == reading.sign and rule.breached(reading.value) and _was_sent(reading, at)
-        for rule in named
-        for reading in readings
-        if body.get("room") in (None, reading.room)
-    )
+    what = body.get("what", "")
+    named = [rule for rule in RULES if rule.name in what]
+    there = [reading for reading in readings if body.get("room") in (None, reading.room) and _was_sent(reading, at)]
+    breached = any(rule.sign == reading.sign and rule.breached(reading.value) for rule in named for reading in there)
+    return breached or any(f"confirm:{reading.sign}" in what and _is_unsure(reading) for reading in there)
+
+
+def _is_unsure(reading: Reading) -> bool:
+    low, high = SURE.get(reading.sign, (float("-inf"), float("inf")))
+    return not low <= reading.value <= high
 
 
 def check_repeats(history: History, seen: Observed) -> Iterator[Violation]:

@@ -40,6 +40,8 @@ class Rule:
 
 
 SPO2, PULSE, SYSTOLIC, BREATH = "59408-5", "8867-4", "8480-6", "9279-1"
+SURE = {SPO2: (85, 100), PULSE: (40, 160), SYSTOLIC: (70, 220), BREATH: (8, 35)}
+"""What is outside a human is asked to confirm (clinical.md 3.1)."""
 RULES = (
     Rule("spo2_warning_low", SPO2, 93.9, False, 15),
     Rule("spo2_critical_low", SPO2, 89.9, False, 5, 8),

@@ -19,14 +19,14 @@ def adverse(world: World, session: str, *, serious: bool = True, **changed: Any)
     return AdverseEventReported(patient_id=world.patient, session_id=session, serious=serious, **{**fields, **changed})
 
 
-def completed(world: World, plan: str, session: str, dose_total_mg: float = 35) -> SessionCompleted:
+def completed(world: World, plan: str, session: str) -> SessionCompleted:
     return SessionCompleted(
         patient_id=world.patient,
         session_id=session,
         plan_id=plan,
         sequence_no=1,
         duration_min=90,
-        dose_total_mg=dose_total_mg,
+        dose_total_mg=35,
         alarm_count=0,
         outcome_code="completed",
     )
@@ -142,11 +142,3 @@ async def test_the_last_session_and_what_went_wrong_in_it_end_alike_in_each_orde
     _, event = await world.event(intake.TreatmentPlanCompleted)
     assert (event.sessions_done, event.session_count, event.state) == (1, 1, "completed")
     assert len(await world.told(intake.TreatmentPlanPaused)) == (1 if first == "adverse" else 0)
-
-
-async def test_a_session_without_a_dose_is_not_counted_by_its_plan(world: World) -> None:
-    plan = await world.plan(sessions=2)
-    await world.send(completed(world, plan, new_id(), dose_total_mg=0), completed(world, plan, last := new_id()))
-    await world.send(aborted(world, plan, last))
-    after = await world.plan_when(plan, "active", ["session_aborted"])
-    assert after["sessions_done"] == 1

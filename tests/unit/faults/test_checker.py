@@ -221,6 +221,13 @@ def test_a_page_that_says_not_recorded_has_its_breach_too() -> None:
     assert names(excused, observed(pages=[page(), unknown])) == {"page_has_breach"}
 
 
+@pytest.mark.parametrize(("sign", "found"), [("59408-5", set()), ("8867-4", {"page_has_breach"})])
+def test_a_page_that_asks_to_confirm_has_a_value_that_is_not_sure(sign: str, found: set[str]) -> None:
+    excused = history(faults=[Fault("mongodb cut", AT - 1, AT + 2)])
+    asks = page(key="p2", signs=[], alarm_id=None, what=f"alarm not recorded (confirm:{sign})")
+    assert names(excused, observed(pages=[page(), asks])) == found
+
+
 @pytest.mark.parametrize(("status", "took_s", "red"), [(201, 1, False), (0, 1, True), (503, 1, True), (201, 9, True)])
 def test_with_kafka_away_every_request_is_answered_soon(status: int, took_s: float, red: bool) -> None:
     asked = Asked("intake", "/v1/inquiries", AT, AT + took_s, status)
