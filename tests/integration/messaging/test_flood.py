@@ -151,6 +151,7 @@ def moved(outboxes: list[Rows]) -> bool:
     return all(outbox.find_one({"_id": f"{CLINIC}-000000", "state": "sent"}) for outbox in outboxes)
 
 
+@pytest.mark.long
 async def test_every_page_arrives_in_time_while_100_000_rows_wait_in_each_outbox_on_its_way(
     stack: Stack, outboxes: list[Rows], capsys: pytest.CaptureFixture[str]
 ) -> None:
