@@ -12,15 +12,17 @@ from shared.clock import Clock
 from shared.persistence.writes import Document
 
 FRESH = timedelta(seconds=1)
-AT_MOST = 400  # more are a backlog: one look is cheaper
 REMEMBERED = 4000
 
 
 class Handed:
-    """Of one relay. A look begins with `looking` and ends with `looked`; what comes meanwhile is kept."""
+    """Of one relay. A look begins with `looking` and ends with `looked`; what comes meanwhile is kept.
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    More than `at_most` rows are a backlog: one look is cheaper.
+    """
+
+    def __init__(self, clock: Clock, at_most: int) -> None:
+        self._clock, self._at_most = clock, at_most
         self._rows: list[Document] = []
         self._left: OrderedDict[str, None] = OrderedDict()
         self._streams = self._looked_in = 0
@@ -41,7 +43,7 @@ class Handed:
         if not (self._sure or self._looking):
             return
         oldest = self._clock.system_now() - FRESH
-        if len(self._rows) + len(rows) > AT_MOST or any(row["created_at"] < oldest for row in rows):
+        if len(self._rows) + len(rows) > self._at_most or any(row["created_at"] < oldest for row in rows):
             self.doubt()
         else:
             self._rows += rows

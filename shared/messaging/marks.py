@@ -1,7 +1,7 @@
 """What the broker has acknowledged becomes `sent`: of a backlog at once, of a few rows a little later and together.
 
 A mark waits for the store's journal, and on the same cores a record is on its way to its reader meanwhile: each would
-hold up the other. Until then the rows are known here, and no look in the store is made for them.
+hold up the other. Until then the rows are known here, and the looks in the store pass them over.
 """
 
 import asyncio

@@ -56,7 +56,7 @@ class Relay:
         self._precedence = precedence or Precedence()
         self._producer: AIOKafkaProducer | None = None
         self._signal = asyncio.Event()
-        self._handed = Handed(mongo.clock)
+        self._handed = Handed(mongo.clock, BATCH_ROWS)
         self._marks = Marks(lambda identifiers: self._mark(identifiers, "sent"))
         self._held_back: list[str] = []
         self._rests: dict[tuple[str, str], float] = {}

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from shared.clock import ManualClock
-from shared.messaging.handed import AT_MOST, FRESH, Handed
+from shared.messaging.handed import FRESH, Handed
 
-NOW = datetime(2026, 11, 28, tzinfo=UTC)
+NOW, AT_MOST = datetime(2026, 11, 28, tzinfo=UTC), 10
 
 
 def row(name: str, age: timedelta = timedelta(0)) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def names(handed: Handed) -> list[str]:
 @pytest.fixture
 def handed() -> Handed:
     """A stream is open, and a look has found nothing more."""
-    made = Handed(ManualClock(NOW))
+    made = Handed(ManualClock(NOW), AT_MOST)
     made.opened()
     look(made)
     return made
@@ -40,7 +40,7 @@ def test_what_was_brought_leaves_once_and_in_its_order(handed: Handed) -> None:
 
 
 def test_without_a_stream_nothing_is_sure() -> None:
-    handed = Handed(ManualClock(NOW))
+    handed = Handed(ManualClock(NOW), AT_MOST)
     look(handed)
     handed.add([row("a")])
     assert names(handed) == []

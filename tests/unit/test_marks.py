@@ -27,6 +27,19 @@ class Store:
         self.marked.append(list(identifiers))
 
 
+async def with_a_mark_on_its_way(monkeypatch: pytest.MonkeyPatch) -> tuple[Store, Marks]:
+    """The store has not answered to the mark of a; b has come meanwhile, and could wait for long."""
+    monkeypatch.setattr(marks, "MARK_SECONDS", LONG)
+    store = Store()
+    store.answers.clear()
+    soon = Marks(store.mark)
+    soon.add(["a"], at_once=True)
+    await a_turn()
+    await a_turn()
+    soon.add(["b"], at_once=False)
+    return store, soon
+
+
 async def test_a_few_rows_are_marked_together_after_a_moment() -> None:
     store = Store()
     soon = Marks(store.mark)
@@ -45,21 +58,16 @@ async def test_a_few_rows_are_marked_together_after_a_moment() -> None:
 async def test_a_backlog_is_marked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(marks, "MARK_SECONDS", LONG)
     store = Store()
-    soon = Marks(store.mark)
-    soon.add(["a"], at_once=True)
-    await asyncio.wait_for(soon.settle(), LONG / 2)
-    assert store.marked == [["a"]]
+    Marks(store.mark).add(["a"], at_once=True)
+
+    async def marked() -> bool:
+        return store.marked == [["a"]]
+
+    await eventually(marked, 5)
 
 
 async def test_what_comes_while_a_mark_is_on_its_way_is_named_and_marked_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(marks, "MARK_SECONDS", LONG)
-    store = Store()
-    store.answers.clear()
-    soon = Marks(store.mark)
-    soon.add(["a"], at_once=True)
-    await a_turn()
-    await a_turn()
-    soon.add(["b"], at_once=False)
+    store, soon = await with_a_mark_on_its_way(monkeypatch)
     assert soon.named == ["a", "b"]
     store.answers.set()
     await asyncio.wait_for(soon.settle(), LONG / 2)
@@ -89,15 +97,8 @@ async def test_a_mark_that_failed_is_told_once_and_its_rows_are_sent_again(monke
 async def test_rows_that_waited_behind_a_mark_that_failed_are_sent_again_as_well(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(marks, "MARK_SECONDS", LONG)
-    store = Store()
+    store, soon = await with_a_mark_on_its_way(monkeypatch)
     store.away = True
-    store.answers.clear()
-    soon = Marks(store.mark)
-    soon.add(["a"], at_once=True)
-    await a_turn()
-    await a_turn()
-    soon.add(["b"], at_once=False)
     store.answers.set()
     with pytest.raises(ConnectionError):
         await soon.settle()

@@ -1,11 +1,12 @@
 """Alarms: what the engine decided becomes a document and an event, in the transaction of the readings that caused it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from services.monitoring.alarms import RuleState, Transition
+from services.monitoring.alarms import RuleState, Told, Transition
 from services.monitoring.combinations import unit_of
+from services.monitoring.limits import Limit
 from services.monitoring.signals import Silence
 from services.monitoring.store import ALARMS
 from services.monitoring.usecases.devices import KINDS
@@ -77,6 +78,13 @@ def alarm_id_of(session: Document, transition: Transition) -> str:
 async def _was_raised(unit: UnitOfWork, session: Document, transition: Transition) -> bool:
     query = {"_id": alarm_id_of(session, transition), "open": False}
     return await unit.collection(ALARMS).find_one(query) is not None
+
+
+async def stood(unit: UnitOfWork, session: Document, limits: Iterable[Limit]) -> tuple[Told, ...]:
+    """From when to when alarms of these rules stood that are over: what goes on after one is told anew, from then on."""
+    rules = [limit.name for limit in limits]
+    rows = await unit.collection(ALARMS).find({"session_id": session["_id"], "rule": {"$in": rules}, "open": False})
+    return tuple(sorted((row["breach_since"], max(row["breach_since"], row["cleared_at"])) for row in rows))
 
 
 async def _anew(unit: UnitOfWork, session: Document, transition: Transition) -> Transition:

@@ -243,7 +243,7 @@ class _Batch:
         row = self._keep(session, identifier, reading)
         pair = pressures[(reading.device, reading.taken_at)] if reading.sign in PRESSURES else NO_PAIR
         if None in pair and may_be_swapped(reading) and not session.calm(reading.sign, value):
-            pair = await paired(unit, session.id, reading, self._rows[:-1])
+            pair = await paired(unit, session.id, reading, self._rows)
         flipped = swapped(pair)
         _, reason = judge(reading.sign, value, reading.unit, pair[0])
         tells = self.placing.tells(session.row["clinic_id"], reading, self._arrived_at)

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from services.monitoring.alarms import RuleState, Told
+from services.monitoring.alarms import RuleState
 from services.monitoring.combinations import Combination
 from services.monitoring.episodes import Point
 from services.monitoring.folding import EPOCH
 from services.monitoring.limits import Limit, of_sign
 from services.monitoring.model import ENDED, OPEN
 from services.monitoring.replay import replay
-from services.monitoring.store import ALARMS, ENGINES, counting_within
+from services.monitoring.store import ENGINES, counting_within
 from services.monitoring.timing import TRUSTED
 from services.monitoring.usecases import raising, scoring
 from services.monitoring.usecases.deps import Deps
@@ -136,7 +136,7 @@ class _Again:
             await self._stand(limit, old, points, since)
             return
         graver = judged.limits.covering[name]
-        new, raised = replay(points, limit, await self._told([limit, *graver]), self.now)
+        new, raised = replay(points, limit, await raising.stood(self.unit, judged.row, [limit, *graver]), self.now)
         if raised is not None and not self._covered(graver, raised.state.breach_since):
             state = new if new is not None and new.raised_at is not None else raised.state
             judged.states |= await raising.apply(self.unit, judged.row, {name: state}, [raised])
@@ -150,7 +150,7 @@ class _Again:
         if old.breach_since < since:
             return
         asked = limit.latched() if old.help_asked else limit
-        new, _ = replay(points, asked, await self._told([limit]), self.now)
+        new, _ = replay(points, asked, await raising.stood(self.unit, self.judged.row, [limit]), self.now)
         if new is not None and (new.raised_at is not None or new.track.head.since is not None):
             self.judged.states[limit.name] = replace(old, track=new.track)
             return
@@ -164,10 +164,3 @@ class _Again:
             states[item.name].alarm_since for item in graver if item.name in states and not item.quiet(self.now)
         ]
         return any(begun is not None and begun <= since for begun in standing)
-
-    async def _told(self, limits: Sequence[Limit]) -> tuple[Told, ...]:
-        """From when to when alarms of these stood that are over: what goes on after one is told anew, from then on."""
-        rules = [limit.name for limit in limits]
-        query = {"session_id": self.judged.id, "rule": {"$in": rules}, "open": False}
-        rows = await self.unit.collection(ALARMS).find(query)
-        return tuple(sorted((row["breach_since"], max(row["breach_since"], row["cleared_at"])) for row in rows))

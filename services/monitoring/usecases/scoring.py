@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from services.monitoring.alarms import Told
 from services.monitoring.combinations import MOAAS, SYMPTOMS
 from services.monitoring.episodes import Point
 from services.monitoring.limits import Limit, Limits
@@ -16,6 +15,7 @@ from services.monitoring.replay import replay
 from services.monitoring.scales import NEWS2_SIGNS, news2
 from services.monitoring.store import ALARMS, ENGINES, ENTRIES, SESSIONS, newest_of
 from services.monitoring.timeline import ENDS_DOSING, phase_at, present
+from services.monitoring.usecases import raising
 from services.monitoring.usecases.deps import Deps
 from services.monitoring.usecases.entries import of_session, record
 from services.monitoring.usecases.judging import Given, Judged
@@ -130,16 +130,10 @@ async def _is_left(unit: UnitOfWork, judged: Judged, limit: Limit, code: str, po
         return any(_speaks(judged.limits, limit, code, value) for _, value, _ in points[-1:])
     if limit.rule.sign == code:
         heard = replace(limit, suppressed_until=None)  # what stands was told before anybody wanted it quiet
-        new, _ = replay(points, heard, await _told(unit, judged.id, limit), unit.clock.clinical_now())
+        new, _ = replay(points, heard, await raising.stood(unit, judged.row, [limit]), unit.clock.clinical_now())
         return new is not None and (new.raised_at is not None or new.track.head.since is not None)
     known = max((at for at, _, _ in points if at <= state.breach_since), default=state.breach_since)
     return any(at >= known and _speaks(judged.limits, limit, code, value) for at, value, _ in points)
-
-
-async def _told(unit: UnitOfWork, session_id: str, limit: Limit) -> tuple[Told, ...]:
-    """From when to when alarms of the rule stood that are over: their scores leave nothing to the one that stands."""
-    rows = await unit.collection(ALARMS).find({"session_id": session_id, "rule": limit.name, "open": False})
-    return tuple(sorted((row["breach_since"], max(row["breach_since"], row["cleared_at"])) for row in rows))
 
 
 def _speaks(limits: Limits, limit: Limit, code: str, value: float) -> bool:
